@@ -1,0 +1,1 @@
+//! HTTPS: OpenAI-compatible chat, DICOMweb, operations; identity and refusals.

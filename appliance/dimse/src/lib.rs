@@ -1,0 +1,1 @@
+//! The DICOM network: associations, C-ECHO, C-STORE in and out.

@@ -1,0 +1,128 @@
+//! What crosses the seam to a language model: messages in, pieces of text out. No HTTP, no tensors, no tokio.
+
+use crate::job::Priority;
+use serde::{Deserialize, Serialize};
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What it says.
+    pub content: String,
+}
+
+/// What to continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A conversation, to be put into the model's own chat template.
+    Messages(Vec<Message>),
+    /// Text as it stands, without a template.
+    Text(String),
+}
+
+/// How the next token is chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// 0 takes the likeliest token; above, the distribution is sharpened (below 1) or flattened (above 1).
+    pub temperature: f32,
+    /// Only the likeliest tokens that together have this probability are considered; 1 considers all.
+    pub top_p: f32,
+    /// The same seed, prompt and parameters give the same text, whatever else runs.
+    pub seed: u64,
+    /// The most tokens to generate; `None` is whatever the context has room for.
+    pub max_tokens: Option<u32>,
+    /// Generation ends before any of these texts.
+    pub stop: Vec<String>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            seed: 0,
+            max_tokens: None,
+            stop: Vec::new(),
+        }
+    }
+}
+
+/// A request to a language model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatRequest {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How.
+    pub sampling: Sampling,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+/// Why generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// The model ended its turn, or a stop text was reached.
+    Stop,
+    /// `max_tokens` or the end of the context was reached.
+    Length,
+}
+
+/// How many tokens went in and came out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt, template included.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub completion_tokens: u32,
+}
+
+/// What a generation sends, in order: text as it comes, then one end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatEvent {
+    /// The next piece of text: whole characters, with nothing of a stop text in it.
+    Text(String),
+    /// It is over.
+    Finished {
+        /// Why.
+        finish: Finish,
+        /// Of how many tokens.
+        usage: Usage,
+    },
+    /// It failed; what was sent so far is all there is.
+    Failed(String),
+}
+
+/// Why a request was not taken up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChatRefusal {
+    /// No such model is loaded.
+    #[error("the model {0:?} is not loaded here; /v1/models lists those that are")]
+    UnknownModel(String),
+    /// The prompt and the room asked for do not fit. Nothing is ever cut.
+    #[error(
+        "the prompt has {prompt_tokens} tokens and {max_tokens} more were asked for, \
+         but the model's context holds {context_tokens}; shorten the prompt or ask for fewer"
+    )]
+    DoesNotFit {
+        /// Tokens of the prompt, template included.
+        prompt_tokens: u32,
+        /// Tokens asked for; 1 when nothing was said.
+        max_tokens: u32,
+        /// Tokens that the context holds.
+        context_tokens: u32,
+    },
+    /// As much is waiting as may wait.
+    #[error("the language model has as much work as it may queue; try again in {retry_after_s} s")]
+    Busy {
+        /// When to try again.
+        retry_after_s: u32,
+    },
+    /// The request makes no sense: an unknown role, a parameter out of range.
+    #[error("{0}")]
+    Invalid(String),
+    /// The appliance is shutting down.
+    #[error("the appliance is shutting down; try again after the restart")]
+    Closing,
+}

@@ -1,0 +1,1 @@
+//! Lease, prepare, infer, conclude: the only room with both data and model in hand.

@@ -1,0 +1,1 @@
+//! Model packages: manifests, digests, and what is live.

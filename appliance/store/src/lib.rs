@@ -1,0 +1,1 @@
+//! The only SQL and the only blob files: named transactions, leases, outbox, audit inside the transaction.
