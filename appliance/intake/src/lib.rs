@@ -1,1 +1,14 @@
 //! The one door in: an offered object is admitted, durably, or refused with a reason.
+//!
+//! `dimse` and `api` receive bytes and know nothing of each other; both bring them here, and both are told the same
+//! [`Refused`], which each turns into its own protocol's words.
+//!
+//! - [`Intake::begin`] opens a [`Parcel`], into which the protocol room writes what the peer sends.
+//! - [`Parcel::admit`] scans it, seals it, and commits it. Only when that resolves may the peer be told of success.
+
+mod door;
+mod refused;
+
+pub use door::{Arrival, Intake, IntakeConfig, Parcel, Settling};
+pub use pericard_store::admission::Admission;
+pub use refused::Refused;

@@ -1,0 +1,74 @@
+//! The words of the queue.
+
+use crate::object::Sealed;
+use pericard_domain::finding::Report;
+use pericard_domain::job::{Job, Priority};
+use pericard_domain::model::ModelRef;
+use pericard_domain::study::{InstanceFacts, ObjectIdentity};
+use pericard_domain::time::Timestamp;
+use pericard_domain::uid::StudyUid;
+use std::time::Duration;
+
+/// On what terms a job is leased.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseTerms {
+    /// How long the lease lasts.
+    pub lease: Duration,
+    /// How many attempts a job has.
+    pub attempts_max: u32,
+}
+
+/// A job in hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeasedJob {
+    /// The job, with this attempt counted.
+    pub job: Job,
+    /// What tells this lease from any other of the same job.
+    pub lease_id: u64,
+    /// When it lapses.
+    pub until: Timestamp,
+}
+
+/// An inference that a completed study gives rise to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedInference {
+    /// Which model, to the digest.
+    pub model: ModelRef,
+    /// The rule that asked for it.
+    pub rule: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The peers that get its results, by name.
+    pub destinations: Vec<String>,
+}
+
+/// What an inference gave.
+#[derive(Debug)]
+pub struct Conclusion {
+    /// What was found.
+    pub report: Report,
+    /// The DICOM objects made of it, sealed.
+    pub objects: Vec<ResultFile>,
+}
+
+/// A result object to keep and to deliver.
+#[derive(Debug)]
+pub struct ResultFile {
+    /// Its bytes, on disk.
+    pub sealed: Sealed,
+    /// What it is.
+    pub identity: ObjectIdentity,
+    /// What its header says.
+    pub facts: InstanceFacts,
+}
+
+/// Which jobs to list, latest first.
+#[derive(Debug, Clone, Default)]
+pub struct JobQuery {
+    /// Only this study's.
+    pub study: Option<StudyUid>,
+    /// Only those in the state of this name.
+    pub state: Option<String>,
+    /// At most so many; 0 stands for 100.
+    pub limit: u32,
+}
