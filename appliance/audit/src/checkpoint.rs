@@ -155,7 +155,7 @@ mod tests {
             "log.example/1\n".to_owned(),
             format!("log.example/1\n007\n{root}\n"),
             format!("log.example/1\n+7\n{root}\n"),
-            format!("log.example/1\n7\nq6ur\n"),
+            "log.example/1\n7\nq6ur\n".to_owned(),
             format!("log.example/1\n7\n{root}\n\nx\n"),
         ] {
             let signed = note::sign(&body, &[&key()]).expect("signed");
