@@ -1,0 +1,87 @@
+//! Runs one package on files, without the appliance: for comparisons with other implementations and for latency.
+//!
+//! `cargo run --release -p pericard-imaging --example infer -- LIBRARY PACKAGE THREADS REPEATS FILE...`
+//!
+//! Each FILE is a PNG (text spotting) or an NRRD (volume segmentation), in the forms that golden cases have. One line of
+//! JSON a file: what was found, and the wall times of every repeat in milliseconds. The package is not verified here.
+#![allow(clippy::print_stdout)] // data for a script
+
+use pericard_domain::digest::Digest;
+use pericard_domain::image::{ImagingInput, ImagingOutput};
+use pericard_domain::model::{Manifest, ModelRef, Package};
+use pericard_imaging::{Model, Runtime, golden};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = || {
+        arguments
+            .next()
+            .ok_or("LIBRARY PACKAGE THREADS REPEATS FILE...")
+    };
+    let (library, dir) = (PathBuf::from(next()?), PathBuf::from(next()?));
+    let (threads, repeats): (usize, usize) = (next()?.parse()?, next()?.parse()?);
+    let manifest: Manifest =
+        toml::from_str(&std::fs::read_to_string(dir.join("pericard-model.toml"))?)?;
+    let model = ModelRef {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        digest: Digest::new([0; 32]),
+    };
+    let package = Package {
+        model,
+        manifest,
+        dir,
+    };
+    let runtime = Runtime::load(&library)?;
+    let mut model = Model::load(&runtime, &package, threads)?;
+    for file in arguments {
+        let input = read(Path::new(&file))?;
+        let mut times_ms = Vec::new();
+        let mut output = None;
+        for _ in 0..repeats.max(1) {
+            let start = Instant::now();
+            output = Some(model.infer(&input)?);
+            times_ms.push(start.elapsed().as_secs_f64() * 1000.0);
+        }
+        let found = output.map(described);
+        println!(
+            "{}",
+            serde_json::json!({"file": file, "found": found, "times_ms": times_ms})
+        );
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<ImagingInput, pericard_imaging::ImagingError> {
+    if path.extension().is_some_and(|e| e == "png") {
+        return Ok(ImagingInput::Frames(vec![golden::read_frame(path)?]));
+    }
+    golden::read_volume(path).map(ImagingInput::Volume)
+}
+
+fn described(output: ImagingOutput) -> serde_json::Value {
+    match output {
+        ImagingOutput::Text(boxes) => {
+            let boxes = boxes.iter().map(
+                |b| serde_json::json!({"text": b.text, "score": b.score, "corners": b.corners}),
+            );
+            serde_json::json!({"boxes": boxes.collect::<Vec<_>>()})
+        }
+        ImagingOutput::Mask(mask) => {
+            let mut runs = vec![0_usize];
+            let mut inside = 0;
+            for voxel in &mask.voxels {
+                if *voxel != inside {
+                    runs.push(0);
+                    inside = *voxel;
+                }
+                if let Some(run) = runs.last_mut() {
+                    *run += 1;
+                }
+            }
+            serde_json::json!({"voxels": mask.count(), "mask_runs": runs})
+        }
+    }
+}
