@@ -1,1 +1,147 @@
-fn main() {}
+//! The build helper, called as `cargo xtask`: what a clone needs that is not code, and the two commands of the README.
+//!
+//! - [`pin`]: which file, out of which wheel, with which hashes.
+//! - [`cache`]: where fetched files lie, and how they get there whole or not at all.
+//! - [`python`]: the private Python environment, and the registry's ordinary client in it.
+//! - [`wheel`]: pinned files out of pinned wheels.
+//! - [`fetch`]: the runtime, the model packages and the sample studies.
+//! - [`peers`]: the other programs that the tests talk to.
+//!
+//! Nothing here opens a connection of its own: pip and apt do, each to its own registry.
+
+use clap::{Parser, Subcommand};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+mod cache;
+mod error;
+mod fetch;
+mod peers;
+mod pin;
+mod python;
+mod wheel;
+
+use cache::Cache;
+use error::Error;
+
+/// Build helper.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch ONNX Runtime, the model weights and the sample studies, all pinned by hash, into the cache
+    Fetch,
+    /// Fetch, build and run `pericard demo`
+    Demo {
+        /// Arguments for `pericard demo`, as in `--exit`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Fetch, install what the tests talk to, and run every test
+    Test {
+        /// Also run what takes hours: every planned crash, every seed
+        #[arg(long)]
+        long: bool,
+        /// Arguments for `cargo test`, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Fetch, install what the benchmarks compare with, and run them
+    Bench {
+        /// Arguments for `cargo bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), Error> {
+    let tree = tree();
+    let cache = Cache::of_this_user()?;
+    match task {
+        Task::Fetch => {
+            fetch::everything(&tree, &cache)?;
+            eprintln!("fetched: {}", cache.root().display());
+            Ok(())
+        }
+        Task::Demo { arguments } => {
+            fetch::everything(&tree, &cache)?;
+            cargo(
+                &tree,
+                &cache,
+                &["build", "--release", "--package", "pericard"],
+            )?;
+            let program = target(&tree).join("release/pericard");
+            let mut demo = Command::new(&program);
+            demo.arg("demo").args(arguments).env(CACHE, cache.root());
+            Err(Error::cannot_run(&program, demo.exec())) // exec returns only when it failed
+        }
+        Task::Test { long, arguments } => {
+            fetch::everything(&tree, &cache)?;
+            peers::install(&tree, &cache, in_ci())?;
+            let mut command = vec!["test", "--workspace"];
+            command.extend(arguments.iter().map(String::as_str));
+            let mut test = cargo_command(&tree, &cache, &command);
+            if long {
+                test.env("PERICARD_LONG", "1");
+            }
+            error::run(&mut test)
+        }
+        Task::Bench { arguments } => {
+            fetch::everything(&tree, &cache)?;
+            peers::install(&tree, &cache, in_ci())?;
+            let mut command = vec!["bench"];
+            command.extend(arguments.iter().map(String::as_str));
+            cargo(&tree, &cache, &command)
+        }
+    }
+}
+
+/// Tells the program, its tests and its benchmarks where the fetched files are.
+const CACHE: &str = "PERICARD_CACHE";
+/// Tells the tests where the private Python environment is.
+const PEERS_VENV: &str = "PERICARD_PEERS_VENV";
+
+fn cargo(tree: &Path, cache: &Cache, arguments: &[&str]) -> Result<(), Error> {
+    error::run(&mut cargo_command(tree, cache, arguments))
+}
+
+fn cargo_command(tree: &Path, cache: &Cache, arguments: &[&str]) -> Command {
+    // The cargo that runs this, so that a chosen toolchain stays chosen.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(tree)
+        .args(arguments)
+        .env(CACHE, cache.root())
+        .env(PEERS_VENV, cache.venv());
+    command
+}
+
+fn tree() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned() // packaging/xtask is two below the top
+}
+
+fn target(tree: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tree.join("target"), |dir| tree.join(dir))
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
