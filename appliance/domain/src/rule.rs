@@ -2,6 +2,7 @@
 
 use crate::job::Priority;
 use crate::study::{Instance, InstanceFacts};
+use crate::uid::SopClassUid;
 use serde::{Deserialize, Serialize};
 
 /// One `[[rules]]` of the configuration.
@@ -43,11 +44,13 @@ impl Match {
     /// Whether an object is what this asks for. The appliance's own results never are.
     #[must_use]
     pub fn matches(&self, instance: &Instance) -> bool {
-        !instance.is_result
-            && any_or_empty(&self.sop_classes, |c| {
-                c == instance.identity.sop_class.as_str()
-            })
-            && self.matches_facts(&instance.facts)
+        !instance.is_result && self.fits(&instance.identity.sop_class, &instance.facts)
+    }
+
+    /// Whether an object of that class, with that header, is what this asks for.
+    #[must_use]
+    pub fn fits(&self, sop_class: &SopClassUid, facts: &InstanceFacts) -> bool {
+        any_or_empty(&self.sop_classes, |c| c == sop_class.as_str()) && self.matches_facts(facts)
     }
 
     fn matches_facts(&self, facts: &InstanceFacts) -> bool {
