@@ -1,1 +1,42 @@
-//! The DICOM network: associations, C-ECHO, C-STORE in and out.
+//! The DICOM network: associations (PS3.8), DIMSE messages (PS3.7), and the services on top of them (PS3.4).
+//!
+//! Protocol only. What arrives is carried through the [`Door`] as it comes off the wire, and the peer hears of success
+//! only when the door says that the object is kept; what leaves is read from the files that the store names.
+//!
+//! - [`listen`]: C-ECHO and C-STORE, for peers that call here.
+//! - [`deliver`]: the outbox: results go to the peers that are to have them.
+//! - [`send_files`], [`echo`]: for a person at the command line.
+//!
+//! Inside, from the wire up: [`wire`] cuts the byte stream into PDUs and refuses lengths before it believes them,
+//! [`association`] puts DIMSE messages together, `negotiation` and `request` are its two beginnings, `session` answers
+//! what a peer asks and `sending` asks a peer to store.
+//!
+//! Absent on purpose: no object is ever held in memory as a whole, none is parsed here, and no answer is remembered.
+
+mod association;
+mod classes;
+mod command;
+mod config;
+mod door;
+mod echo;
+mod listener;
+mod negotiation;
+mod outbox;
+mod part10;
+mod peer;
+mod request;
+mod sending;
+mod session;
+mod status;
+mod submit;
+mod wire;
+
+pub use config::{DimseConfig, Limits, Unlisted};
+pub use door::{Door, OpenParcel};
+pub use echo::echo;
+pub use listener::listen;
+pub use outbox::{DeliveryConfig, Mail, deliver};
+pub use peer::{Address, AddressError, Peer};
+pub use request::{CallError, Caller, RequestLimits};
+pub use submit::{FileOutcome, SubmitProgress, send_files};
+pub use wire::LinkError;

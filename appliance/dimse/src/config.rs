@@ -1,0 +1,85 @@
+//! How the DICOM door stands.
+
+use crate::peer::Peer;
+use pericard_domain::ae::AeTitle;
+use pericard_domain::uid::SopClassUid;
+use std::time::Duration;
+
+/// How the DICOM door stands.
+#[derive(Debug, Clone)]
+pub struct DimseConfig {
+    /// Our own application entity title.
+    pub ae_title: AeTitle,
+    /// Whether a peer that calls us by another title is turned away.
+    pub called_ae_must_match: bool,
+    /// The peers that may call, and those that get results.
+    pub peers: Vec<Peer>,
+    /// What happens to a peer that is not among them.
+    pub unlisted: Unlisted,
+    /// Storage SOP classes to take beside the standard's: private ones.
+    pub further_sop_classes: Vec<SopClassUid>,
+    /// How much, how long.
+    pub limits: Limits,
+}
+
+impl DimseConfig {
+    /// The defaults, under that title.
+    #[must_use]
+    pub fn new(ae_title: AeTitle) -> Self {
+        Self {
+            ae_title,
+            called_ae_must_match: true,
+            peers: Vec::new(),
+            unlisted: Unlisted::FromLoopback,
+            further_sop_classes: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What happens to a calling peer that is not in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlisted {
+    /// It is turned away.
+    Refused,
+    /// It is heard when it calls from this very machine.
+    FromLoopback,
+    /// It is heard. Only for a network where everybody may send.
+    Accepted,
+}
+
+/// How much, how long.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Associations at once.
+    pub associations_max: usize,
+    /// Associations at once with one calling application entity title.
+    pub associations_per_ae_max: usize,
+    /// The longest P-DATA-TF PDU that peers are told they may send, in bytes: 4 KiB to 1 MiB.
+    pub pdu_bytes_max: u32,
+    /// How long a new connection may take to ask for its association, and a finished one to close (ARTIM, PS3.8 section 9.1.5).
+    pub artim_timeout: Duration,
+    /// How long one PDU may take from its first byte to its last, either way, and how long a peer may pause within a message.
+    pub pdu_timeout: Duration,
+    /// How long one message may take: so that nobody holds a place by sending a byte now and then.
+    pub message_timeout: Duration,
+    /// How long an association may be silent between two messages.
+    pub idle_timeout: Duration,
+    /// How long associations get to end what they are doing when the appliance stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            associations_max: 64,
+            associations_per_ae_max: 16,
+            pdu_bytes_max: 128 * 1024,
+            artim_timeout: Duration::from_secs(15),
+            pdu_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(5 * 60),
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What this room needs of the door behind it.
+//!
+//! A seam rather than the door itself, so that tests can have one that refuses in every way that a real one hardly
+//! ever does.
+
+use bytes::Bytes;
+use pericard_domain::actor::Actor;
+use pericard_intake::{Arrival, Intake, Parcel, Refused};
+use std::future::Future;
+
+/// The door in: see [`pericard_intake::Intake`].
+pub trait Door: Clone + Send + Sync + 'static {
+    /// An object that is arriving.
+    type Parcel: OpenParcel;
+
+    /// Opens a parcel for an object.
+    ///
+    /// # Errors
+    /// When nothing can be taken at the moment.
+    fn begin(&self, arrival: Arrival, from: Actor) -> Result<Self::Parcel, Refused>;
+
+    /// Writes into the audit log that a peer was refused before it could offer anything.
+    fn refuse(&self, what: &str, why: &str, from: Actor) -> impl Future<Output = ()> + Send;
+}
+
+/// An object that is arriving. Dropped, it is gone, and nothing was promised.
+pub trait OpenParcel: Send {
+    /// Takes the next bytes of the object.
+    ///
+    /// # Errors
+    /// Why no more is taken; the parcel is then of no more use.
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Refused>;
+
+    /// Keeps the object. Only when this resolves may the peer be told of success.
+    fn admit(self) -> impl Future<Output = Result<(), Refused>> + Send;
+}
+
+impl Door for Intake {
+    type Parcel = Parcel;
+
+    fn begin(&self, arrival: Arrival, from: Actor) -> Result<Parcel, Refused> {
+        Self::begin(self, arrival, from)
+    }
+
+    async fn refuse(&self, what: &str, why: &str, from: Actor) {
+        Self::refuse(self, what, why, from).await;
+    }
+}
+
+impl OpenParcel for Parcel {
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Refused> {
+        Self::write(self, bytes)
+    }
+
+    async fn admit(self) -> Result<(), Refused> {
+        Self::admit(self).await.map(|_| ())
+    }
+}

@@ -1,0 +1,367 @@
+//! The outbox: results go to the peers that are to have them, however long that takes.
+//!
+//! One worker a destination, so that one that is down holds up nobody else. A lease that lapses is taken up again by
+//! whoever comes next; the peer may then get an object twice, which is the same object.
+
+use crate::classes::{EXPLICIT_LE, IMPLICIT_LE};
+use crate::part10::FileHead;
+use crate::peer::Peer;
+use crate::request::{Answer, Call, CallError, Caller, Proposal};
+use crate::sending::{send_bytes, send_file};
+use crate::status::Status;
+use pericard_domain::study::Instance;
+use pericard_domain::time::Clock;
+use pericard_store::outbox::{Delivery, DeliveryTrouble};
+use pericard_store::{Store, StoreError};
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The largest object that is written anew for a peer that wants Implicit VR: it is done in memory.
+const REWRITTEN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// How the outbox goes about it.
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// Objects sent over one association; the next association takes up the rest.
+    pub deliveries_per_association_max: usize,
+    /// How long an object is ours to send before somebody else may.
+    pub lease: Duration,
+    /// The wait after the first failed attempt; it doubles with every further one.
+    pub backoff_min: Duration,
+    /// The longest wait between two attempts.
+    pub backoff_max: Duration,
+    /// How often to look for mail that nobody announced.
+    pub look_every: Duration,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self {
+            deliveries_per_association_max: 16,
+            lease: Duration::from_secs(15 * 60),
+            backoff_min: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(15 * 60),
+            look_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the outbox needs of the store: a seam, so that tests need no database.
+pub trait Mail: Clone + Send + Sync + 'static {
+    /// Leases the oldest delivery to `destination` that is due.
+    fn lease(
+        &self,
+        destination: &str,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
+    /// The peer has it.
+    fn delivered(&self, delivery: &Delivery)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// The peer does not have it.
+    fn not_delivered(
+        &self,
+        delivery: &Delivery,
+        trouble: DeliveryTrouble,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Where the object's file is.
+    fn path(&self, instance: &Instance) -> PathBuf;
+    /// Resolves when there may be new mail.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Mail for Store {
+    async fn lease(
+        &self,
+        destination: &str,
+        lease: Duration,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.lease_delivery(destination, lease).await
+    }
+
+    async fn delivered(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        Self::delivered(self, delivery).await
+    }
+
+    async fn not_delivered(
+        &self,
+        delivery: &Delivery,
+        trouble: DeliveryTrouble,
+    ) -> Result<(), StoreError> {
+        Self::not_delivered(self, delivery, trouble).await
+    }
+
+    fn path(&self, instance: &Instance) -> PathBuf {
+        self.object_path(instance)
+    }
+
+    async fn changed(&self) {
+        Self::changed(self).await;
+    }
+}
+
+/// Delivers to every peer that has an address, until `stop`.
+///
+/// What is being sent when it comes is ended or cut; a lease then lapses and the object is sent after the next start.
+pub async fn deliver<M: Mail>(
+    config: DeliveryConfig,
+    caller: Caller,
+    peers: Vec<Peer>,
+    mail: (M, Arc<dyn Clock>),
+    stop: CancellationToken,
+) {
+    let mut workers = JoinSet::new();
+    let (mail, clock) = mail;
+    for peer in peers
+        .into_iter()
+        .filter(|p| p.host().is_some() && p.port.is_some())
+    {
+        let postman = Postman {
+            config: config.clone(),
+            caller: caller.clone(),
+            peer,
+            mail: mail.clone(),
+            clock: clock.clone(),
+        };
+        let stop = stop.clone();
+        workers.spawn(async move { stop.run_until_cancelled(postman.run()).await });
+    }
+    while let Some(ended) = workers.join_next().await {
+        if ended.is_err_and(|e| e.is_panic()) {
+            tracing::error!(
+                "delivery to a peer ended by a fault of this program; a restart takes it up again"
+            );
+        }
+    }
+}
+
+/// The worker of one destination.
+struct Postman<M> {
+    config: DeliveryConfig,
+    caller: Caller,
+    peer: Peer,
+    mail: M,
+    clock: Arc<dyn Clock>,
+}
+
+/// How an attempt ended.
+enum Attempt {
+    Delivered,
+    Later(String),
+    Never(String),
+}
+
+/// A lease with what is known of its file.
+type Parcel = (Delivery, PathBuf, FileHead);
+
+impl<M: Mail> Postman<M> {
+    async fn run(self) {
+        let mut failures = 0;
+        loop {
+            // Asked before looking: mail that arrives while we look is not missed.
+            let changed = self.mail.changed();
+            let mut wait = self.config.look_every;
+            match self.round().await {
+                Ok(ControlFlow::Continue(())) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(ControlFlow::Break(true)) => failures = 0,
+                Ok(ControlFlow::Break(false)) => {
+                    failures += 1;
+                    wait = self.backoff(failures);
+                    // A peer that is down is not asked again because more mail has come for it.
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Err(error) => tracing::error!(peer = %self.peer.name, "outbox: {error}"),
+            }
+            // Either is as good a reason to look again.
+            let _ = tokio::time::timeout(wait, changed).await;
+        }
+    }
+
+    /// One association's worth: `Continue` when there may be more, `Break(true)` when there was nothing, `Break(false)`
+    /// when the peer could not be reached or broke off.
+    async fn round(&self) -> Result<ControlFlow<bool>, StoreError> {
+        let parcels = self.leased().await?;
+        if parcels.is_empty() {
+            return Ok(ControlFlow::Break(true));
+        }
+        let proposals = proposals(&parcels);
+        let mut call = match self.caller.call(&self.peer, &proposals).await {
+            Ok(call) => call,
+            Err(error) => {
+                self.all_later(&parcels, &error).await?;
+                return Ok(ControlFlow::Break(false));
+            }
+        };
+        for (at, parcel) in parcels.iter().enumerate() {
+            match attempt(&mut call, parcel).await {
+                Ok(attempt) => self.settle(&parcel.0, attempt).await?,
+                Err(reason) => {
+                    let name = self.peer.name.clone();
+                    self.all_later(&parcels[at..], &CallError::Broken { name, reason })
+                        .await?;
+                    return Ok(ControlFlow::Break(false));
+                }
+            }
+        }
+        // Every object has its answer; how the peer ends the association changes none of them.
+        let _ = call.association.release().await;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// What is due, as much as one association takes.
+    async fn leased(&self) -> Result<Vec<Parcel>, StoreError> {
+        let mut parcels = Vec::new();
+        while parcels.len() < self.config.deliveries_per_association_max {
+            let Some(delivery) = self.mail.lease(&self.peer.name, self.config.lease).await? else {
+                break;
+            };
+            let path = self.mail.path(&delivery.instance);
+            let head_path = path.clone();
+            let head = tokio::task::spawn_blocking(move || FileHead::of(&head_path)).await;
+            match head {
+                Ok(Ok(head)) => parcels.push((delivery, path, head)),
+                Ok(Err(error)) => {
+                    let reason = format!("the object's file cannot be sent: {error}");
+                    self.settle(&delivery, Attempt::Later(reason)).await?;
+                }
+                Err(_) => break, // the runtime is going down
+            }
+        }
+        Ok(parcels)
+    }
+
+    async fn all_later(&self, parcels: &[Parcel], error: &CallError) -> Result<(), StoreError> {
+        tracing::warn!(peer = %self.peer.name, waiting = parcels.len(), "delivery put off: {error}");
+        for (delivery, ..) in parcels {
+            self.settle(delivery, Attempt::Later(error.to_string()))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, delivery: &Delivery, attempt: Attempt) -> Result<(), StoreError> {
+        let settled = match attempt {
+            Attempt::Delivered => self.mail.delivered(delivery).await,
+            Attempt::Later(reason) => {
+                let retry_at = self.clock.now().after(self.backoff(delivery.attempts));
+                let trouble = DeliveryTrouble::Transient { reason, retry_at };
+                self.mail.not_delivered(delivery, trouble).await
+            }
+            Attempt::Never(reason) => {
+                tracing::error!(peer = %self.peer.name, "a result will not be delivered: {reason}");
+                self.mail
+                    .not_delivered(delivery, DeliveryTrouble::Permanent { reason })
+                    .await
+            }
+        };
+        match settled {
+            // Somebody else took it up: the peer may get it twice, and it is theirs to settle.
+            Err(StoreError::LeaseLapsed) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The wait after so many attempts: doubled each time, with up to a quarter more, so that the results of a long
+    /// outage do not come back all at once.
+    fn backoff(&self, attempts: u32) -> Duration {
+        let doubled = self
+            .config
+            .backoff_min
+            .saturating_mul(1 << attempts.saturating_sub(1).min(20));
+        let wait = doubled.min(self.config.backoff_max);
+        // Without randomness the wait is merely regular.
+        let jitter = getrandom::u32().unwrap_or(0);
+        wait + wait.mul_f64(f64::from(jitter) / f64::from(u32::MAX) / 4.0)
+    }
+}
+
+/// Each object's own transfer syntax, and Implicit VR for those that can be written anew.
+fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
+    let mut proposals = Vec::new();
+    for (delivery, _, head) in parcels {
+        let own = head.transfer_syntax.as_str();
+        let fallback = can_rewrite(delivery, head).then_some(IMPLICIT_LE);
+        for transfer_syntax in std::iter::once(own).chain(fallback) {
+            let proposal = Proposal {
+                abstract_syntax: head.sop_class.to_string(),
+                transfer_syntax: transfer_syntax.to_owned(),
+            };
+            if !proposals.contains(&proposal) {
+                proposals.push(proposal);
+            }
+        }
+    }
+    proposals
+}
+
+/// Only what we made ourselves is parsed here: it is sound and it is ours to write anew.
+fn can_rewrite(delivery: &Delivery, head: &FileHead) -> bool {
+    delivery.instance.is_result
+        && head.transfer_syntax.as_str() == EXPLICIT_LE
+        && head.data_bytes <= REWRITTEN_BYTES_MAX
+}
+
+async fn attempt(
+    call: &mut Call,
+    (delivery, path, head): &Parcel,
+) -> Result<Attempt, crate::LinkError> {
+    let class = head.sop_class.as_str();
+    if let Some(context) = call.context(class, head.transfer_syntax.as_str()) {
+        return send_file(call, context, path, head).await.map(settled);
+    }
+    let Some(context) = call
+        .context(class, IMPLICIT_LE)
+        .filter(|_| can_rewrite(delivery, head))
+    else {
+        let reason = "the peer does not accept this SOP class in a transfer syntax that we have";
+        return Ok(Attempt::Never(reason.to_owned()));
+    };
+    let path = path.clone();
+    match tokio::task::spawn_blocking(move || in_implicit_vr(&path)).await {
+        Ok(Some(data_set)) => send_bytes(call, context, head, &data_set)
+            .await
+            .map(settled),
+        _ => Ok(Attempt::Never(
+            "the object cannot be written in Implicit VR, which is all the peer takes".to_owned(),
+        )),
+    }
+}
+
+fn settled(answer: Answer) -> Attempt {
+    let Answer { status, comment } = answer;
+    // The peer's words may hold anything, so they go no further than the length of theirs that the standard allows.
+    let comment: String = comment.chars().take(64).collect();
+    let said = || {
+        format!("the peer answered 0x{status:04X} {comment}")
+            .trim_end()
+            .to_owned()
+    };
+    if Status::is_done(status) {
+        if status != 0 {
+            tracing::info!("delivered with a warning: {}", said());
+        }
+        Attempt::Delivered
+    } else if Status::is_transient(status) {
+        Attempt::Later(said())
+    } else {
+        Attempt::Never(said())
+    }
+}
+
+fn in_implicit_vr(path: &Path) -> Option<Vec<u8>> {
+    let object = dicom_object::open_file(path).ok()?;
+    let mut data_set = Vec::new();
+    let implicit = dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN.erased();
+    object
+        .write_dataset_with_ts(&mut data_set, &implicit)
+        .ok()?;
+    Some(data_set)
+}

@@ -1,0 +1,288 @@
+//! Calling a peer: the association that we ask for (PS3.8 section 9.3.2).
+
+use crate::association::{Association, Context, Heard};
+use crate::command::{CommandSet, RESPONSE, tag};
+use crate::negotiation::{self, APPLICATION_CONTEXT, CONTEXTS_MAX};
+use crate::peer::Peer;
+use crate::wire::{AbortReason, LinkError, Pdu as WirePdu, Wire};
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRQ, Pdu,
+    PresentationContextProposed, PresentationContextResultReason,
+};
+use pericard_domain::ae::AeTitle;
+use pericard_domain::uid::TransferSyntaxUid;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Who calls, and with what patience.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Our own application entity title.
+    pub ae_title: AeTitle,
+    /// How long things may take.
+    pub limits: RequestLimits,
+}
+
+/// How long things may take when we call.
+#[derive(Debug, Clone)]
+pub struct RequestLimits {
+    /// Until the peer has answered the connection.
+    pub connect_timeout: Duration,
+    /// One PDU, and the answer to our request for an association or its release.
+    pub pdu_timeout: Duration,
+    /// Until the peer has answered an operation; it may have to put the object on tape first.
+    pub response_timeout: Duration,
+    /// The longest P-DATA-TF PDU that the peer is told it may send, in bytes.
+    pub pdu_bytes_max: u32,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            pdu_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(120),
+            pdu_bytes_max: 128 * 1024,
+        }
+    }
+}
+
+/// Why a peer could not be asked. Every one of these may be otherwise on another day.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The configuration does not say where the peer listens.
+    #[error("the configuration gives no host and port for {name}; it can call, but not be called")]
+    NoAddress {
+        /// The peer's name.
+        name: String,
+    },
+    /// The peer does not answer the connection.
+    #[error("cannot connect to {name}: {reason}; is it running, and is a firewall between?")]
+    Unreachable {
+        /// The peer's name.
+        name: String,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The peer rejects the association.
+    #[error("{name} rejects the association: {reason}; are both AE titles configured there?")]
+    Rejected {
+        /// The peer's name.
+        name: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The association broke.
+    #[error("the association with {name} broke: {reason}")]
+    Broken {
+        /// The peer's name.
+        name: String,
+        /// How.
+        reason: LinkError,
+    },
+    /// The peer does not take what was proposed.
+    #[error("{name} does not accept {what}")]
+    NotAccepted {
+        /// The peer's name.
+        name: String,
+        /// What was proposed.
+        what: &'static str,
+    },
+}
+
+/// A presentation context to propose.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Proposal {
+    pub(crate) abstract_syntax: String,
+    pub(crate) transfer_syntax: String,
+}
+
+/// An association that we asked for.
+pub(crate) struct Call {
+    pub(crate) association: Association<TcpStream>,
+    response_timeout: Duration,
+    message_id: u16,
+}
+
+/// A peer's answer to an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) comment: String,
+}
+
+impl Caller {
+    /// Asks the peer for an association with these contexts: 128 at most.
+    pub(crate) async fn call(
+        &self,
+        peer: &Peer,
+        proposals: &[Proposal],
+    ) -> Result<Call, CallError> {
+        let name = || peer.name.clone();
+        let (Some(host), Some(port)) = (peer.host(), peer.port) else {
+            return Err(CallError::NoAddress { name: name() });
+        };
+        let unreachable = |reason| CallError::Unreachable {
+            name: name(),
+            reason,
+        };
+        let stream = timeout(
+            self.limits.connect_timeout,
+            TcpStream::connect((host.as_str(), port)),
+        )
+        .await
+        .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
+        .map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let wire = Wire::new(stream, self.limits.pdu_timeout);
+        self.associate(wire, peer, proposals).await
+    }
+
+    async fn associate(
+        &self,
+        mut wire: Wire<TcpStream>,
+        peer: &Peer,
+        proposals: &[Proposal],
+    ) -> Result<Call, CallError> {
+        let broken = |reason| CallError::Broken {
+            name: peer.name.clone(),
+            reason,
+        };
+        let request = negotiation::encoded(&Pdu::AssociationRQ(self.request(peer, proposals)));
+        wire.send(&request.map_err(broken)?).await.map_err(broken)?;
+        let wait = self.limits.pdu_timeout;
+        let answer = match wire.next(wait, "the answer to our call").await {
+            Ok(WirePdu::Associate(pdu)) => negotiation::decoded(pdu).map_err(broken)?,
+            Ok(_) => return Err(broken(unexpected())),
+            Err(error) => return Err(broken(error)),
+        };
+        match answer {
+            Pdu::AssociationAC(answer) => Ok(Call {
+                association: Association::new(
+                    wire,
+                    contexts(&answer, proposals),
+                    negotiation::max_length(&answer.user_variables),
+                    self.limits.response_timeout,
+                ),
+                response_timeout: self.limits.response_timeout,
+                message_id: 0,
+            }),
+            Pdu::AssociationRJ(rejection) => Err(CallError::Rejected {
+                name: peer.name.clone(),
+                reason: said(&rejection),
+            }),
+            _ => Err(broken(unexpected())),
+        }
+    }
+
+    fn request(&self, peer: &Peer, proposals: &[Proposal]) -> AssociationRQ {
+        let presentation_contexts = proposals
+            .iter()
+            .take(CONTEXTS_MAX)
+            .zip((1..=u8::MAX).step_by(2))
+            .map(|(proposal, id)| PresentationContextProposed {
+                id,
+                abstract_syntax: proposal.abstract_syntax.clone(),
+                transfer_syntaxes: vec![proposal.transfer_syntax.clone()],
+            })
+            .collect();
+        AssociationRQ {
+            protocol_version: 1,
+            calling_ae_title: self.ae_title.to_string(),
+            called_ae_title: peer.ae_title.to_string(),
+            application_context_name: APPLICATION_CONTEXT.to_owned(),
+            presentation_contexts,
+            user_variables: negotiation::ours(self.limits.pdu_bytes_max),
+        }
+    }
+}
+
+impl Call {
+    /// The accepted context for objects of that class in that transfer syntax.
+    pub(crate) fn context(&self, sop_class: &str, transfer_syntax: &str) -> Option<u8> {
+        self.association
+            .contexts()
+            .iter()
+            .find(|c| {
+                c.abstract_syntax == sop_class && c.transfer_syntax.as_str() == transfer_syntax
+            })
+            .map(|c| c.id)
+    }
+
+    /// A message id that no open operation has: operations follow each other.
+    pub(crate) fn next_message_id(&mut self) -> u16 {
+        self.message_id = self.message_id.wrapping_add(1).max(1);
+        self.message_id
+    }
+
+    /// Waits for the answer to our request.
+    pub(crate) async fn answer(&mut self, request: &CommandSet) -> Result<Answer, LinkError> {
+        let wait = self.response_timeout;
+        let Heard::Command(_, answer) = self
+            .association
+            .next(wait, "the answer to a request")
+            .await?
+        else {
+            return Err(LinkError::violation(
+                "a release in place of an answer",
+                AbortReason::UnexpectedPdu,
+            ));
+        };
+        let is_ours = answer.field() == request.field() | RESPONSE
+            && answer.number(tag::MESSAGE_ID_RESPONDED_TO) == Some(request.message_id());
+        match answer.number(tag::STATUS) {
+            Some(status) if is_ours => Ok(Answer {
+                status,
+                comment: answer
+                    .text(tag::ERROR_COMMENT)
+                    .unwrap_or_default()
+                    .to_owned(),
+            }),
+            _ => Err(LinkError::violation(
+                "an answer to something that was not asked",
+                AbortReason::InvalidParameter,
+            )),
+        }
+    }
+}
+
+/// What the peer accepted of what we proposed.
+fn contexts(answer: &AssociationAC, proposals: &[Proposal]) -> Vec<Context> {
+    let accepted = |r: &&dicom_ul::pdu::PresentationContextResult| {
+        r.reason == PresentationContextResultReason::Acceptance
+    };
+    let ours = |result: &dicom_ul::pdu::PresentationContextResult| {
+        let proposal = proposals
+            .get(usize::from(result.id / 2))
+            .filter(|_| result.id % 2 == 1)?;
+        let transfer_syntax = TransferSyntaxUid::new(&result.transfer_syntax).ok()?;
+        (transfer_syntax.as_str() == proposal.transfer_syntax).then(|| Context {
+            id: result.id,
+            abstract_syntax: proposal.abstract_syntax.clone(),
+            transfer_syntax,
+        })
+    };
+    answer
+        .presentation_contexts
+        .iter()
+        .filter(accepted)
+        .filter_map(ours)
+        .collect()
+}
+
+fn said(rejection: &AssociationRJ) -> String {
+    let lasting = match rejection.result {
+        AssociationRJResult::Permanent => "for good",
+        AssociationRJResult::Transient => "for now",
+    };
+    format!("{} ({lasting})", rejection.source)
+}
+
+const fn unexpected() -> LinkError {
+    LinkError::violation(
+        "a PDU that does not answer our call",
+        AbortReason::UnexpectedPdu,
+    )
+}
