@@ -1,0 +1,145 @@
+//! What has been counted: plain numbers, as they are kept and as they are told.
+
+use pericard_frame::layout::{self, MAX_COUNT, MIN_TIMED, MODELS};
+use pericard_frame::stage::BUCKETS;
+use pericard_frame::{Counter, Draft, Fault, Frame, Stage};
+
+/// How many durations fell into each bucket.
+pub(crate) type Histogram = [u64; BUCKETS];
+
+/// Everything that has been counted. Numbers only, and only as many as there are places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) counts: [u64; Counter::ALL.len()],
+    pub(crate) stages: [Timed; Stage::ALL.len()],
+    pub(crate) models: [ModelTally; MODELS],
+    pub(crate) log_size: u64,
+    pub(crate) log_root: [u64; 4],
+}
+
+/// Durations of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Timed {
+    pub(crate) buckets: Histogram,
+    pub(crate) sum_ms: u64,
+}
+
+/// What one model did. The first place is for all that are in no catalogue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ModelTally {
+    pub(crate) id: u16,
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    pub(crate) timed: Timed,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            counts: [0; Counter::ALL.len()],
+            stages: [Timed::default(); Stage::ALL.len()],
+            models: [ModelTally::default(); MODELS],
+            log_size: 0,
+            log_root: [0; 4],
+        }
+    }
+}
+
+impl Timed {
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The bucket, counted from 1, at or below which `percent` of the durations lie; 0 when there were too few to tell.
+    fn quantile(&self, percent: u64) -> u8 {
+        let count = self.count();
+        if count < MIN_TIMED {
+            return 0;
+        }
+        let rank = count.saturating_mul(percent).div_ceil(100);
+        let mut below = 0;
+        for (at, held) in (1..).zip(self.buckets) {
+            below += held;
+            if below >= rank {
+                return at;
+            }
+        }
+        BUCKETS as u8
+    }
+}
+
+impl Tally {
+    /// The frame that tells it.
+    pub(crate) fn frame(&self, release: [u16; 3], appliance: u32) -> Result<Frame, Fault> {
+        let mut draft = Draft::new();
+        for (at, number) in release.into_iter().enumerate() {
+            draft.put(&layout::RELEASE, at, number);
+        }
+        draft.put(&layout::APPLIANCE, 0, appliance);
+        draft.put(&layout::LOG_SIZE, 0, self.log_size);
+        for (at, part) in self.log_root.into_iter().enumerate() {
+            draft.put(&layout::LOG_ROOT, at, part);
+        }
+        for (at, timed) in self.stages.iter().enumerate() {
+            draft.put(&layout::LATENCY_P50, at, timed.quantile(50));
+            draft.put(&layout::LATENCY_P95, at, timed.quantile(95));
+            draft.put(&layout::LATENCY_P99, at, timed.quantile(99));
+        }
+        for (at, model) in self.models.iter().enumerate() {
+            draft.put(&layout::MODEL, at, model.id);
+            draft.put(&layout::MODEL_DONE, at, told(model.done));
+            draft.put(&layout::MODEL_FAILED, at, told(model.failed));
+            draft.put(&layout::MODEL_P50, at, model.timed.quantile(50));
+            draft.put(&layout::MODEL_P95, at, model.timed.quantile(95));
+        }
+        for (at, count) in self.counts.into_iter().enumerate() {
+            draft.put(&layout::COUNTERS, at, told(count));
+        }
+        draft.seal()
+    }
+}
+
+/// A count as it is told: what is larger than may be is told as the largest.
+fn told(count: u64) -> u32 {
+    u32::try_from(count).map_or(MAX_COUNT, |count| count.min(MAX_COUNT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_told_only_of_enough_durations() {
+        let mut timed = Timed::default();
+        timed.buckets[3] = MIN_TIMED - 1;
+        assert_eq!(timed.quantile(50), 0);
+        timed.buckets[9] = 1;
+        let at = |percent| timed.quantile(percent);
+        assert_eq!((at(50), at(99), at(100)), (4, 4, 10));
+        timed.buckets[BUCKETS - 1] = u64::from(u32::MAX);
+        assert_eq!(timed.quantile(95), BUCKETS as u8);
+    }
+
+    #[test]
+    fn the_largest_of_everything_is_still_a_frame() {
+        let timed = Timed {
+            buckets: [u64::MAX / BUCKETS as u64; BUCKETS],
+            sum_ms: u64::MAX,
+        };
+        let model = ModelTally {
+            id: u16::MAX,
+            done: u64::MAX,
+            failed: u64::MAX,
+            timed,
+        };
+        let tally = Tally {
+            counts: [u64::MAX; Counter::ALL.len()],
+            stages: [timed; Stage::ALL.len()],
+            models: [model; MODELS],
+            log_size: u64::MAX,
+            log_root: [u64::MAX; 4],
+        };
+        let frame = tally.frame([999; 3], u32::MAX).expect("in range");
+        assert!(frame.lines().all(|line| line.value <= line.spec.max));
+    }
+}
