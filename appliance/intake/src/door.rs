@@ -1,25 +1,38 @@
 //! The door itself.
 
 use crate::Refused;
+use crate::settling::Settling;
 use bytes::Bytes;
+use pericard_dicom::header::Header;
+use pericard_dicom::meta::file_meta;
+use pericard_dicom::scan::{ScanError, ScanLimits, scan_file};
 use pericard_domain::actor::Actor;
 use pericard_domain::study::ObjectIdentity;
+use pericard_domain::time::Clock;
 use pericard_domain::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
-use pericard_store::Store;
-use pericard_store::admission::Admission;
+use pericard_egress::{Counter, Meter, Stage};
+use pericard_store::admission::{Admission, NewObject, Refusal};
+use pericard_store::object::Incoming;
+use pericard_store::{Store, StoreError};
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// When a peer that finds the door crowded is told to come back.
+const RETRY_AFTER_S: u32 = 5;
+/// How much of a file the scanner reads at once: one read for the header of most objects.
+const SCAN_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Limits of the door.
 #[derive(Debug, Clone)]
 pub struct IntakeConfig {
     /// The largest object that is taken.
-    pub max_object_mib: u32,
+    pub object_max_mib: u32,
     /// How many objects may be arriving at once.
     pub parcels_max: usize,
 }
-
-/// When a study that has just received an object may be complete. The one replaceable decision.
-pub trait Settling: Send + Sync + 'static {}
 
 /// How an object arrives.
 #[derive(Debug, Clone)]
@@ -40,45 +53,293 @@ pub enum Arrival {
 /// The door. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
-    _store: Arc<Store>,
+    inner: Arc<Inner>,
 }
 
-#[allow(unused_variables, clippy::unused_async)]
+struct Inner {
+    store: Store,
+    settling: Arc<dyn Settling>,
+    limits: IntakeConfig,
+    meter: Meter,
+    clock: Arc<dyn Clock>,
+    places: Arc<Semaphore>,
+}
+
 impl Intake {
+    /// The door to `store`.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        settling: Arc<dyn Settling>,
+        limits: IntakeConfig,
+        meter: Meter,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(limits.parcels_max));
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                settling,
+                limits,
+                meter,
+                clock,
+                places,
+            }),
+        }
+    }
+
     /// Opens a parcel for an object.
     ///
     /// # Errors
     /// When nothing can be taken at the moment: the peer is told before it has sent the bytes.
     pub fn begin(&self, arrival: Arrival, from: Actor) -> Result<Parcel, Refused> {
-        unimplemented!()
+        let inner = &self.inner;
+        let place = Arc::clone(&inner.places).try_acquire_owned();
+        let place = place.map_err(|_| {
+            self.counted(Refused::Busy {
+                retry_after_s: RETRY_AFTER_S,
+            })
+        })?;
+        let mut incoming = inner
+            .store
+            .incoming()
+            .map_err(|error| self.counted(refused_by(error)))?;
+        let mut headroom = u64::from(inner.limits.object_max_mib) << 20;
+        if let Arrival::DataSet {
+            sop_class,
+            instance,
+            transfer_syntax,
+        } = &arrival
+        {
+            // The file is the peer's bytes behind our header, so that any tool can read it as it lies.
+            let source = if let Actor::Peer { ae_title, .. } = &from {
+                Some(ae_title)
+            } else {
+                None
+            };
+            let meta = file_meta(sop_class, instance, transfer_syntax, source);
+            incoming
+                .write(&meta)
+                .map_err(|error| self.counted(refused_by(error)))?;
+            headroom = headroom.saturating_add(meta.len() as u64);
+        }
+        Ok(Parcel {
+            intake: self.clone(),
+            arrival,
+            from,
+            incoming: Some(incoming),
+            refused: None,
+            headroom,
+            begun: Instant::now(),
+            _place: place,
+        })
     }
 
     /// Writes into the audit log that a peer was refused before it could offer anything: an association, a request.
     pub async fn refuse(&self, what: &str, why: &str, from: Actor) {
-        unimplemented!()
+        self.note(
+            Refusal {
+                what: what.to_owned(),
+                why: why.to_owned(),
+                instance: None,
+            },
+            from,
+        )
+        .await;
+    }
+
+    async fn note(&self, refusal: Refusal, from: Actor) {
+        tracing::warn!(what = refusal.what, why = refusal.why, ?from, "refused");
+        if let Err(error) = self.inner.store.refuse(refusal, from).await {
+            tracing::error!(%error, "the refusal is not in the audit log");
+        }
+    }
+
+    fn counted(&self, refused: Refused) -> Refused {
+        self.inner.meter.count(counter_of(&refused));
+        refused
     }
 }
 
-/// An object that is arriving. Dropped, it is gone, and nothing was promised.
+/// An object that is arriving. Dropped, it is gone, and nothing was promised; if it had been refused while it arrived,
+/// the audit log says so.
 pub struct Parcel {
-    _private: (),
+    intake: Intake,
+    arrival: Arrival,
+    from: Actor,
+    /// `None` once it was refused or taken: a refused object's bytes are not kept while the peer still sends.
+    incoming: Option<Incoming>,
+    /// Why no more is taken.
+    refused: Option<Refused>,
+    /// Bytes that it may have in all.
+    headroom: u64,
+    begun: Instant,
+    /// Given back when the object is kept, refused or dropped.
+    _place: OwnedSemaphorePermit,
 }
 
-#[allow(unused_variables, clippy::unused_async)]
 impl Parcel {
     /// Takes the next bytes of the object.
     ///
     /// # Errors
-    /// [`Refused::TooLarge`], or the disk failed; the parcel is then of no more use, and `refused` says so to the audit log.
+    /// [`Refused::TooLarge`], or the disk failed. Nothing more is taken then, and [`Parcel::admit`] says the same.
     pub fn write(&mut self, bytes: &Bytes) -> Result<(), Refused> {
-        unimplemented!()
+        let taken = match (&self.refused, &mut self.incoming) {
+            (Some(refused), _) => return Err(refused.clone()),
+            (None, Some(incoming))
+                if incoming.len().saturating_add(bytes.len() as u64) <= self.headroom =>
+            {
+                incoming.write(bytes).map_err(refused_by)
+            }
+            (None, _) => Err(Refused::TooLarge {
+                limit_mib: self.intake.inner.limits.object_max_mib,
+            }),
+        };
+        taken.map_err(|refused| {
+            self.incoming = None;
+            self.refused = Some(refused.clone());
+            refused
+        })
     }
 
-    /// Scans, seals and commits the object. A refusal is written into the audit log here.
+    /// Scans, seals and commits the object. A refusal is written into the audit log before the peer hears of it.
     ///
     /// # Errors
     /// Why it was not taken.
-    pub async fn admit(self) -> Result<(ObjectIdentity, Admission), Refused> {
-        unimplemented!()
+    pub async fn admit(mut self) -> Result<(ObjectIdentity, Admission), Refused> {
+        let intake = self.intake.clone();
+        let kept = match (self.refused.take(), self.incoming.take()) {
+            (None, Some(incoming)) => {
+                admit(&intake, &self.arrival, incoming, self.from.clone()).await
+            }
+            (refused, _) => {
+                Err(refused.unwrap_or_else(|| Refused::Unavailable("nothing was received".into())))
+            }
+        };
+        match &kept {
+            Ok((_, admission)) => {
+                intake.inner.meter.count(match admission {
+                    Admission::Stored => Counter::ObjectsAdmitted,
+                    Admission::AlreadyHeld => Counter::ObjectsAlreadyHeld,
+                    Admission::Revised { .. } => Counter::ObjectsRevised,
+                });
+                intake
+                    .inner
+                    .meter
+                    .observe(Stage::Admit, self.begun.elapsed());
+            }
+            Err(refused) => {
+                intake.inner.meter.count(counter_of(refused));
+                intake
+                    .note(refusal_of(&self.arrival, refused), self.from.clone())
+                    .await;
+            }
+        }
+        kept
+    }
+}
+
+impl Drop for Parcel {
+    /// A protocol room may turn the peer away on the first refused write and never come to `admit`.
+    fn drop(&mut self) {
+        let (Some(refused), Ok(runtime)) =
+            (self.refused.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        self.intake.inner.meter.count(counter_of(&refused));
+        let (intake, refusal, from) = (
+            self.intake.clone(),
+            refusal_of(&self.arrival, &refused),
+            self.from.clone(),
+        );
+        runtime.spawn(async move { intake.note(refusal, from).await });
+    }
+}
+
+async fn admit(
+    intake: &Intake,
+    arrival: &Arrival,
+    mut incoming: Incoming,
+    from: Actor,
+) -> Result<(ObjectIdentity, Admission), Refused> {
+    let inner = &intake.inner;
+    let file = incoming.reader().map_err(refused_by)?;
+    // The scan costs processor, the seal waits for the disk: they go side by side. A refused object's file is dropped.
+    let scanning = tokio::task::spawn_blocking(move || scan(file));
+    let (scanned, sealed) = tokio::join!(scanning, incoming.seal());
+    let scanned = scanned.map_err(|_| Refused::Unavailable("the scanner failed".into()))?;
+    let header = scanned.map_err(|error| Refused::Malformed(error.to_string()))?;
+    let sealed = sealed.map_err(refused_by)?;
+    check_announced(arrival, &header.identity)?;
+    let settled = inner
+        .settling
+        .settled(&header.identity, &header.facts, inner.clock.now());
+    let object = NewObject {
+        sealed,
+        identity: header.identity.clone(),
+        facts: header.facts,
+        assemble_at: settled.at,
+        priority: settled.priority,
+    };
+    let admission = inner.store.admit(object, from).await.map_err(refused_by)?;
+    if let Admission::Revised { revision } = admission {
+        let instance = header.identity.instance.as_str();
+        tracing::warn!(
+            instance,
+            revision,
+            "other bytes came under a UID that is held; both are kept"
+        );
+    }
+    Ok((header.identity, admission))
+}
+
+fn scan(file: File) -> Result<Header, ScanError> {
+    scan_file(
+        &mut BufReader::with_capacity(SCAN_BUFFER_BYTES, file),
+        &ScanLimits::default(),
+    )
+}
+
+/// What a command announced must be what the data set says: a peer that mixes objects up is told so.
+fn check_announced(arrival: &Arrival, found: &ObjectIdentity) -> Result<(), Refused> {
+    match arrival {
+        Arrival::DataSet { instance, .. } if *instance != found.instance => {
+            Err(Refused::Mismatch("SOP Instance UID"))
+        }
+        Arrival::DataSet { sop_class, .. } if *sop_class != found.sop_class => {
+            Err(Refused::Mismatch("SOP Class UID"))
+        }
+        Arrival::DataSet { .. } | Arrival::File => Ok(()),
+    }
+}
+
+fn refused_by(error: StoreError) -> Refused {
+    match error {
+        StoreError::DiskFloor { .. } => Refused::OutOfStorage(error.to_string()),
+        other => Refused::Unavailable(other.to_string()),
+    }
+}
+
+fn refusal_of(arrival: &Arrival, refused: &Refused) -> Refusal {
+    let instance = match arrival {
+        Arrival::DataSet { instance, .. } => Some(instance.clone()),
+        Arrival::File => None,
+    };
+    Refusal {
+        what: "object".into(),
+        why: refused.to_string(),
+        instance,
+    }
+}
+
+fn counter_of(refused: &Refused) -> Counter {
+    match refused {
+        Refused::Malformed(_) => Counter::ObjectsMalformed,
+        Refused::Mismatch(_) => Counter::ObjectsMismatched,
+        Refused::TooLarge { .. } => Counter::ObjectsTooLarge,
+        Refused::OutOfStorage(_) => Counter::ObjectsOutOfStorage,
+        Refused::Busy { .. } => Counter::ObjectsBusy,
+        Refused::Unavailable(_) => Counter::ObjectsUnavailable,
     }
 }

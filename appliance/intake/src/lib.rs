@@ -8,7 +8,9 @@
 
 mod door;
 mod refused;
+mod settling;
 
-pub use door::{Arrival, Intake, IntakeConfig, Parcel, Settling};
+pub use door::{Arrival, Intake, IntakeConfig, Parcel};
 pub use pericard_store::admission::Admission;
 pub use refused::Refused;
+pub use settling::{IdleTimeout, Settled, Settling};
