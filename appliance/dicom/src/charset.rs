@@ -46,6 +46,15 @@ impl Charset {
         }
     }
 
+    /// No character set: every byte becomes the character of its number, and nothing is an escape.
+    pub(crate) fn undecoded() -> Self {
+        Self {
+            first: SpecificCharacterSet::default(),
+            extensible: false,
+            utf8: false,
+        }
+    }
+
     /// The text of a value, with its backslashes. Bytes that the set does not have are kept as escapes or as Latin-1,
     /// so that no two values become one.
     pub(crate) fn decode(&self, value: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! What a scan keeps of an object: its identity, the facts that lists and rules ask for, and where its pixels lie.
 
 use crate::charset::Charset;
+use crate::scan::syntax::Encoding;
 use crate::scan::walk::{PIXEL_DATA, Token, Walker};
 use crate::scan::{Place, ScanError, ScanLimits};
 use dicom_core::{Tag, VR};
@@ -50,6 +51,8 @@ pub struct PixelInfo {
     pub frames: u32,
     /// Planar Configuration (0028,0006): 0 by pixel, 1 by plane.
     pub planar: u16,
+    /// Whether Pixel Data has representation OW: in big endian, bytes then stand in pairs the other way round.
+    pub words: bool,
     /// Where the bytes are.
     pub data: PixelBytes,
 }
@@ -138,7 +141,8 @@ pub(crate) struct Collector<'l> {
     values: BTreeMap<Tag, Vec<u8>>,
     bytes: Option<PixelBytes>,
     fragments: Option<Vec<Extent>>,
-    encoding_big_endian: bool,
+    big_endian: bool,
+    words: bool,
 }
 
 impl<'l> Collector<'l> {
@@ -148,17 +152,36 @@ impl<'l> Collector<'l> {
             values: BTreeMap::new(),
             bytes: None,
             fragments: None,
-            encoding_big_endian: false,
+            big_endian: false,
+            words: false,
         }
     }
 
-    /// Takes what it keeps of one step; the value of the step's element may be read from the walker.
+    /// Takes what it keeps of one step, reading the value of the step's element from the walker if it is kept.
     pub(crate) fn take(
         &mut self,
         token: Token,
         walker: &mut Walker<'_, '_>,
     ) -> Result<(), ScanError> {
-        if walker.depth() > 0 {
+        let (depth, encoding) = (walker.depth(), walker.encoding());
+        let value = match token {
+            Token::Element { tag, .. } if depth == 0 && KEPT.contains(&tag) => {
+                Some(walker.value(self.limits.fact_bytes_max)?)
+            }
+            _ => None,
+        };
+        self.take_read(token, depth, encoding, value.as_deref())
+    }
+
+    /// Takes what it keeps of one step whose value has been read.
+    pub(crate) fn take_read(
+        &mut self,
+        token: Token,
+        depth: usize,
+        encoding: Encoding,
+        value: Option<&[u8]>,
+    ) -> Result<(), ScanError> {
+        if depth > 0 {
             return Ok(());
         }
         match token {
@@ -170,8 +193,8 @@ impl<'l> Collector<'l> {
             } => {
                 self.element(tag, vr, Extent { offset, length });
                 if KEPT.contains(&tag) {
-                    self.encoding_big_endian = walker.encoding().big_endian;
-                    self.keep(tag, walker.value(self.limits.fact_bytes_max)?)?;
+                    self.big_endian = encoding.big_endian;
+                    self.keep(tag, value.unwrap_or_default())?;
                 }
             }
             Token::FragmentsStart { tag: PIXEL_DATA } => self.fragments = Some(Vec::new()),
@@ -218,11 +241,16 @@ impl<'l> Collector<'l> {
             tags::DOUBLE_FLOAT_PIXEL_DATA => PixelBytes::Double(extent),
             _ => return,
         };
+        self.words = vr == VR::OW;
         self.bytes = Some(bytes);
     }
 
-    fn keep(&mut self, tag: Tag, value: Vec<u8>) -> Result<(), ScanError> {
-        let before = self.values.insert(tag, value);
+    fn keep(&mut self, tag: Tag, value: &[u8]) -> Result<(), ScanError> {
+        let max = self.limits.fact_bytes_max;
+        if value.len() as u64 > max {
+            return Err(ScanError::ValueTooLong { tag, max });
+        }
+        let before = self.values.insert(tag, value.to_owned());
         if before.is_some() && IDENTIFYING.contains(&tag) {
             return Err(ScanError::AmbiguousIdentity(tag));
         }
@@ -293,6 +321,7 @@ impl<'l> Collector<'l> {
                 Some(_) => self.frames().unwrap_or(0),
             },
             planar: number(tags::PLANAR_CONFIGURATION),
+            words: self.words,
             data,
         }
     }
@@ -300,7 +329,7 @@ impl<'l> Collector<'l> {
     /// The first value of an element of representation US.
     fn number(&self, tag: Tag) -> Option<u16> {
         let bytes = *self.values.get(&tag)?.first_chunk::<2>()?;
-        Some(if self.encoding_big_endian {
+        Some(if self.big_endian {
             u16::from_be_bytes(bytes)
         } else {
             u16::from_le_bytes(bytes)

@@ -45,8 +45,8 @@ pub fn scan_data_set(
     syntax: &TransferSyntaxUid,
     limits: &ScanLimits,
 ) -> Result<Header, ScanError> {
-    let source = Source::new(reader)?;
-    scan_opened(Opened::new(source, syntax.clone(), limits)?, limits)
+    let opened = open_data_set(reader, syntax, limits)?;
+    scan_opened(opened, limits)
 }
 
 fn scan_opened(mut opened: Opened<'_>, limits: &ScanLimits) -> Result<Header, ScanError> {
@@ -97,9 +97,23 @@ impl<'r> Opened<'r> {
         Ok(Self { source, place })
     }
 
+    /// The source itself, which stands at the beginning of the data set.
+    pub(crate) fn into_source(self) -> Source<'r> {
+        self.source
+    }
+
     pub(crate) fn walker<'s>(&'s mut self, limits: &'s ScanLimits) -> Walker<'s, 'r> {
         Walker::new(&mut self.source, self.place.encoding, limits)
     }
+}
+
+/// Stands at the beginning of a bare data set.
+pub(crate) fn open_data_set<'r>(
+    reader: &'r mut dyn ReadSeek,
+    syntax: &TransferSyntaxUid,
+    limits: &ScanLimits,
+) -> Result<Opened<'r>, ScanError> {
+    Opened::new(Source::new(reader)?, syntax.clone(), limits)
 }
 
 /// Passes the preamble and the file meta information.

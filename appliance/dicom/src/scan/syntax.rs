@@ -10,6 +10,8 @@ pub const DEFLATED_LE: &str = "1.2.840.10008.1.2.1.99";
 pub const EXPLICIT_BE: &str = "1.2.840.10008.1.2.2";
 /// Encapsulated uncompressed Explicit VR Little Endian.
 pub const ENCAPSULATED_LE: &str = "1.2.840.10008.1.2.1.98";
+/// Deflated Image Frame Compression.
+pub const DEFLATED_FRAMES: &str = "1.2.840.10008.1.2.8.1";
 /// RLE Lossless.
 pub const RLE: &str = "1.2.840.10008.1.2.5";
 
@@ -58,6 +60,14 @@ impl Encoding {
             u32::from_le_bytes(bytes)
         }
     }
+
+    pub(crate) fn u64(self, bytes: [u8; 8]) -> u64 {
+        if self.big_endian {
+            u64::from_be_bytes(bytes)
+        } else {
+            u64::from_le_bytes(bytes)
+        }
+    }
 }
 
 /// The encoding of a transfer syntax, and whether the whole data set is deflated; `None` when it is not known.
@@ -75,4 +85,23 @@ pub(crate) fn encoding_of(uid: &str) -> Option<(Encoding, bool)> {
         }
         _ => None,
     }
+}
+
+/// JPEG baseline, extended and lossless; the retired processes too, which archives still have.
+pub(crate) fn is_jpeg(uid: &str) -> bool {
+    codec_number(uid).is_some_and(|n| (50..=70).contains(&n))
+}
+
+/// JPEG-LS, lossless and near-lossless.
+pub(crate) fn is_jpeg_ls(uid: &str) -> bool {
+    matches!(codec_number(uid), Some(80 | 81))
+}
+
+/// JPEG 2000 and high-throughput JPEG 2000, without those that only refer to pixels elsewhere.
+pub(crate) fn is_jpeg_2000(uid: &str) -> bool {
+    matches!(codec_number(uid), Some(90..=93 | 201..=203))
+}
+
+fn codec_number(uid: &str) -> Option<u32> {
+    uid.strip_prefix(CODEC_PREFIX)?.parse().ok()
 }

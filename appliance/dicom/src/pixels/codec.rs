@@ -1,0 +1,121 @@
+//! The kept codecs, each behind a look at the stream's own header and a catch for what it throws.
+
+use super::color::Model;
+use super::error::Fault;
+use super::jpeg::{self, JpegHeader};
+use super::jpeg2000::{self, Jpeg2000Header};
+use super::layout::Layout;
+use super::samples::{Bits, Samples, by_pixel};
+use charls::CharLS;
+use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One decoded frame, pixel by pixel.
+pub(super) struct Decoded {
+    pub(super) samples: Samples,
+    /// What the channels are, where the stream says so; otherwise the image attributes do.
+    pub(super) model: Option<Model>,
+}
+
+/// Baseline, extended and lossless JPEG (PS3.5 section 8.2.1).
+pub(super) fn jpeg(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault> {
+    let header = JpegHeader::of(stream, layout)?;
+    let numbers = if header.is_sequential() && header.precision > 8 {
+        jpeg::decode_sequential(&header, stream)?
+    } else {
+        guarded("JPEG", || jpeg_decoder_numbers(layout, stream))?
+    };
+    // Lossless JPEG keeps the colours it was given, whatever its markers are used to mean.
+    let model = match header.is_ybr() {
+        Some(ybr) if layout.channels == 3 && !matches!(header.process, 0xC3) => {
+            Some(if ybr { Model::Ybr } else { Model::Rgb })
+        }
+        _ => None,
+    };
+    decoded(layout, numbers, model)
+}
+
+fn jpeg_decoder_numbers(layout: &Layout, stream: &[u8]) -> Result<Vec<i32>, String> {
+    let mut decoder = Decoder::new(stream);
+    // Colours are converted here and nowhere else.
+    decoder.set_color_transform(ColorTransform::None);
+    // Two bytes a sample at most; the header was held against the layout.
+    decoder.set_max_decoding_buffer_size(layout.samples() * 2);
+    let bytes = decoder.decode().map_err(|e| e.to_string())?;
+    let sixteen = decoder
+        .info()
+        .is_some_and(|i| i.pixel_format == PixelFormat::L16);
+    Ok(if sixteen {
+        bytes.as_chunks().0.iter().map(|b| i32::from(u16::from_ne_bytes(*b))).collect()
+    } else {
+        bytes.into_iter().map(i32::from).collect()
+    })
+}
+
+/// JPEG-LS, lossless and near-lossless (PS3.5 section 8.2.3).
+pub(super) fn jpeg_ls(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault> {
+    let header = JpegHeader::of(stream, layout)?;
+    let bytes = guarded("JPEG-LS", || {
+        CharLS::default().decode(stream).map_err(|e| e.to_string())
+    })?;
+    let numbers: Vec<i32> = if header.precision > 8 {
+        bytes.as_chunks().0.iter().map(|b| i32::from(u16::from_ne_bytes(*b))).collect()
+    } else {
+        bytes.into_iter().map(i32::from).collect()
+    };
+    let by_plane = header.planes && layout.channels == 3 && numbers.len() == layout.samples();
+    let numbers = if by_plane {
+        by_pixel(&numbers, layout.pixels())
+    } else {
+        numbers
+    };
+    decoded(layout, numbers, None)
+}
+
+/// JPEG 2000 and high-throughput JPEG 2000 (PS3.5 section 8.2.4 and 8.2.14).
+pub(super) fn jpeg_2000(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault> {
+    let codestream = jpeg2000::codestream(stream)?;
+    let header = Jpeg2000Header::of(codestream, layout)?;
+    let numbers = guarded("JPEG 2000", || {
+        let image = jpeg2k::Image::from_bytes(codestream).map_err(|e| e.to_string())?;
+        let components = image.components();
+        let right = |c: &&jpeg2k::ImageComponent| {
+            c.width() as usize == layout.columns && c.height() as usize == layout.rows
+        };
+        if components.iter().filter(right).count() != layout.channels {
+            return Err("a component of another size than the image".to_owned());
+        }
+        let mut numbers = vec![0; layout.samples()];
+        for (channel, component) in components.iter().enumerate() {
+            let own = numbers.iter_mut().skip(channel).step_by(layout.channels);
+            own.zip(component.data()).for_each(|(n, d)| *n = *d);
+        }
+        Ok(numbers)
+    })?;
+    let model = header.transformed.then_some(Model::Rgb);
+    decoded(layout, numbers, model)
+}
+
+fn decoded(layout: &Layout, numbers: Vec<i32>, model: Option<Model>) -> Result<Decoded, Fault> {
+    if numbers.len() != layout.samples() {
+        let why = format!("{} samples came out and {} were expected", numbers.len(), layout.samples());
+        return Err(Fault::new("decoded size", why));
+    }
+    let bits = Bits::of_numbers(layout);
+    // Codecs do not know the sign of what they carry, or have their own opinion of it: the attributes decide.
+    let samples = numbers.into_iter().map(|n| bits.sample(n.cast_unsigned())).collect();
+    let samples = Samples::Integer(samples);
+    Ok(Decoded { samples, model })
+}
+
+/// Codecs are other people's code on a stranger's bytes: a panic in one costs one frame, not the worker.
+/// Nothing that a panic could leave half done outlives the closure.
+fn guarded<T>(
+    step: &'static str,
+    decode: impl FnOnce() -> Result<T, String>,
+) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(result) => result.map_err(|why| Fault::new(step, why)),
+        Err(_) => Err(Fault::new(step, "the decoder gave up on the stream")),
+    }
+}
