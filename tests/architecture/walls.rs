@@ -1,0 +1,174 @@
+//! Who may name whom, and why.
+
+/// A room, what it is, and the rooms that it may name.
+pub(crate) struct Room {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) may: &'static [&'static str],
+}
+
+const fn room(name: &'static str, may: &'static [&'static str], what: &'static str) -> Room {
+    Room { name, what, may }
+}
+
+#[rustfmt::skip] // a table
+pub(crate) const ROOMS: &[Room] = &[
+    room("domain", &[],
+        "The words and state machines that all others speak. It names nobody, so that anybody can name it."),
+    room("audit", &[],
+        "Bytes into a Merkle log. It knows no medicine, so that the hub and other verifiers can use it."),
+    room("frame", &[],
+        "The egress frame. It names nobody and has no place for a text, so that nothing of a patient can get in."),
+    room("dicom", &["domain"],
+        "Bytes to domain objects and back. No sockets, so that it can be fuzzed and confined."),
+    room("store", &["domain", "audit"],
+        "The only SQL and the only object files, so that every change is a named transaction with its audit line."),
+    room("registry", &["domain", "audit"],
+        "Model packages and their verification. It never loads one, so that verifying runs no model code."),
+    room("imaging", &["domain"],
+        "ONNX models. No network, no disk beyond its package: it will run confined."),
+    room("language", &["domain"],
+        "GGUF models. No network, no disk beyond its package: it will run confined."),
+    room("runner", &["domain", "imaging", "language"],
+        "The seam to the models, so that neither engine's types show anywhere else."),
+    room("intake", &["domain", "dicom", "store", "egress"],
+        "The one door in, so that both protocols keep the same promise."),
+    room("jobs", &["domain", "dicom", "store", "registry", "runner", "egress"],
+        "The only room with both data and model in hand."),
+    room("dimse", &["domain", "dicom", "intake", "store", "egress"],
+        "The DICOM network. Protocol only: it cannot reach a model."),
+    room("api", &["domain", "dicom", "intake", "store", "registry", "runner", "audit", "egress"],
+        "HTTPS. Protocol only: it cannot reach a job's insides or the DICOM network."),
+    room("egress", &["frame"],
+        "Closed counters. It cannot name a patient, because it knows no word for one."),
+];
+
+/// Outside crates that are kept in one place.
+pub(crate) struct Key {
+    pub(crate) crates: &'static [&'static str],
+    /// Rooms; `src` is the composition root and `xtask` the build helper.
+    pub(crate) keepers: &'static [&'static str],
+    pub(crate) reason: &'static str,
+}
+
+#[rustfmt::skip] // a table
+pub(crate) const KEYS: &[Key] = &[
+    Key { crates: &["rusqlite", "libsqlite3-sys"], keepers: &["store"],
+        reason: "a statement outside `store` is a change without a named transaction and an audit line." },
+    Key { crates: &["axum", "axum-core", "hyper", "hyper-util", "tower-http"], keepers: &["api"],
+        reason: "HTTP is one door with one list of who may what; a second one would have none." },
+    Key { crates: &["candle-core", "candle-nn", "tokenizers", "minijinja"], keepers: &["language"],
+        reason: "tensors and templates stay on their side of the seam, so that the engine can move into a worker." },
+    Key { crates: &["ort", "ort-sys"], keepers: &["imaging"],
+        reason: "tensors stay on their side of the seam, so that the engine can move into a worker." },
+    Key { crates: &["dicom-ul"], keepers: &["dimse"],
+        reason: "associations are one door with one list of who may call." },
+    Key { crates: &["dicom-parser", "dicom-pixeldata", "jpeg2k", "charls", "jpeg-decoder"], keepers: &["dicom"],
+        reason: "untrusted bytes are parsed where the scanner stands before the parser." },
+    Key { crates: &["dicom-object", "dicom-core", "dicom-json"], keepers: &["dicom", "dimse", "api"],
+        reason: "what is not a protocol speaks of studies and findings in words of `domain`." },
+    Key { crates: &["rustls", "tokio-rustls"], keepers: &["api", "dimse", "src"],
+        reason: "only doors are encrypted." },
+    Key { crates: &["ed25519-dalek"], keepers: &["audit"],
+        reason: "signatures are made and checked in one form, the signed note." },
+    Key { crates: &["clap", "indicatif"], keepers: &["src", "xtask"],
+        reason: "rooms do not talk to a terminal." },
+    Key { crates: &["tracing-subscriber", "tracing-log", "systemd-journal-logger", "sd-notify"], keepers: &["src"],
+        reason: "a room says what happens; where that goes is decided once, in the composition root." },
+    Key { crates: &["prio"], keepers: &["egress"],
+        reason: "noise is drawn in one place, under one ledger." },
+];
+
+/// What rooms may not reach by any road, however long.
+pub(crate) struct Seal {
+    pub(crate) rooms: &'static [&'static str],
+    pub(crate) never: &'static [&'static str],
+    pub(crate) reason: &'static str,
+}
+
+#[rustfmt::skip] // a table
+pub(crate) const SEALED: &[Seal] = &[
+    Seal { rooms: &["frame"], never: &["serde", "domain", "hex", "base64", "bytes"],
+        reason: "the frame is numbers in fixed places; whatever can carry a text has no business in it." },
+    Seal { rooms: &["egress"],
+        never: &["domain", "store", "dicom", "dicom-object", "dicom-core", "tokio", "rusqlite", "hyper", "tracing", "log"],
+        reason: "what cannot name a patient cannot let one out, not even into a log line." },
+    Seal { rooms: &["audit"], never: &["domain", "store", "dicom-object", "tokio", "rusqlite", "hyper"],
+        reason: "a verifier of the log needs no hospital around it." },
+    Seal { rooms: &["domain"], never: &["tokio", "rusqlite", "hyper", "dicom-object", "ort", "candle-core"],
+        reason: "words have no IO." },
+    Seal { rooms: &["dicom"], never: &["tokio", "hyper", "rusqlite", "dicom-ul", "ort", "candle-core"],
+        reason: "the parser of untrusted bytes has no socket and no database to give away." },
+    Seal { rooms: &["imaging", "language"], never: &["hyper", "rusqlite", "axum", "reqwest", "ureq", "tokio", "dicom-ul", "rustls"],
+        reason: "a model is somebody else's program: it has no network and no data but what it is handed." },
+    Seal { rooms: &["store", "registry"], never: &["hyper", "axum", "dicom-ul", "ort", "candle-core", "rustls"],
+        reason: "what keeps the data has no door of its own." },
+];
+
+/// Crates that call out, or send reports about us to others. In nothing that is shipped.
+pub(crate) const NOBODY: &[&str] = &[
+    "reqwest",
+    "ureq",
+    "isahc",
+    "curl",
+    "curl-sys",
+    "attohttpc",
+    "minreq",
+    "surf",
+    "hyper-tls",
+    "hyper-rustls",
+    "native-tls",
+    "openssl-sys",
+    "hf-hub",
+    "opentelemetry",
+    "sentry",
+    "tokio-tungstenite",
+    "hickory-resolver",
+];
+
+/// Crates that are a client too when a feature says so.
+pub(crate) const NO_CLIENT: &[&str] = &["hyper", "hyper-util"];
+
+/// Words that only some may say, outside tests.
+pub(crate) struct Word {
+    pub(crate) texts: &'static [&'static str],
+    /// `src` is the composition root.
+    pub(crate) rooms: &'static [&'static str],
+    pub(crate) reason: &'static str,
+}
+
+#[rustfmt::skip] // a table
+pub(crate) const WORDS: &[Word] = &[
+    Word { texts: &["env::var", "env::vars"], rooms: &["src"],
+        reason: "a room is given its values. What reads the environment cannot be tested side by side, and hides a setting." },
+    Word { texts: &["SystemTime::now", "Utc::now", "Local::now", "now_utc(", "now_local("], rooms: &["src"],
+        reason: "a room is given a Clock, so that tests own the time. `Instant` is fine for how long something took." },
+    Word { texts: &["TcpListener::bind", "UnixListener::bind"], rooms: &["src"],
+        reason: "a door is opened in the composition root and passed in, so that tests own the ports." },
+    Word { texts: &["TcpStream::connect", "TcpSocket::new", "UnixStream::connect"], rooms: &["src", "dimse"],
+        reason: "only `dimse` calls a peer, and only one that the configuration names." },
+    Word { texts: &["lookup_host", "ToSocketAddrs"], rooms: &["dimse"],
+        reason: "a name is looked up only to call a configured peer." },
+    Word { texts: &["UdpSocket"], rooms: &[],
+        reason: "a datagram leaves without anybody's consent." },
+    Word { texts: &["Command::new"], rooms: &["src", "runner"],
+        reason: "only the runner starts processes, and it confines them." },
+    Word { texts: &["process::exit", "process::abort"], rooms: &[],
+        reason: "an end that skips destructors leaves parcels and leases behind: return to main." },
+    Word { texts: &["todo!", "unimplemented!"], rooms: &[],
+        reason: "what is not there yet is not called yet." },
+];
+
+/// What stands at the top, beside dot-files.
+pub(crate) const TOP: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "LICENSE",
+    "README.md",
+    "appliance",
+    "benches",
+    "firmware-config",
+    "models",
+    "packaging",
+    "tests",
+];
