@@ -5,14 +5,35 @@
 //!
 //! - [`Store`]: the handle, and the verbs.
 //! - [`object`]: object files: receive, seal (fsync), then admit or conclude with them.
-//! - [`admission`], [`queue`], [`outbox`], [`access`], [`audit_log`]: the words of each group of verbs.
+//! - [`admission`], [`queue`], [`outbox`], [`access`], [`audit_log`], [`find`]: the words of each group of verbs.
+//!
+//! Inside, in the order of a change: `verbs` say what happens, `change` gives it a name and its audit lines, `writer`
+//! places files and commits, `journal` keeps the log; `schema`, `sql` and `rows` are the database, `files` the disk, and
+//! `health` says when to stop.
+//!
+//! Deliberately absent: deletion. Nothing that was admitted is ever removed here but by a rule of retention, and there is
+//! none yet.
 
 pub mod access;
 pub mod admission;
 pub mod audit_log;
+mod change;
+mod error;
+mod evidence;
+mod files;
+pub mod find;
+mod health;
+mod journal;
 pub mod object;
 pub mod outbox;
 pub mod queue;
+mod readers;
+mod rows;
+mod schema;
+mod sql;
 mod store;
+mod verbs;
+mod writer;
 
-pub use store::{Depth, KeptReport, Store, StoreConfig, StoreError};
+pub use error::StoreError;
+pub use store::{Depth, KeptReport, Store, StoreConfig};

@@ -1,44 +1,154 @@
 //! Object files: received into a staging file, sealed by an fsync, then put in place by the verb that commits them.
 
 use crate::StoreError;
+use crate::files::{Approach, Files, Staging};
 use pericard_domain::digest::Digest;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much is collected before it is written, bytes. Large enough that a slice of a CT takes three system calls, small
+/// enough that a hundred objects may arrive at once.
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// A file that receives an object. Its bytes are hashed as they come.
 #[derive(Debug)]
 pub struct Incoming {
-    _private: (),
+    files: Arc<Files>,
+    staging: Staging,
+    /// Behind a lock only because `reader` must write out what is buffered and has a shared borrow; never contended.
+    spool: Mutex<Spool>,
+    hasher: Sha256,
+    len_bytes: u64,
 }
 
-#[allow(unused_variables, missing_docs)]
+#[derive(Debug)]
+struct Spool {
+    file: File,
+    buffer: Vec<u8>,
+    /// After a failed write nobody knows how much of it is in the file, so the file is of no more use.
+    broken: Option<StoreError>,
+}
+
 impl Incoming {
+    pub(crate) fn new(files: Arc<Files>) -> Result<Self, StoreError> {
+        let (staging, file) = files.stage()?;
+        let spool = Spool {
+            file,
+            buffer: Vec::new(),
+            broken: None,
+        };
+        Ok(Self {
+            files,
+            staging,
+            spool: Mutex::new(spool),
+            hasher: Sha256::new(),
+            len_bytes: 0,
+        })
+    }
+
     /// Appends bytes. Blocking, but to the page cache only; small enough to call from async code for one PDU.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFloor`] when the disk is full, [`StoreError::ReadOnly`] when it failed. The file is then of no
+    /// more use.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        unimplemented!()
+        self.hasher.update(bytes);
+        self.len_bytes += bytes.len() as u64;
+        let spool = self.spool.get_mut();
+        let spool = spool.unwrap_or_else(PoisonError::into_inner);
+        spool.take(bytes, &self.files)
     }
 
     /// Bytes written so far.
-    pub fn len(&self) -> u64 {
-        unimplemented!()
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len_bytes
     }
 
-    pub fn is_empty(&self) -> bool {
-        unimplemented!()
+    /// Whether nothing was written so far.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len_bytes == 0
     }
 
     /// A reader over what was written so far, for the scanner.
-    pub fn reader(&self) -> Result<std::fs::File, StoreError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// As [`Self::write`], since what is buffered is written first.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        let spool = self.spool.lock();
+        let mut spool = spool.unwrap_or_else(PoisonError::into_inner);
+        spool.write_out(&self.files)?;
+        File::open(self.staging.path())
+            .map_err(|error| StoreError::failed("open the received object", error))
     }
 
     /// Where the staging file is.
+    #[must_use]
     pub fn path(&self) -> &Path {
-        unimplemented!()
+        self.staging.path()
     }
 
     /// Puts the file on disk (fsync) and closes it. Runs on the store's own file threads.
+    ///
+    /// # Errors
+    /// As [`Self::write`]. A failed sync makes the whole store read-only.
     pub async fn seal(self) -> Result<Sealed, StoreError> {
-        unimplemented!()
+        let files = Arc::clone(&self.files);
+        let approach = files.approach();
+        files.run(move || self.put_on_disk(approach)).await?
+    }
+
+    fn put_on_disk(self, approach: Approach) -> Result<Sealed, StoreError> {
+        let spool = self.spool.into_inner();
+        let mut spool = spool.unwrap_or_else(PoisonError::into_inner);
+        spool.write_out(&self.files)?;
+        self.files.sync("sync a received object", &spool.file)?;
+        Ok(Sealed {
+            path: self.staging.path().to_owned(),
+            digest: Digest::new(self.hasher.finalize().into()),
+            size_bytes: self.len_bytes,
+            staging: self.staging,
+            approach,
+        })
+    }
+}
+
+impl Spool {
+    fn take(&mut self, bytes: &[u8], files: &Files) -> Result<(), StoreError> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.write_out(files)?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            return self.write_through(bytes, files);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_out(&mut self, files: &Files) -> Result<(), StoreError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = self.write_through(&buffer, files);
+        self.buffer = buffer;
+        self.buffer.clear();
+        written
+    }
+
+    fn write_through(&mut self, bytes: &[u8], files: &Files) -> Result<(), StoreError> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let written = files.health().check_space().and_then(|()| {
+            let written = self.file.write_all(bytes);
+            written.map_err(|error| files.health().write_failed("write an object", &error))
+        });
+        if let Err(error) = &written {
+            self.broken = Some(error.clone());
+        }
+        written
     }
 }
 
@@ -51,4 +161,7 @@ pub struct Sealed {
     pub digest: Digest,
     /// Its length.
     pub size_bytes: u64,
+    pub(crate) staging: Staging,
+    /// Tells the writer that a change is on its way, so that it is worth waiting for.
+    pub(crate) approach: Approach,
 }

@@ -1,20 +1,28 @@
-//! The handle, and every verb.
+//! The handle: how a store is opened and closed. The verbs stand in `verbs`, by group.
 
-use crate::access::{NewToken, Token};
-use crate::admission::{Admission, NewObject, Refusal};
-use crate::audit_log::{AuditLine, AuditQuery, Verified};
-use crate::object::Incoming;
-use crate::outbox::{Delivery, DeliveryRow, DeliveryTrouble};
-use crate::queue::{Conclusion, JobQuery, LeaseTerms, LeasedJob, PlannedInference};
-use pericard_domain::actor::Actor;
+use crate::StoreError;
+use crate::change::{Done, Tx, named};
+use crate::error::Fault;
+use crate::files::{Files, Layout, private};
+use crate::health::Health;
+use crate::journal::{self, CheckpointFile};
+use crate::readers::Readers;
+use crate::sql::Sql;
+use crate::verbs::upkeep;
+use crate::writer::{Committer, Placer, Window, Writer};
+use crate::{evidence, schema};
+use pericard_audit::VerifierKey;
 use pericard_domain::finding::Report;
-use pericard_domain::job::{Failure, Job, JobId, Priority};
-use pericard_domain::study::{Instance, Study};
-use pericard_domain::time::{Clock, Timestamp};
-use pericard_domain::uid::{InstanceUid, StudyUid};
+use pericard_domain::job::{JobId, Priority};
+use pericard_domain::time::Clock;
+use pericard_domain::uid::InstanceUid;
+use rusqlite::Connection;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -23,276 +31,192 @@ pub struct StoreConfig {
     pub dir: PathBuf,
     /// The name of this log in its checkpoints (C2SP tlog-checkpoint "origin"), as in `pericard.example-hospital/audit`.
     pub audit_origin: String,
-    /// How long the writer waits for more changes to commit together.
+    /// How long the writer waits for more changes to commit together, while any is on its way. 0 never waits.
     pub group_commit_window_us: u32,
     /// Below this much free space nothing is admitted.
     pub free_space_floor_mib: u32,
 }
 
-/// Why a verb did not happen. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The disk is fuller than the floor allows.
-    #[error(
-        "less than {floor_mib} MiB are free in the data directory; free space or move the data"
-    )]
-    DiskFloor {
-        /// The configured floor.
-        floor_mib: u32,
-    },
-    /// An earlier write or sync failed: nothing is accepted until somebody has looked at the disk and restarted.
-    #[error("the store is read-only since a disk error: {0}; check the disk, then restart")]
-    ReadOnly(String),
-    /// There is no such thing.
-    #[error("there is no {0} here")]
-    NotFound(&'static str),
-    /// The thing is not in a state that allows this.
-    #[error("{0}")]
-    Conflict(String),
-    /// The lease has lapsed or was never given; somebody else may be at work.
-    #[error("the lease has lapsed")]
-    LeaseLapsed,
-    /// The database or a file failed.
-    #[error("{step}: {reason}")]
-    Failed {
-        /// What was being done.
-        step: &'static str,
-        /// What the database or the system said.
-        reason: String,
-    },
-}
-
-/// A handle on what is kept. Cheap to clone.
-#[derive(Clone)]
+/// A handle on what is kept. Cheap to clone; every task that waits on [`Store::changed`] has a clone of its own.
+///
+/// The verbs are async and need a tokio runtime; opening and dropping do not. Dropping the last clone commits what
+/// waits and closes the database.
 pub struct Store {
-    inner: Arc<()>,
+    pub(crate) inner: Arc<Inner>,
+    /// How much news there was when this handle last looked for work.
+    pub(crate) seen: AtomicU64,
 }
 
-#[allow(unused_variables, clippy::unused_async, missing_docs)]
+pub(crate) struct Inner {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) files: Arc<Files>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) readers: Readers,
+    pub(crate) writer: Writer,
+    pub(crate) placer: Placer,
+    pub(crate) news: watch::Receiver<u64>,
+    pub(crate) verifier: VerifierKey,
+    /// The lock of the serving process; `None` in a process beside it.
+    pub(crate) serving: Option<File>,
+}
+
 impl Store {
-    /// Opens the store, makes it when the directory is empty, migrates it when it is older, and lets every lease of a
-    /// former process lapse.
+    /// Opens the store to serve from it: makes it when the directory is empty, migrates it when it is older, removes
+    /// what was received and never promised, and lets every lease of a former process lapse.
     ///
     /// # Errors
     /// When the directory cannot be used, another process serves from it, or it was written by a newer version.
     pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        unimplemented!()
+        let layout = Layout::new(config.dir.clone());
+        layout.make()?;
+        let lock = lock(&layout)?.ok_or_else(|| {
+            let reason = "another process serves from this data directory; stop it first";
+            StoreError::failed("open the store", reason)
+        })?;
+        let mut connection = schema::open_for_writing(&layout.database())?;
+        schema::migrate(&mut connection)?;
+        upkeep::sweep(&layout, Sql::new(&connection)).map_err(StoreError::from)?;
+        Self::start(config, layout, connection, clock, Some(lock))
     }
 
-    // ---- receiving -----------------------------------------------------------------------------------------------
-
-    /// Opens a file to receive an object into. Dropped without being sealed, it is gone.
+    /// Opens the store beside the process that serves from it, or while none does: for the command line. No lease
+    /// lapses by that, and no object can be received.
     ///
     /// # Errors
-    /// [`StoreError::DiskFloor`] and [`StoreError::ReadOnly`] before anything is written.
-    pub fn incoming(&self) -> Result<Incoming, StoreError> {
-        unimplemented!()
+    /// As [`Store::open`], but another process may serve. When that one runs an older version, its schema is left alone
+    /// and this is refused.
+    pub fn open_beside(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let layout = Layout::new(config.dir.clone());
+        layout.make()?;
+        let mut connection = schema::open_for_writing(&layout.database())?;
+        if schema::version(&connection)? < schema::SCHEMA {
+            let _lock = lock(&layout)?.ok_or_else(|| {
+                let reason = "an older version serves from this data directory; restart it with this version first";
+                StoreError::failed("open the store", reason)
+            })?;
+            schema::migrate(&mut connection)?;
+        }
+        Self::start(config, layout, connection, clock, None)
     }
 
-    /// Takes a sealed object: file in place, directory synced, row, assembly job and audit line committed. Only when
-    /// this resolves may the peer be told of success.
-    pub async fn admit(&self, object: NewObject, from: Actor) -> Result<Admission, StoreError> {
-        unimplemented!()
+    fn start(
+        config: StoreConfig,
+        layout: Layout,
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        serving: Option<File>,
+    ) -> Result<Self, StoreError> {
+        let key = journal::signing_key(&layout.audit(), &config.audit_origin)?;
+        let verifier = key.verifier();
+        let health = Arc::new(Health::new(config.dir, config.free_space_floor_mib));
+        let files = Arc::new(Files::start(layout.clone(), Arc::clone(&health))?);
+        let checkpoint = Arc::new(CheckpointFile::new(&layout.audit()));
+        let mut committer = Committer::new(
+            connection,
+            Arc::clone(&clock),
+            key,
+            Arc::clone(&files),
+            checkpoint,
+        );
+        committer.begin_log()?;
+        if serving.is_some() {
+            evidence::compare_at_start(&layout.audit(), &committer, &verifier)?;
+            run_here(&mut committer, "lapse the leases of a former process", |tx| {
+                upkeep::lapse_all(tx)
+            })?;
+        }
+        let (tell, news) = watch::channel(1);
+        let window = Window {
+            wait: Duration::from_micros(config.group_commit_window_us.into()),
+            approaching: files.approaching(),
+        };
+        let writer = Writer::start(committer, window, tell, Arc::clone(&health))?;
+        let queue = writer.queue();
+        let queue = queue.ok_or_else(|| StoreError::failed("open the store", "no writer"))?;
+        let placer = Placer::start(Arc::clone(&files), queue)?;
+        let inner = Inner {
+            clock,
+            files,
+            health,
+            readers: Readers::new(layout.database()),
+            writer,
+            placer,
+            news,
+            verifier,
+            serving,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            seen: AtomicU64::new(0),
+        })
     }
 
-    /// Writes that something was refused.
-    pub async fn refuse(&self, refusal: Refusal, from: Actor) -> Result<(), StoreError> {
-        unimplemented!()
+    /// Runs a named change; resolves when it is on disk.
+    pub(crate) async fn change<T, F>(&self, name: &'static str, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Tx<'_>) -> Result<Done<T>, Fault> + Send + 'static,
+    {
+        self.inner.writer.change(name, body).await
     }
 
-    // ---- work ----------------------------------------------------------------------------------------------------
-
-    /// Leases the most urgent job that is due: by priority, then by age. `None` when nothing is due.
-    /// A job whose attempts are used up is failed instead, visibly.
-    pub async fn lease(&self, terms: LeaseTerms) -> Result<Option<LeasedJob>, StoreError> {
-        unimplemented!()
+    /// Runs a named read.
+    pub(crate) async fn read<T, F>(&self, name: &'static str, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Sql<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.inner.readers.read(name, body).await
     }
+}
 
-    /// When the next waiting job is due, or the next lease lapses.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        unimplemented!()
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            seen: AtomicU64::new(self.seen.load(Ordering::Relaxed)),
+        }
     }
+}
 
-    /// Resolves when there may be new work (a job was planned, came due by a change, or was retried) or new mail.
-    pub async fn changed(&self) {
-        unimplemented!()
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
     }
+}
 
-    /// Gives the lease more time.
-    pub async fn renew(&self, job: &LeasedJob, lease: Duration) -> Result<(), StoreError> {
-        unimplemented!()
+impl Drop for Inner {
+    /// In the order of the way of a change, so that none is left between two threads.
+    fn drop(&mut self) {
+        self.placer.close();
+        self.writer.close();
+        self.files.close();
     }
+}
 
-    /// Ends an assembly: the study is complete at its next revision, and these inferences wait.
-    /// Returns the new revision.
-    pub async fn complete_study(
-        &self,
-        job: &LeasedJob,
-        planned: Vec<PlannedInference>,
-    ) -> Result<u32, StoreError> {
-        unimplemented!()
+/// Takes the lock of the serving process; `None` when another has it. The system gives it back when the process ends,
+/// however it ends.
+fn lock(layout: &Layout) -> Result<Option<File>, StoreError> {
+    const STEP: &str = "lock the data directory";
+    let path = layout.serve_lock();
+    let file = private().append(true).create(true).open(path);
+    let file = file.map_err(|error| StoreError::failed(STEP, error))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(StoreError::failed(STEP, error)),
     }
+}
 
-    /// Puts the job back until later; the attempt does not count.
-    pub async fn postpone(&self, job: &LeasedJob, due_at: Timestamp) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Ends an inference with its results: job done, result objects and report kept, outbox lines written, one commit.
-    /// A second conclusion of the same (study, revision, model) changes nothing and is not an error.
-    pub async fn conclude(
-        &self,
-        job: &LeasedJob,
-        conclusion: Conclusion,
-    ) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Ends an attempt without results. A transient failure waits for `retry_at` while attempts are left.
-    pub async fn fail(
-        &self,
-        job: &LeasedJob,
-        failure: Failure,
-        retry_at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Puts a failed or cancelled job back into the queue with fresh attempts.
-    pub async fn retry_job(&self, id: JobId, by: Actor) -> Result<Job, StoreError> {
-        unimplemented!()
-    }
-
-    /// Cancels a waiting job.
-    pub async fn cancel_job(&self, id: JobId, by: Actor) -> Result<Job, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn jobs(&self, query: JobQuery) -> Result<Vec<Job>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn job(&self, id: JobId) -> Result<Job, StoreError> {
-        unimplemented!()
-    }
-
-    // ---- what is held --------------------------------------------------------------------------------------------
-
-    /// Studies, latest received first. `limit` at most.
-    pub async fn studies(&self, limit: u32, offset: u32) -> Result<Vec<Study>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn study(&self, study: &StudyUid) -> Result<Study, StoreError> {
-        unimplemented!()
-    }
-
-    /// The study's objects at their latest revision, by series and instance number; with or without our own results.
-    pub async fn instances(&self, study: &StudyUid) -> Result<Vec<Instance>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn instance(&self, instance: &InstanceUid) -> Result<Instance, StoreError> {
-        unimplemented!()
-    }
-
-    /// Where the object's file is. Read-only; it is not changed or removed while the appliance runs.
-    pub fn object_path(&self, instance: &Instance) -> PathBuf {
-        unimplemented!()
-    }
-
-    /// What the models found in the study, latest revision of each model first.
-    pub async fn reports(&self, study: &StudyUid) -> Result<Vec<KeptReport>, StoreError> {
-        unimplemented!()
-    }
-
-    /// How many jobs are in each state and how many deliveries wait, for readiness and metrics.
-    pub async fn depth(&self) -> Result<Depth, StoreError> {
-        unimplemented!()
-    }
-
-    /// Why nothing can be accepted at the moment, when it cannot: for readiness.
-    pub fn trouble(&self) -> Option<StoreError> {
-        unimplemented!()
-    }
-
-    // ---- outbox --------------------------------------------------------------------------------------------------
-
-    /// Leases the oldest delivery to `destination` that is due.
-    pub async fn lease_delivery(
-        &self,
-        destination: &str,
-        lease: Duration,
-    ) -> Result<Option<Delivery>, StoreError> {
-        unimplemented!()
-    }
-
-    /// The peer has it.
-    pub async fn delivered(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// The peer does not have it: later, or never.
-    pub async fn not_delivered(
-        &self,
-        delivery: &Delivery,
-        trouble: DeliveryTrouble,
-    ) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// The outbox lines of a study, or all that are not delivered yet.
-    pub async fn deliveries(
-        &self,
-        study: Option<&StudyUid>,
-        limit: u32,
-    ) -> Result<Vec<DeliveryRow>, StoreError> {
-        unimplemented!()
-    }
-
-    // ---- access --------------------------------------------------------------------------------------------------
-
-    /// Keeps a new token: only the hash of its secret.
-    pub async fn issue_token(&self, token: NewToken, by: Actor) -> Result<Token, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn revoke_token(&self, id: &str, by: Actor) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// The token with that hash, when there is one, not revoked and not expired.
-    pub async fn token_by_hash(
-        &self,
-        secret_sha256: &[u8; 32],
-    ) -> Result<Option<Token>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Writes an audit line for an access (somebody read patient data, asked a model, was turned away at the door).
-    pub async fn note_access(
-        &self,
-        verb: &'static str,
-        subject: &str,
-        by: Actor,
-    ) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    // ---- audit ---------------------------------------------------------------------------------------------------
-
-    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditLine>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Recomputes the whole log against its signed checkpoint.
-    pub async fn verify_audit(&self) -> Result<Verified, StoreError> {
-        unimplemented!()
-    }
+/// Commits a change on this thread, before the writer's is started.
+fn run_here<F>(committer: &mut Committer, name: &'static str, body: F) -> Result<(), StoreError>
+where
+    F: FnOnce(Tx<'_>) -> Result<Done<()>, Fault> + Send + 'static,
+{
+    let (change, mut answer) = named(name, body);
+    committer.commit_here(change);
+    let gone = |_| StoreError::failed(name, "it was not answered");
+    answer.try_recv().map_err(gone)?
 }
 
 /// A report and when it was kept.

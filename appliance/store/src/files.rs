@@ -1,0 +1,297 @@
+//! Where files are, and the few threads that sync them.
+//!
+//! ```text
+//! <data directory>/
+//!   pericard.db, -wal, -shm     the database
+//!   serve.lock                  held by the serving process
+//!   objects/incoming/           staging files: whatever is here at start was promised to nobody
+//!   objects/<YYYYMMDD>/         a shelf: the objects admitted on that day (UTC)
+//!     <SHA-256 of the bytes>-<16 digits of SHA-256 of the UID>.dcm
+//!   audit/key, key.pub          the log's signing key and its verifier
+//!   audit/checkpoint            the latest signed checkpoint
+//! ```
+//! No name comes from a peer's text. A shelf a day, rather than one by digest, because the objects of one group are then
+//! in one directory, and one sync puts all their names on disk.
+
+use crate::StoreError;
+use crate::health::Health;
+use pericard_domain::digest::Digest;
+use pericard_domain::time::Timestamp;
+use pericard_domain::uid::InstanceUid;
+use sha2::{Digest as _, Sha256};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
+
+/// How many threads sync files. Syncs wait for the disk, not for a core, and overlap in the journal.
+const FILE_THREADS: usize = 16;
+/// How many files may wait for a thread; whoever brings more waits at the door.
+const MAX_WAITING_FILES: usize = 1024;
+
+/// The paths of a data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout(PathBuf);
+
+impl Layout {
+    pub(crate) const fn new(dir: PathBuf) -> Self {
+        Self(dir)
+    }
+
+    /// Makes the directories that are missing.
+    pub(crate) fn make(&self) -> Result<(), StoreError> {
+        for dir in [&self.0, &self.objects(), &self.incoming(), &self.audit()] {
+            make_dir(dir).map_err(|error| {
+                StoreError::failed("make the data directory", describe(dir, &error))
+            })?;
+        }
+        // SQLite gives its files the mode of the database, so the database is made here, readable by its owner only.
+        let database = self.database();
+        let made = private().append(true).create(true).open(&database);
+        made.map(drop)
+            .map_err(|error| StoreError::failed("make the database", describe(&database, &error)))
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("pericard.db")
+    }
+
+    pub(crate) fn serve_lock(&self) -> PathBuf {
+        self.0.join("serve.lock")
+    }
+
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.0.join("objects")
+    }
+
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.objects().join("incoming")
+    }
+
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.0.join("audit")
+    }
+
+    /// The shelf of the objects admitted at that time.
+    pub(crate) fn shelf(&self, received_at: Timestamp) -> PathBuf {
+        self.objects().join(received_at.dicom_date())
+    }
+
+    /// The file of an object.
+    pub(crate) fn object(&self, at: Timestamp, digest: &Digest, uid: &InstanceUid) -> PathBuf {
+        self.shelf(at).join(file_name(digest, uid))
+    }
+}
+
+/// The name of an object's file within its shelf. The UID is in it so that every row has a file of its own, also when
+/// two peers send the same bytes under two names.
+pub(crate) fn file_name(digest: &Digest, uid: &InstanceUid) -> String {
+    let uid_hash = Sha256::digest(uid.as_str());
+    format!("{digest}-{}.dcm", hex::encode(&uid_hash[..8]))
+}
+
+/// A staging file. Dropped, it is removed.
+#[derive(Debug)]
+pub(crate) struct Staging(Option<PathBuf>);
+
+impl Staging {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Moves the file to its place. Not on disk before the directory is synced.
+    pub(crate) fn place(mut self, to: &Path) -> std::io::Result<()> {
+        std::fs::rename(self.path(), to)?;
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // What cannot be removed now is swept at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// While one lives, a change is on its way to the writer.
+#[derive(Debug)]
+pub(crate) struct Approach(Arc<AtomicUsize>);
+
+impl Drop for Approach {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Step = Box<dyn FnOnce() + Send>;
+
+/// The object files and the threads that sync them.
+#[derive(Debug)]
+pub(crate) struct Files {
+    layout: Layout,
+    health: Arc<Health>,
+    steps: Mutex<Option<mpsc::Sender<Step>>>,
+    room: Semaphore,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    staged: AtomicU64,
+    approaching: Arc<AtomicUsize>,
+}
+
+impl Files {
+    pub(crate) fn start(layout: Layout, health: Arc<Health>) -> Result<Self, StoreError> {
+        let (sender, steps) = mpsc::channel::<Step>();
+        let steps = Arc::new(Mutex::new(steps));
+        let threads = (0..FILE_THREADS)
+            .map(|n| {
+                let steps = Arc::clone(&steps);
+                std::thread::Builder::new()
+                    .name(format!("store-file-{n}"))
+                    .spawn(move || work(&steps))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| StoreError::failed("start the file threads", error))?;
+        Ok(Self {
+            layout,
+            health,
+            steps: Mutex::new(Some(sender)),
+            room: Semaphore::new(MAX_WAITING_FILES),
+            threads: Mutex::new(threads),
+            staged: AtomicU64::new(0),
+            approaching: Arc::new(AtomicUsize::new(0)),
+        })
+    }
+
+    pub(crate) const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Says that a change is on its way.
+    pub(crate) fn approach(&self) -> Approach {
+        self.approaching.fetch_add(1, Ordering::Relaxed);
+        Approach(Arc::clone(&self.approaching))
+    }
+
+    /// How many changes are on their way.
+    pub(crate) fn approaching(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.approaching)
+    }
+
+    /// Makes a new staging file.
+    pub(crate) fn stage(&self) -> Result<(Staging, File), StoreError> {
+        self.health.check_space()?;
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        let path = self.layout.incoming().join(number.to_string());
+        match private().write(true).create_new(true).open(&path) {
+            Ok(file) => Ok((Staging(Some(path)), file)),
+            Err(error) => Err(self.health.write_failed("make a staging file", &error)),
+        }
+    }
+
+    /// Runs a step on the file threads.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        step: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let gone = |_| StoreError::failed("sync a file", "the file threads have ended");
+        let room = self.room.acquire().await;
+        let _room =
+            room.map_err(|_| StoreError::failed("sync a file", "the store is closing"))?;
+        let (answer, answered) = oneshot::channel();
+        self.start_step(Box::new(move || {
+            // Nobody waits for the answer any more: what was made is dropped, and so removed.
+            let _ = answer.send(step());
+        }));
+        answered.await.map_err(gone)
+    }
+
+    /// Starts a step on the file threads and waits for nothing.
+    pub(crate) fn start_step(&self, step: Step) {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(steps) = steps.as_ref() {
+            // Fails only when every thread has panicked; the step's answer is then dropped, which says so.
+            let _ = steps.send(step);
+        }
+    }
+
+    /// Puts a file or directory on disk. An error here is the end of all writing.
+    pub(crate) fn sync(&self, step: &'static str, file: &File) -> Result<(), StoreError> {
+        self.health.check()?;
+        file.sync_all()
+            .map_err(|error| self.health.stop(step, error))
+    }
+
+    /// Puts a directory's entries on disk.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        let opened = File::open(dir);
+        let opened = opened.map_err(|error| {
+            let step = "open a directory to sync it";
+            self.health.write_failed(step, &error)
+        })?;
+        self.sync("sync a directory", &opened)
+    }
+
+    /// Ends the threads when their work is done.
+    pub(crate) fn close(&self) {
+        let steps = self.steps.lock();
+        drop(steps.unwrap_or_else(PoisonError::into_inner).take());
+        let threads = self.threads.lock();
+        let mut threads = threads.unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // A step's panic was answered where the step was asked for.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(steps: &Mutex<mpsc::Receiver<Step>>) {
+    loop {
+        let step = {
+            let steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+            steps.recv()
+        };
+        match step {
+            // A panic is told to whoever waits by the answer that never comes; the thread is still good.
+            Ok(step) => drop(catch_unwind(AssertUnwindSafe(step))),
+            Err(_) => return, // the store is closing
+        }
+    }
+}
+
+/// Makes a directory that only its owner may enter, and puts its name on disk.
+pub(crate) fn make_dir(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_dir(parent)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
+}
+
+/// A file that only its owner may read.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+fn describe(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}

@@ -1,0 +1,88 @@
+//! The end of an assembly: a study is complete at a revision, which is a fixed set of objects.
+//!
+//! An object that arrives while its study's assembly is being worked on is either in the revision that this assembly
+//! makes, or not; in both cases another assembly waits for it afterwards (see `request_assembly`), which makes a further
+//! revision only if there is an object that no revision holds, and plans only what is not planned yet.
+
+use super::lease::in_hand;
+use super::plan::plan;
+use super::queue::end;
+use crate::StoreError;
+use crate::change::{Done, Tx};
+use crate::error::Fault;
+use crate::journal::Line;
+use crate::queue::{LeasedJob, PlannedInference};
+use crate::store::Store;
+use pericard_domain::actor::Actor;
+use pericard_domain::job::Work;
+use serde_json::json;
+
+impl Store {
+    /// Ends an assembly: the study is complete at its next revision, and these inferences wait.
+    /// Returns the new revision; the old one when no object came since.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLapsed`]; [`StoreError::Conflict`] when the job is no assembly.
+    pub async fn complete_study(
+        &self,
+        job: &LeasedJob,
+        planned: Vec<PlannedInference>,
+    ) -> Result<u32, StoreError> {
+        let job = job.clone();
+        self.change("complete study", move |tx| complete(tx, &job, &planned))
+            .await
+    }
+}
+
+fn complete(
+    tx: Tx<'_>,
+    job: &LeasedJob,
+    planned: &[PlannedInference],
+) -> Result<Done<u32>, Fault> {
+    const COMPLETE: &str = "-- complete study\n\
+        UPDATE studies SET state = ?2, revision = ?3 WHERE id = ?1";
+    const REVISION: &str = "-- read revision\nSELECT revision FROM studies WHERE id = ?1";
+    let row = in_hand(tx, job)?;
+    let Work::Assemble { study } = &row.job.work else {
+        let reason = format!("job {} is not an assembly", row.job.id);
+        return Err(StoreError::Conflict(reason).into());
+    };
+    let revision: u32 = tx
+        .one(REVISION, [row.study_id], |r| r.get(0))?
+        .unwrap_or(0);
+    let joined = join(tx, row.study_id, revision + 1)?;
+    let revision = if joined > 0 { revision + 1 } else { revision };
+    let mut new = Vec::new();
+    for inference in planned {
+        if plan(tx, (row.study_id, revision), inference)? {
+            new.push(inference.model.to_string());
+        }
+    }
+    let state = if row.more_at.is_some() {
+        "arriving"
+    } else {
+        "complete"
+    };
+    tx.change(COMPLETE, (row.study_id, state, revision))?;
+    end(tx, &row, None)?;
+    let detail = json!({ "revision": revision, "objects_joined": joined, "planned": new });
+    let by = Actor::room("jobs");
+    let line = Line::new("complete study", format!("study {study}"), by).with(detail);
+    Ok(Done::said(revision, line).waking())
+}
+
+/// Lets the objects that no revision holds yet join this one, and those that were replaced leave it. Gives how many
+/// joined; when none did, nothing is changed.
+fn join(tx: Tx<'_>, study_id: i64, revision: u32) -> Result<usize, Fault> {
+    const JOIN: &str = "-- join revision\n\
+        UPDATE instances SET joined_revision = ?2 \
+        WHERE study_id = ?1 AND joined_revision IS NULL AND is_result = 0 AND is_latest = 1";
+    const LEAVE: &str = "-- leave revision\n\
+        UPDATE instances SET left_revision = ?2 \
+        WHERE study_id = ?1 AND is_latest = 0 AND joined_revision < ?2 AND left_revision IS NULL";
+    let joined = tx.change(JOIN, (study_id, revision))?;
+    if joined > 0 {
+        tx.change(LEAVE, (study_id, revision))?;
+    }
+    Ok(joined)
+}

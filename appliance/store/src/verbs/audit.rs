@@ -1,0 +1,97 @@
+//! The audit log: read, verified, exported.
+
+use crate::StoreError;
+use crate::audit_log::{AuditLine, AuditQuery, Verified};
+use crate::error::Fault;
+use crate::evidence;
+use crate::files::private;
+use crate::journal;
+use crate::sql::{Sql, json};
+use crate::store::Store;
+use pericard_audit::tiles;
+use std::io::Write as _;
+use std::path::Path;
+
+/// How many lines are read when no limit is said.
+const READ_LINES: u32 = 100;
+
+impl Store {
+    /// Lines of the log, oldest first. Those whose records were erased are passed over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditLine>, StoreError> {
+        const LINES: &str = "-- read audit lines\n\
+            SELECT idx, record FROM audit_entries WHERE idx >= ?1 AND record IS NOT NULL \
+            AND (?2 IS NULL OR instr(json_extract(record, '$.subject'), ?2) > 0) ORDER BY idx LIMIT ?3";
+        let limit = if query.limit == 0 { READ_LINES } else { query.limit };
+        self.read("read audit lines", move |sql| {
+            let values = (query.from.cast_signed(), query.subject, limit);
+            sql.all(LINES, values, |row| {
+                let index: i64 = row.get("idx")?;
+                let line: AuditLine = json(row, "record")?;
+                Ok(AuditLine {
+                    index: index.cast_unsigned(),
+                    ..line
+                })
+            })
+        })
+        .await
+    }
+
+    /// Recomputes the whole log against its signed checkpoint, the one in the database and the one in the file beside
+    /// it.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] that names the first entry found changed, dropped or missing at the end.
+    pub async fn verify_audit(&self) -> Result<Verified, StoreError> {
+        let dir = self.inner.files.layout().audit();
+        let verifier = self.inner.verifier.clone();
+        self.read("verify the audit log", move |sql| {
+            evidence::verify(sql, &dir, &verifier)
+        })
+        .await
+    }
+
+    /// Writes the log into an empty or new folder as static files (C2SP tlog-tiles), with its records and its
+    /// verifier key, for an auditor's own tools.
+    ///
+    /// # Errors
+    /// When the log cannot be read or the folder cannot be written.
+    pub async fn export_audit(&self, dir: &Path) -> Result<(), StoreError> {
+        let dir = dir.to_owned();
+        let verifier = self.inner.verifier.to_string();
+        self.read("export the audit log", move |sql| {
+            write_file(&dir, "key.pub", format!("{verifier}\n").as_bytes())?;
+            export(sql, &dir)
+        })
+        .await
+    }
+}
+
+fn export(sql: Sql<'_>, dir: &Path) -> Result<(), Fault> {
+    let tx = sql.connection().unchecked_transaction();
+    let _one_view = tx.map_err(Fault::sql("begin to read"))?;
+    let (_, checkpoint) = journal::head(sql)?.ok_or(StoreError::NotFound("audit log"))?;
+    let entries = evidence::Entries::new(sql);
+    tiles::export(entries, &checkpoint, |name, bytes| {
+        write_file(dir, name, bytes)
+    })
+}
+
+fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let path = dir.join(name);
+    let write = || {
+        std::fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        let mut file = private()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        file.write_all(bytes)
+    };
+    write().map_err(|error: std::io::Error| {
+        let reason = format!("{}: {error}", path.display());
+        StoreError::failed("export the audit log", reason).into()
+    })
+}

@@ -1,0 +1,181 @@
+//! The end of an inference: its results are kept and put into the outbox, in one commit.
+
+use super::keep::{self, Placed};
+use super::lease::in_hand;
+use super::queue::{describe, end, find, subject};
+use crate::StoreError;
+use crate::change::{Done, Tx};
+use crate::error::Fault;
+use crate::journal::Line;
+use crate::queue::{Conclusion, LeasedJob};
+use crate::rows::{JobRow, select_jobs};
+use crate::sql::to_json;
+use crate::store::Store;
+use crate::writer::{Placement, answered};
+use crate::rows;
+use pericard_domain::actor::Actor;
+use pericard_domain::finding::Report;
+use pericard_domain::job::{JobState, Work};
+use serde_json::json;
+
+impl Store {
+    /// Ends an inference with its results: job done, result objects and report kept, outbox lines written, one commit.
+    /// A second conclusion of the same (study, revision, model) changes nothing and is not an error.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLapsed`]; [`StoreError::Conflict`] when the report or an object is not about the job's own
+    /// study, revision and model: a result never reaches another study.
+    pub async fn conclude(
+        &self,
+        job: &LeasedJob,
+        conclusion: Conclusion,
+    ) -> Result<(), StoreError> {
+        const NAME: &str = "conclude job";
+        check(job, &conclusion)?;
+        // Asked before the files are put in place, so that a late conclusion does not leave them there.
+        if !self.is_expected(job).await? {
+            return Ok(());
+        }
+        let received_at = self.inner.clock.now();
+        let layout = self.inner.files.layout();
+        let (mut files, mut objects, mut approach) = (Vec::new(), Vec::new(), None);
+        for object in conclusion.objects {
+            let uid = object.identity.instance.clone();
+            let to = layout.object(received_at, &object.sealed.digest, &uid);
+            let placed = Placed::new(object.identity, object.facts, &object.sealed, received_at)?;
+            objects.push(placed);
+            files.push((object.sealed.staging, to));
+            approach = Some(object.sealed.approach);
+        }
+        let results = Results {
+            job: job.clone(),
+            report_json: to_json(&conclusion.report)?,
+            report: conclusion.report,
+            objects,
+        };
+        let (change, answer) = self
+            .inner
+            .writer
+            .queued(NAME, move |tx| conclude(tx, &results))
+            .await?;
+        self.inner.placer.place(Placement {
+            files,
+            change,
+            approach,
+        });
+        answered(NAME, answer).await
+    }
+
+    /// Whether the job's results are still awaited: `false` when they are kept already.
+    async fn is_expected(&self, job: &LeasedJob) -> Result<bool, StoreError> {
+        const JOB: &str = select_jobs!("read leased job", "WHERE j.id = ?1");
+        let (id, lease_id) = (job.job.id, job.lease_id.cast_signed());
+        let found = self.read("read leased job", move |sql| sql.one(JOB, [id.0], rows::job_row));
+        let row = found.await?.ok_or(StoreError::NotFound("job"))?;
+        match row.job.state {
+            JobState::Done => Ok(false),
+            JobState::Leased { .. } if row.lease_id == Some(lease_id) => Ok(true),
+            _ => Err(StoreError::LeaseLapsed),
+        }
+    }
+}
+
+/// Results, prepared before the writer's turn.
+struct Results {
+    job: LeasedJob,
+    report: Report,
+    report_json: String,
+    objects: Vec<Placed>,
+}
+
+/// A result in the wrong study is the worst that can be delivered.
+fn check(job: &LeasedJob, conclusion: &Conclusion) -> Result<(), StoreError> {
+    let conflict = |what: &str| {
+        let reason = format!("the {what} is not about the study of job {}", job.job.id);
+        Err(StoreError::Conflict(reason))
+    };
+    let Work::Infer {
+        study,
+        revision,
+        model,
+        ..
+    } = &job.job.work
+    else {
+        let reason = format!("job {} is not an inference", job.job.id);
+        return Err(StoreError::Conflict(reason));
+    };
+    let report = &conclusion.report;
+    if (&report.study, report.revision, &report.model) != (study, *revision, model) {
+        return conflict("report, its revision or its model");
+    }
+    let strays = |object: &crate::queue::ResultFile| object.identity.study != *study;
+    if conclusion.objects.iter().any(strays) {
+        return conflict("result object");
+    }
+    Ok(())
+}
+
+fn conclude(tx: Tx<'_>, results: &Results) -> Result<Done<()>, Fault> {
+    if matches!(find(tx, results.job.job.id)?.job.state, JobState::Done) {
+        return Ok(Done::unchanged(()));
+    }
+    let row = in_hand(tx, &results.job)?;
+    let report_id = keep_report(tx, &row, results)?;
+    let mut kept = Vec::new();
+    for object in &results.objects {
+        let instance_id = keep_result(tx, &row, object)?;
+        name_in_report(tx, report_id, instance_id)?;
+        for destination in &row.destinations {
+            post(tx, &row, instance_id, destination)?;
+        }
+        kept.push(json!({ "instance": object.identity.instance, "sha256": object.digest }));
+    }
+    end(tx, &row, None)?;
+    let mut detail = describe(&row.job);
+    detail["findings"] = json!(results.report.findings.len());
+    detail["objects"] = json!(kept);
+    detail["destinations"] = json!(row.destinations);
+    let line = Line::new("conclude job", subject(&row.job), Actor::room("jobs")).with(detail);
+    Ok(Done::said((), line).waking())
+}
+
+fn keep_report(tx: Tx<'_>, row: &JobRow, results: &Results) -> Result<i64, Fault> {
+    const KEEP: &str = "-- keep report\n\
+        INSERT INTO reports (study_id, revision, model_name, model_version, model_digest, job_id, kept_at, report) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let report = &results.report;
+    let values = (
+        row.study_id,
+        report.revision,
+        &report.model.name,
+        &report.model.version,
+        report.model.digest.as_bytes(),
+        row.job.id.0,
+        tx.now.as_millis(),
+        &results.report_json,
+    );
+    tx.insert(KEEP, values)
+}
+
+fn keep_result(tx: Tx<'_>, row: &JobRow, object: &Placed) -> Result<i64, Fault> {
+    match keep::held(tx, object)? {
+        Some(held) if held.is_same => Ok(held.id),
+        held => keep::insert(tx, row.study_id, object, held, true),
+    }
+}
+
+fn name_in_report(tx: Tx<'_>, report_id: i64, instance_id: i64) -> Result<(), Fault> {
+    const NAME: &str = "-- name object in report\n\
+        INSERT INTO report_objects (report_id, instance_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    tx.change(NAME, (report_id, instance_id))?;
+    Ok(())
+}
+
+fn post(tx: Tx<'_>, row: &JobRow, instance_id: i64, destination: &str) -> Result<(), Fault> {
+    const POST: &str = "-- post result\n\
+        INSERT INTO outbox (study_id, instance_id, destination, state, due_at, created_at) \
+        VALUES (?1, ?2, ?3, 'waiting', ?4, ?4) ON CONFLICT DO NOTHING";
+    let now = tx.now.as_millis();
+    tx.change(POST, (row.study_id, instance_id, destination, now))?;
+    Ok(())
+}

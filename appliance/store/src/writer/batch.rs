@@ -1,0 +1,276 @@
+//! One commit: many changes, each in its savepoint, their audit lines, one signed checkpoint.
+
+use super::Queued;
+use crate::StoreError;
+use crate::change::{Change, Effects, Tx};
+use crate::error::{Fault, Gravity};
+use crate::files::Files;
+use crate::journal::{self, CheckpointFile, Line};
+use crate::sql::Sql;
+use pericard_audit::SigningKey;
+use pericard_domain::time::Clock;
+use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// After how many changes the write-ahead log is copied into the database.
+const CHANGES_PER_WAL_CHECKPOINT: usize = 512;
+
+/// The write connection and what every commit needs.
+pub(crate) struct Committer {
+    pub(crate) connection: Connection,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) key: SigningKey,
+    pub(crate) files: Arc<Files>,
+    pub(crate) checkpoint: Arc<CheckpointFile>,
+    since_wal_checkpoint: usize,
+    data_version: i64,
+}
+
+/// What a transaction came to, change by change.
+struct Committed {
+    failures: Vec<Option<StoreError>>,
+    wakes: bool,
+    note: Option<String>,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        key: SigningKey,
+        files: Arc<Files>,
+        checkpoint: Arc<CheckpointFile>,
+    ) -> Self {
+        Self {
+            connection,
+            clock,
+            key,
+            files,
+            checkpoint,
+            since_wal_checkpoint: 0,
+            data_version: 0,
+        }
+    }
+
+    /// Commits the changes together and answers each. Says whether there may be new work.
+    pub(crate) fn commit(&mut self, batch: Vec<Queued>) -> bool {
+        if batch.is_empty() {
+            return false;
+        }
+        let (mut changes, places): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|q| (q.change, q._place)).unzip();
+        let outcome = self.commit_all(&mut changes);
+        let wakes = outcome.as_ref().is_ok_and(|committed| committed.wakes);
+        answer(changes, outcome.map(|committed| committed.failures));
+        drop(places);
+        wakes
+    }
+
+    /// Commits one change on this thread: for what is done before the thread starts.
+    pub(crate) fn commit_here(&mut self, change: Box<dyn Change>) {
+        let mut changes = vec![change];
+        let outcome = self.commit_all(&mut changes);
+        answer(changes, outcome.map(|committed| committed.failures));
+    }
+
+    /// Begins the audit log, when the database has none.
+    pub(crate) fn begin_log(&mut self) -> Result<(), StoreError> {
+        let begun = || {
+            let sql = Sql::new(&self.connection);
+            sql.change("-- begin\nBEGIN IMMEDIATE", ())?;
+            let note = journal::begin(sql, &self.key)?;
+            sql.change("-- commit\nCOMMIT", ())?;
+            Ok(note)
+        };
+        let note = begun().map_err(|fault: Fault| {
+            self.undo();
+            self.weigh(fault)
+        })?;
+        if let Some(note) = note {
+            self.checkpoint.offer(note);
+            self.checkpoint.write_now(&self.files);
+        }
+        Ok(())
+    }
+
+    /// Whether another process has changed the database since this was last asked.
+    pub(crate) fn was_changed_beside(&mut self) -> bool {
+        // The number moves only by commits of other connections, and only this one writes in this process.
+        let version: Result<i64, _> =
+            self.connection
+                .pragma_query_value(None, "data_version", |row| row.get(0));
+        match version {
+            Ok(version) => std::mem::replace(&mut self.data_version, version) != version,
+            Err(_) => false, // the next commit will say what is wrong
+        }
+    }
+
+    /// What can wait until nobody does: the checkpoint file and the write-ahead log.
+    pub(crate) fn keep_house(&mut self) {
+        self.checkpoint.write_soon(&self.files);
+        if self.since_wal_checkpoint >= CHANGES_PER_WAL_CHECKPOINT {
+            self.checkpoint_wal();
+        }
+    }
+
+    /// Writes what is pending and closes the database.
+    pub(crate) fn close(self) {
+        self.checkpoint.write_now(&self.files);
+    }
+
+    fn commit_all(&mut self, changes: &mut [Box<dyn Change>]) -> Result<Committed, StoreError> {
+        self.files.health().check()?;
+        let committed = self.transaction(changes).map_err(|fault| {
+            self.undo();
+            self.weigh(fault)
+        })?;
+        self.since_wal_checkpoint += changes.len();
+        if let Some(note) = &committed.note {
+            self.checkpoint.offer(note.clone());
+        }
+        Ok(committed)
+    }
+
+    fn transaction(&self, changes: &mut [Box<dyn Change>]) -> Result<Committed, Fault> {
+        let tx = Tx {
+            sql: Sql::new(&self.connection),
+            now: self.clock.now(),
+        };
+        tx.change("-- begin\nBEGIN IMMEDIATE", ())?;
+        let mut failures = Vec::with_capacity(changes.len());
+        let mut all = Effects::default();
+        for change in changes {
+            match run_one(tx, change.as_mut())? {
+                Ok(effects) => {
+                    all.lines.extend(effects.lines);
+                    all.wakes |= effects.wakes;
+                    all.moves_lease |= effects.moves_lease;
+                    failures.push(None);
+                }
+                Err(error) => failures.push(Some(error)),
+            }
+        }
+        let note = self.finish(tx, all.lines, all.moves_lease)?;
+        Ok(Committed {
+            failures,
+            wakes: all.wakes,
+            note,
+        })
+    }
+
+    fn finish(
+        &self,
+        tx: Tx<'_>,
+        lines: Vec<Line>,
+        moves_lease: bool,
+    ) -> Result<Option<String>, Fault> {
+        if lines.is_empty() && !moves_lease {
+            tx.change("-- nothing changed\nROLLBACK", ())?;
+            return Ok(None);
+        }
+        let note = if lines.is_empty() {
+            None
+        } else {
+            Some(journal::append(tx.sql, &self.key, tx.now, lines)?)
+        };
+        tx.change("-- commit\nCOMMIT", ())
+            .map_err(|fault| match fault.gravity() {
+                Gravity::Full => fault,
+                // Whatever else keeps a commit from the disk, nobody knows what the disk now holds.
+                _ => {
+                    let error = StoreError::from(fault);
+                    Fault::Said(self.files.health().stop("commit", error))
+                }
+            })?;
+        Ok(note)
+    }
+
+    fn undo(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("-- undo\nROLLBACK")
+        {
+            let _said = self.files.health().stop("undo a transaction", error);
+        }
+    }
+
+    fn weigh(&self, fault: Fault) -> StoreError {
+        match fault.gravity() {
+            Gravity::Change => fault.into(),
+            Gravity::Full => self.files.health().floor(),
+            Gravity::Disk => {
+                let error = StoreError::from(fault);
+                self.files.health().stop("write the database", error)
+            }
+        }
+    }
+
+    fn checkpoint_wal(&mut self) {
+        self.since_wal_checkpoint = 0;
+        if self.files.health().check().is_err() {
+            return;
+        }
+        // PASSIVE waits for nobody; what readers keep it from is copied the next time.
+        let copied: Result<i64, _> = self.connection.query_row(
+            "-- checkpoint write-ahead log\nPRAGMA wal_checkpoint(PASSIVE)",
+            (),
+            |row| row.get(0),
+        );
+        let Err(error) = copied else { return };
+        let step = "copy the write-ahead log";
+        let fault = Fault::Sql { step, error };
+        if fault.gravity() == Gravity::Disk {
+            let _said = self.files.health().stop(step, StoreError::from(fault));
+        }
+    }
+}
+
+/// Runs one change in its savepoint. The outer error is the whole transaction's.
+fn run_one(tx: Tx<'_>, change: &mut dyn Change) -> Result<Result<Effects, StoreError>, Fault> {
+    tx.change("-- begin change\nSAVEPOINT change", ())?;
+    let before = rows_changed(tx)?;
+    let name = change.name();
+    let ran = catch_unwind(AssertUnwindSafe(|| change.run(tx)));
+    let ran = ran.unwrap_or_else(|_| Err(StoreError::failed(name, "the change panicked").into()));
+    let ran = ran.and_then(|effects| {
+        let is_silent = effects.lines.is_empty() && !effects.moves_lease;
+        if is_silent && rows_changed(tx)? != before {
+            let reason = "it changed something and brought no audit line";
+            return Err(StoreError::failed(name, reason).into());
+        }
+        Ok(effects)
+    });
+    let outcome = match ran {
+        Ok(effects) => Ok(effects),
+        Err(fault) if fault.gravity() != Gravity::Change || tx.connection().is_autocommit() => {
+            return Err(fault);
+        }
+        Err(fault) => {
+            tx.change("-- undo change\nROLLBACK TO change", ())?;
+            let error = StoreError::from(fault);
+            tracing::debug!(change = name, %error, "a change was not made");
+            Err(error)
+        }
+    };
+    tx.change("-- end change\nRELEASE change", ())?;
+    Ok(outcome)
+}
+
+fn rows_changed(tx: Tx<'_>) -> Result<u64, Fault> {
+    tx.count("-- count rows changed\nSELECT total_changes()", ())
+}
+
+fn answer(changes: Vec<Box<dyn Change>>, outcome: Result<Vec<Option<StoreError>>, StoreError>) {
+    match outcome {
+        Ok(failures) => {
+            for (change, failed) in changes.into_iter().zip(failures) {
+                change.answer(failed);
+            }
+        }
+        Err(error) => {
+            for change in changes {
+                change.answer(Some(error.clone()));
+            }
+        }
+    }
+}
