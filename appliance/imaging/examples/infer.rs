@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p pericard-imaging --example infer -- LIBRARY PACKAGE THREADS REPEATS FILE...`
 //!
-//! Each FILE is a PNG (text spotting) or an NRRD (volume segmentation), in the forms that golden cases have. One line of
-//! JSON a file: what was found, and the wall times of every repeat in milliseconds. The package is not verified here.
+//! Each FILE is a PNG (text spotting), a directory of PNGs (the frames of one clip, by name) or an NRRD (volume
+//! segmentation), in the forms that golden cases have. One line of JSON a file: what was found, and the wall times of every repeat in milliseconds. The package is not verified here.
 #![allow(clippy::print_stdout)] // data for a script
 
 use pericard_domain::digest::Digest;
@@ -54,18 +54,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<ImagingInput, pericard_imaging::ImagingError> {
+fn read(path: &Path) -> Result<ImagingInput, Box<dyn std::error::Error>> {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
+        let mut paths: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+        paths.sort();
+        let mut frames = paths
+            .iter()
+            .map(|p| golden::read_frame(p))
+            .collect::<Result<Vec<_>, _>>()?;
+        frames
+            .iter_mut()
+            .zip(1..)
+            .for_each(|(frame, number)| frame.source.frame = number);
+        return Ok(ImagingInput::Frames(frames));
+    }
     if path.extension().is_some_and(|e| e == "png") {
         return Ok(ImagingInput::Frames(vec![golden::read_frame(path)?]));
     }
-    golden::read_volume(path).map(ImagingInput::Volume)
+    Ok(ImagingInput::Volume(golden::read_volume(path)?))
 }
 
 fn described(output: ImagingOutput) -> serde_json::Value {
     match output {
         ImagingOutput::Text(boxes) => {
             let boxes = boxes.iter().map(
-                |b| serde_json::json!({"text": b.text, "score": b.score, "corners": b.corners}),
+                |b| serde_json::json!({"text": b.text, "score": b.score, "frame": b.source.frame, "corners": b.corners}),
             );
             serde_json::json!({"boxes": boxes.collect::<Vec<_>>()})
         }

@@ -66,8 +66,9 @@ impl Weights {
 
     /// Applies the weights along the middle axis of `[outer, from, inner]`, giving `[outer, to, inner]`.
     pub(crate) fn apply(&self, values: &[f32], from: usize, inner: usize) -> Vec<f32> {
-        let block = from * inner;
-        let outer = if block == 0 { 0 } else { values.len() / block };
+        // No caller has an empty axis; were there one, there would be nothing to give.
+        let block = (from * inner).max(1);
+        let outer = values.len() / block;
         let mut out = vec![0.0_f32; outer * self.rows.len() * inner];
         for (source, target) in values
             .chunks_exact(block)

@@ -20,6 +20,7 @@ mod onnx;
 mod parameters;
 mod runtime;
 mod text;
+mod version;
 mod volume;
 
 pub use error::ImagingError;

@@ -4,8 +4,8 @@
 //! seconds a frame for the same answer, so a frame is compared with what was last seen at each place, and only what
 //! changed is looked at.
 
-use super::picture::{Area, Picture, Quad};
-use pericard_domain::image::Frame;
+use super::area::{Area, Quad};
+use super::picture::Picture;
 
 /// Frames are compared in squares of this side.
 const CELL_PX: usize = 16;
@@ -18,19 +18,14 @@ const WHOLE_FROM_PERCENT: usize = 70;
 /// Text is still there when its pixels differ by no more than this on average.
 const STANDING_LEVELS: f64 = 12.0;
 
-/// Which frames are looked at: of each object, at most `limit`, evenly spread, the first and the last among them.
-pub(crate) fn looked_at(frames: &[Frame], limit: usize) -> Vec<bool> {
-    let mut looked = Vec::with_capacity(frames.len());
-    for object in frames.chunk_by(|a, b| a.source.instance == b.source.instance) {
-        let (count, start) = (object.len(), looked.len());
-        if count <= limit {
-            looked.resize(start + count, true);
-            continue;
-        }
-        looked.resize(start + count, false);
-        for n in 0..limit {
-            looked[start + n * (count - 1) / (limit - 1).max(1)] = true;
-        }
+/// Which frames of an object are looked at: at most `limit`, evenly spread, the first and the last among them.
+pub(crate) fn looked_at(count: usize, limit: usize) -> Vec<bool> {
+    if count <= limit {
+        return vec![true; count];
+    }
+    let mut looked = vec![false; count];
+    for n in 0..limit {
+        looked[n * (count - 1) / (limit - 1).max(1)] = true;
     }
     looked
 }
@@ -112,32 +107,17 @@ pub(crate) fn still_stands(seen: &Picture<'_>, now: &Picture<'_>, quad: &Quad) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pericard_domain::image::{Channels, FrameRef};
-    use pericard_domain::uid::InstanceUid;
-
-    fn frame(object: &str, number: u32) -> Frame {
-        let source = FrameRef {
-            instance: InstanceUid::new(object).unwrap(),
-            frame: number,
-        };
-        Frame {
-            source,
-            width: 1,
-            height: 1,
-            channels: Channels::Grey,
-            samples: vec![0],
-        }
-    }
 
     #[test]
     fn the_first_and_the_last_frame_are_looked_at() {
-        let mut frames: Vec<Frame> = (1..=10).map(|n| frame("1.2", n)).collect();
-        frames.push(frame("1.3", 1));
-        let looked = looked_at(&frames, 4);
-        let at: Vec<usize> = (0..11).filter(|n| looked[*n]).collect();
-        assert_eq!(at, [0, 3, 6, 9, 10]);
-        assert!(looked_at(&frames, 10).iter().all(|l| *l));
-        assert_eq!(looked_at(&frames, 1).iter().filter(|l| **l).count(), 2);
+        let at = |count, limit| -> Vec<usize> {
+            let looked = looked_at(count, limit);
+            (0..count).filter(|n| looked[*n]).collect()
+        };
+        assert_eq!(at(10, 4), [0, 3, 6, 9]);
+        assert_eq!(at(3, 4), [0, 1, 2]);
+        assert_eq!(at(5, 1), [0]);
+        assert!(at(0, 4).is_empty());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The post-processing is that of Differentiable Binarization (Liao et al., 2020) as the reference implementation of
 //! the network does it; its rectangles need no polygon clipping, because a rectangle offset on all sides is one again.
 
-use super::picture::{Area, Picture, Quad};
+use super::area::{Area, Quad};
+use super::picture::Picture;
 use super::rectangle::{Rectangle, patches};
 use crate::network::Network;
 use crate::parameters::Parameters;
@@ -66,16 +67,22 @@ impl Detector {
         })
     }
 
-    /// By how much a picture is enlarged or reduced for the network, once for each look: small ones so that their short
-    /// side is long enough for small letters, very large ones so that the work is bounded. Letters that stand alone are
-    /// often seen only in a second, larger look.
-    pub(crate) fn scales(&self, picture: &Picture<'_>) -> Vec<f64> {
+    /// By how much a picture is enlarged or reduced for the network: small ones so that their short side is long
+    /// enough for small letters, very large ones so that the work is bounded.
+    pub(crate) fn first_scale(&self, picture: &Picture<'_>) -> f64 {
         let (short, long) = (
-            picture.width.min(picture.height) as f64,
-            picture.width.max(picture.height) as f64,
+            picture.width.min(picture.height),
+            picture.width.max(picture.height),
         );
-        let enlarged = (self.short_side_min_px / short).clamp(1.0, self.enlarge_max);
-        let first = enlarged.min(self.long_side_max_px / long);
+        let enlarged = (self.short_side_min_px / short as f64).clamp(1.0, self.enlarge_max);
+        enlarged.min(self.long_side_max_px / long as f64)
+    }
+
+    /// The scale of each look. Letters that stand alone are often seen only in a second, larger look, which is taken
+    /// of frames that are not large.
+    pub(crate) fn scales(&self, picture: &Picture<'_>) -> Vec<f64> {
+        let first = self.first_scale(picture);
+        let long = picture.width.max(picture.height) as f64;
         let second = (first * self.second_look_factor).min(self.second_look_side_max_px / long);
         // A second look that is hardly larger shows nothing new.
         if second >= first * SECOND_LOOK_FACTOR_MIN {

@@ -4,6 +4,7 @@
 //! that letters of 10 pixels are seen; a frame longer than `detector_long_side_max_px` is reduced to it. Large frames go
 //! through the detector in tiles. Frames smaller than [`FRAME_SIDE_MIN_PX`] hold no text that a person could read.
 
+mod area;
 mod cine;
 mod detector;
 mod picture;
@@ -12,10 +13,11 @@ mod rectangle;
 
 use crate::parameters::Parameters;
 use crate::{FRAMES_MAX, ImagingError, Runtime};
+use area::{Area, Quad};
 use detector::Detector;
 use pericard_domain::image::{Frame, TextBox};
 use pericard_domain::model::Package;
-use picture::{Area, Picture, Quad};
+use picture::Picture;
 use recogniser::Recogniser;
 
 /// Frames with a shorter side are not looked at.
@@ -72,7 +74,7 @@ impl TextSpotter {
         Ok(spotter)
     }
 
-    /// The text of every frame, frame by frame, each in reading order.
+    /// The text of every frame, frame by frame, each in reading order. Objects do not affect one another.
     ///
     /// Of an object with more than `frames_looked_at_max` frames, so many are looked at, evenly spread, the first and
     /// the last among them. The others are given what was last seen, where its pixels still stand; text that shows only
@@ -85,95 +87,102 @@ impl TextSpotter {
                 limit: FRAMES_MAX,
             });
         }
-        let mut seen: Option<Seen> = None;
         let mut boxes = Vec::new();
-        for (frame, look) in frames
-            .iter()
-            .zip(cine::looked_at(frames, self.frames_looked_at_max))
-        {
-            let picture = Picture::of(frame)?;
-            let found = match seen.take().filter(|seen| seen.has_shape_of(&picture)) {
-                Some(last) if !look => {
-                    let standing = last
-                        .found
-                        .iter()
-                        .filter(|f| cine::still_stands(&last.picture, &picture, &f.quad));
-                    let standing = standing.cloned().collect();
-                    seen = Some(last);
-                    standing
-                }
-                last => {
-                    let now = self.look(&picture, last)?;
-                    let found = now.found.clone();
-                    seen = Some(now);
-                    found
-                }
-            };
-            boxes.extend(found.into_iter().map(|f| TextBox {
-                source: frame.source.clone(),
-                corners: f.quad,
-                text: f.text,
-                score: f.score,
-            }));
+        for object in frames.chunk_by(|a, b| a.source.instance == b.source.instance) {
+            self.spot_in_object(object, &mut boxes)?;
         }
         Ok(boxes)
     }
 
-    /// Looks at what is new in a picture, which is everything when nothing was seen before.
-    fn look(&mut self, picture: &Picture<'_>, last: Option<Seen>) -> Result<Seen, ImagingError> {
-        let owned = picture.cut(picture.area());
-        if picture.width.min(picture.height) < FRAME_SIDE_MIN_PX {
-            return Ok(Seen {
-                picture: owned,
-                found: Vec::new(),
-            });
+    fn spot_in_object(
+        &mut self,
+        frames: &[Frame],
+        boxes: &mut Vec<TextBox>,
+    ) -> Result<(), ImagingError> {
+        let looked_at = cine::looked_at(frames.len(), self.frames_looked_at_max);
+        let mut seen: Option<Seen> = None;
+        for (frame, look) in frames.iter().zip(looked_at) {
+            let picture = Picture::of(frame)?;
+            let now = match seen.take().filter(|last| last.has_shape_of(&picture)) {
+                None => self.look_at_all(&picture)?,
+                Some(last) if look => self.look_again(&picture, last)?,
+                Some(last) => last,
+            };
+            let standing = now
+                .found
+                .iter()
+                .filter(|f| look || cine::still_stands(&now.picture, &picture, &f.quad));
+            boxes.extend(standing.map(|f| TextBox {
+                source: frame.source.clone(),
+                corners: f.quad,
+                text: f.text.clone(),
+                score: f.score,
+            }));
+            seen = Some(now);
         }
-        let (areas, mut found) = match last {
-            None => (vec![picture.area()], Vec::new()),
-            Some(last) => {
-                let quads: Vec<Quad> = last.found.iter().map(|f| f.quad).collect();
-                (
-                    cine::changed_areas(&last.picture, picture, &quads),
-                    last.found,
-                )
-            }
-        };
-        let within = |quad: &Quad| {
-            let around = Area::around(quad, picture.width, picture.height);
-            areas.iter().any(|area| area.meets(around))
-        };
-        found.retain(|f| !within(&f.quad));
-        for area in &areas {
-            for quad in self.boxes(picture, *area)? {
-                if let Some((text, score)) = self.recogniser.read(picture, &quad)?
-                    && self.is_text(&text, score)
-                {
-                    found.push(Found { quad, text, score });
-                }
+        Ok(())
+    }
+
+    /// Looks at a picture of which nothing was seen before.
+    fn look_at_all(&mut self, picture: &Picture<'_>) -> Result<Seen, ImagingError> {
+        let mut quads: Vec<Quad> = Vec::new();
+        if picture.width.min(picture.height) >= FRAME_SIDE_MIN_PX {
+            for scale in self.detector.scales(picture) {
+                let looked = self.detector.detect(picture, picture.area(), scale)?;
+                add_new(&mut quads, looked, picture);
             }
         }
+        let mut found = self.read(picture, quads)?;
         sort_for_reading(&mut found);
         Ok(Seen {
-            picture: owned,
+            picture: picture.cut(picture.area()),
             found,
         })
     }
 
-    /// The boxes of the first look, and those of the second that are not in them.
-    fn boxes(&mut self, picture: &Picture<'_>, area: Area) -> Result<Vec<Quad>, ImagingError> {
-        let mut boxes: Vec<Quad> = Vec::new();
-        for scale in self.detector.scales(picture) {
-            let mut looked = self.detector.detect(picture, area, scale)?;
-            looked.retain(|quad| {
-                let around = Area::around(quad, picture.width, picture.height);
-                let share = |other: &Quad| {
-                    around.shared(Area::around(other, picture.width, picture.height))
-                };
-                boxes.iter().all(|other| share(other) < SAME_TEXT_SHARE)
-            });
-            boxes.append(&mut looked);
+    /// Looks at what has changed in a picture. What is left of the text there is read again; one look is enough, for
+    /// letters that stand alone seldom come up in the midst of a clip.
+    fn look_again(&mut self, picture: &Picture<'_>, mut last: Seen) -> Result<Seen, ImagingError> {
+        if picture.width.min(picture.height) < FRAME_SIDE_MIN_PX {
+            return Ok(last);
         }
-        Ok(boxes)
+        let known: Vec<Quad> = last.found.iter().map(|f| f.quad).collect();
+        let areas = cine::changed_areas(&last.picture, picture, &known);
+        let mut quads = Vec::new();
+        for area in &areas {
+            let scale = self.detector.first_scale(picture);
+            quads.extend(self.detector.detect(picture, *area, scale)?);
+        }
+        let is_in_change = |quad: &Quad| areas.iter().any(|area| area.meets(around(quad, picture)));
+        let standing = known
+            .into_iter()
+            .filter(|quad| is_in_change(quad) && cine::still_stands(&last.picture, picture, quad));
+        add_new(&mut quads, standing.collect(), picture);
+        last.found.retain(|f| !is_in_change(&f.quad));
+        last.found.extend(self.read(picture, quads)?);
+        sort_for_reading(&mut last.found);
+        // Only what was looked at is known: elsewhere, small changes must be able to add up.
+        areas
+            .iter()
+            .for_each(|area| last.picture.take_over(picture, *area));
+        Ok(last)
+    }
+
+    /// Reads what is in the boxes, and drops what is no text.
+    fn read(
+        &mut self,
+        picture: &Picture<'_>,
+        quads: Vec<Quad>,
+    ) -> Result<Vec<Found>, ImagingError> {
+        let mut found = Vec::new();
+        for quad in quads {
+            if let Some((text, score)) = self.recogniser.read(picture, &quad)?
+                && self.is_text(&text, score)
+            {
+                found.push(Found { quad, text, score });
+            }
+        }
+        Ok(found)
     }
 
     /// A single character is easily seen in an edge or a vessel, so it must be surer than a word.
@@ -186,6 +195,19 @@ impl TextSpotter {
                 self.score_min
             }
     }
+}
+
+/// Adds the boxes that show none of the text that is known already.
+fn add_new(known: &mut Vec<Quad>, mut looked: Vec<Quad>, picture: &Picture<'_>) {
+    looked.retain(|quad| {
+        let share = |other: &Quad| around(quad, picture).shared(around(other, picture));
+        known.iter().all(|other| share(other) < SAME_TEXT_SHARE)
+    });
+    known.append(&mut looked);
+}
+
+fn around(quad: &Quad, picture: &Picture<'_>) -> Area {
+    Area::around(quad, picture.width, picture.height)
 }
 
 impl Seen {

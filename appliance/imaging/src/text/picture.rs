@@ -1,5 +1,6 @@
 //! Pictures of 8-bit samples as the text pipeline handles them: cut, resized, turned, laid out for a network.
 
+use super::area::{Area, Quad};
 use crate::grid::Weights;
 use crate::{FRAME_PIXELS_MAX, ImagingError};
 use pericard_domain::image::Frame;
@@ -12,18 +13,6 @@ pub(crate) struct Picture<'a> {
     pub(crate) channels: usize,
     pub(crate) samples: Cow<'a, [u8]>,
 }
-
-/// A rectangle of whole pixels: `left..right`, `top..bottom`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Area {
-    pub(crate) left: usize,
-    pub(crate) top: usize,
-    pub(crate) right: usize,
-    pub(crate) bottom: usize,
-}
-
-/// Four corners, clockwise from the top left: (column, row).
-pub(crate) type Quad = [[f32; 2]; 4];
 
 /// The sharpness of the cubic that text is cut out with: what the recogniser's reference implementation uses.
 const CUBIC_A: f32 = -0.75;
@@ -83,6 +72,16 @@ impl<'a> Picture<'a> {
             height: area.bottom - area.top,
             channels: self.channels,
             samples: samples.into(),
+        }
+    }
+
+    /// Takes over what another picture of the same shape has in an area.
+    pub(crate) fn take_over(&mut self, other: &Picture<'_>, area: Area) {
+        let row = self.width * self.channels;
+        let samples = self.samples.to_mut();
+        for y in area.top..area.bottom {
+            let line = y * row + area.left * self.channels..y * row + area.right * self.channels;
+            samples[line.clone()].copy_from_slice(&other.samples[line]);
         }
     }
 
@@ -226,71 +225,6 @@ fn cubic(part: f32) -> [f32; 4] {
         near(1.0 - part),
         far(2.0 - part),
     ]
-}
-
-impl Area {
-    /// The smallest area that holds a quad, within a picture of `width` by `height`.
-    pub(crate) fn around(quad: &Quad, width: usize, height: usize) -> Self {
-        let least = |axis: usize| {
-            quad.iter()
-                .map(|c| c[axis])
-                .fold(f32::MAX, f32::min)
-                .max(0.0) as usize
-        };
-        let most = |axis: usize| quad.iter().map(|c| c[axis]).fold(0.0, f32::max).ceil() as usize;
-        let (left, top) = (least(0).min(width - 1), least(1).min(height - 1));
-        Self {
-            left,
-            top,
-            right: most(0).clamp(left + 1, width),
-            bottom: most(1).clamp(top + 1, height),
-        }
-    }
-
-    /// The smallest area that holds both.
-    pub(crate) fn joined(self, other: Self) -> Self {
-        Self {
-            left: self.left.min(other.left),
-            top: self.top.min(other.top),
-            right: self.right.max(other.right),
-            bottom: self.bottom.max(other.bottom),
-        }
-    }
-
-    pub(crate) fn meets(self, other: Self) -> bool {
-        self.left < other.right
-            && other.left < self.right
-            && self.top < other.bottom
-            && other.top < self.bottom
-    }
-
-    /// Wider by `margin` on every side, within a picture of `width` by `height`.
-    pub(crate) fn grown(self, margin: usize, width: usize, height: usize) -> Self {
-        Self {
-            left: self.left.saturating_sub(margin),
-            top: self.top.saturating_sub(margin),
-            right: (self.right + margin).min(width),
-            bottom: (self.bottom + margin).min(height),
-        }
-    }
-
-    /// How much of the smaller area lies in the other, 0 to 1.
-    pub(crate) fn shared(self, other: Self) -> f64 {
-        if !self.meets(other) {
-            return 0.0;
-        }
-        let common = Self {
-            left: self.left.max(other.left),
-            top: self.top.max(other.top),
-            right: self.right.min(other.right),
-            bottom: self.bottom.min(other.bottom),
-        };
-        common.pixels() as f64 / self.pixels().min(other.pixels()) as f64
-    }
-
-    pub(crate) fn pixels(self) -> usize {
-        (self.right - self.left) * (self.bottom - self.top)
-    }
 }
 
 #[cfg(test)]

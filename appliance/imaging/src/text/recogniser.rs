@@ -1,7 +1,8 @@
 //! What a box of text reads: the recogniser network with greedy CTC decoding, and the classifier that turns upside-down
 //! text round.
 
-use super::picture::{Picture, Quad};
+use super::area::Quad;
+use super::picture::Picture;
 use crate::network::Network;
 use crate::parameters::Parameters;
 use crate::{ImagingError, Runtime};

@@ -1,6 +1,6 @@
 //! The patches of a binary map, and the smallest turned rectangle around each.
 
-use super::picture::Quad;
+use super::area::Quad;
 
 /// The points that decide a patch's outline: the first and the last of each row, in pixels.
 pub(crate) type Outline = Vec<[i32; 2]>;
