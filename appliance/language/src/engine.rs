@@ -1,0 +1,376 @@
+//! The engine: what others hold of a loaded model.
+
+use crate::architecture::Architecture;
+use crate::error::LoadError;
+use crate::file::ModelFile;
+use crate::generation::{self, Generation};
+use crate::graph::Graph;
+use crate::kernels::Tier;
+use crate::kernels::pages::Cache;
+use crate::kernels::pool::Pool;
+use crate::limits::EngineLimits;
+use crate::sequence::Sequence;
+use crate::step::{self, Steps};
+use crate::template::Template;
+use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
+use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt, Sampling};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most stop texts of a request.
+const STOPS_MAX: usize = 16;
+/// The longest stop text, bytes.
+const STOP_BYTES_MAX: usize = 512;
+/// Beyond this a temperature only means noise.
+const TEMPERATURE_MAX: f32 = 10.0;
+
+/// A loaded model: a handle that is cheap to clone. When the last handle goes, the engine takes no more requests,
+/// finishes what it has and ends.
+#[derive(Clone)]
+pub struct Engine {
+    door: Arc<Door>,
+}
+
+/// What a loaded model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// As in `general.architecture`.
+    pub architecture: String,
+    /// As in `general.name`; empty when the file has none.
+    pub name: String,
+    /// The longest context, tokens: the model's own, the limit given, or what the memory for keys and values holds.
+    pub context_tokens: u32,
+    /// The number of weights.
+    pub parameters: u64,
+    /// Tokens in the vocabulary.
+    pub vocabulary: usize,
+    /// The size of the file, bytes.
+    pub file_bytes: usize,
+    /// Memory of the packed weights, bytes.
+    pub weights_bytes: usize,
+    /// What computes: `cpu`.
+    pub device: &'static str,
+    /// The instruction set in use.
+    pub instructions: &'static str,
+}
+
+/// What an engine is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Sequences that have a place.
+    pub running: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Tokens whose keys and values are kept.
+    pub kv_tokens: usize,
+    /// Tokens whose keys and values could be kept.
+    pub kv_tokens_max: usize,
+    /// Steps so far.
+    pub steps: u64,
+    /// Tokens of prompts computed so far, those of paused sequences again.
+    pub prompt_tokens: u64,
+    /// Tokens generated so far.
+    pub generated_tokens: u64,
+    /// Sequences that gave up their memory to more urgent ones and began again, so far.
+    pub preempted: u64,
+    /// Sequences that ended because nobody waited for them, so far.
+    pub cancelled: u64,
+}
+
+/// What the handles share; its end closes the engine.
+struct Door {
+    shared: Arc<Shared>,
+    tokenizer: Arc<Tokenizer>,
+    template: Option<Template>,
+    info: ModelInfo,
+    limits: EngineLimits,
+}
+
+/// What the handles and the engine's thread share.
+pub(crate) struct Shared {
+    board: Mutex<Board>,
+    bell: Condvar,
+    pub(crate) began: Instant,
+}
+
+/// The state that both sides see.
+#[derive(Default)]
+pub(crate) struct Board {
+    /// Requests in order of arrival.
+    pub(crate) waiting: Vec<Sequence>,
+    /// The classes of those that have a place.
+    pub(crate) running: Vec<pericard_domain::job::Priority>,
+    pub(crate) stats: EngineStats,
+    /// How long the next place is expected to take, seconds.
+    pub(crate) next_place_s: f64,
+    pub(crate) closing: bool,
+    pub(crate) ended: bool,
+    /// Tests make the next step fail with this.
+    #[cfg(test)]
+    pub(crate) fault: bool,
+}
+
+impl Engine {
+    /// Loads a model and starts its threads. Blocks until the weights are packed.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with the file or the limits.
+    pub fn load(weights: &Path, limits: EngineLimits) -> Result<Self, LoadError> {
+        limits.check()?;
+        let file = ModelFile::open(weights)?;
+        let shape = Architecture::read(&file)?;
+        let tokenizer = Tokenizer::new(&file)?;
+        let template = Template::new(&file, &tokenizer)?;
+        let packed = Weights::read(&file, &shape, tokenizer.size())?;
+        let cache = Cache::new(&shape, limits.kv_bytes_max);
+        let context = [shape.context_tokens as usize, limits.context_tokens_max as usize, cache.tokens()];
+        let context = context.into_iter().min().unwrap_or(0);
+        if context < 2 {
+            return Err(LoadError::Limit("kv_bytes_max"));
+        }
+        let tier = Tier::detect();
+        let info = ModelInfo {
+            architecture: shape.name.clone(),
+            name: file.text("general.name").unwrap_or_default().to_owned(),
+            context_tokens: context as u32, // no more than the model's own, which is a u32
+            parameters: file.parameters(),
+            vocabulary: tokenizer.size(),
+            file_bytes: file.bytes(),
+            weights_bytes: packed.memory_bytes(),
+            device: "cpu",
+            instructions: tier.name(),
+        };
+        // Everything is packed: the mapping goes, and with it the second copy in memory.
+        drop(file);
+        let pool = Pool::new(limits.threads).map_err(LoadError::Thread)?;
+        let graph = Graph::new(shape, packed, pool, tier);
+        let shared = Arc::new(Shared {
+            board: Mutex::new(Board::default()),
+            bell: Condvar::new(),
+            began: Instant::now(),
+        });
+        let tokenizer = Arc::new(tokenizer);
+        let steps = Steps::new(Arc::clone(&shared), graph, cache, Arc::clone(&tokenizer), &limits);
+        std::thread::Builder::new()
+            .name("language".to_owned())
+            .spawn(move || step::run(steps))
+            .map_err(LoadError::Thread)?;
+        tracing::info!(
+            architecture = info.architecture,
+            parameters = info.parameters,
+            context_tokens = info.context_tokens,
+            instructions = info.instructions,
+            "language model loaded"
+        );
+        Ok(Self { door: Arc::new(Door { shared, tokenizer, template, info, limits }) })
+    }
+
+    /// Takes up a request. Quick: it tokenises and checks, and never waits for the model.
+    ///
+    /// # Errors
+    /// [`ChatRefusal`] when the request makes no sense, does not fit, or there is too much work.
+    pub fn submit(&self, request: ChatRequest) -> Result<Generation, ChatRefusal> {
+        let ChatRequest { prompt, sampling, priority } = request;
+        check(&sampling)?;
+        let tokens = self.tokens(&prompt)?;
+        let context = self.door.info.context_tokens;
+        let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        let asked = sampling.max_tokens.unwrap_or(1);
+        if u64::from(prompt_tokens) + u64::from(asked) > u64::from(context) {
+            return Err(ChatRefusal::DoesNotFit { prompt_tokens, max_tokens: asked, context_tokens: context });
+        }
+        let mut board = self.door.shared.lock();
+        if board.closing {
+            return Err(ChatRefusal::Closing);
+        }
+        // Only what goes before a request can keep it out: any amount of batch work leaves the queue open for STAT.
+        let waiting = board.waiting.iter().map(|sequence| sequence.candidate().class);
+        let before = waiting.chain(board.running.iter().copied()).filter(|class| *class <= priority).count();
+        if before >= self.door.limits.sequences_max + self.door.limits.queue_max {
+            return Err(ChatRefusal::Busy { retry_after_s: retry_after_s(board.next_place_s) });
+        }
+        let (sink, generation) = generation::channel();
+        let room = context as usize - tokens.len();
+        let mut sequence = Sequence::new(tokens, room, sampling, priority, sink);
+        sequence.arrive(self.door.shared.began.elapsed());
+        board.waiting.push(sequence);
+        board.stats.waiting = board.waiting.len();
+        drop(board);
+        self.door.shared.bell.notify_all();
+        Ok(generation)
+    }
+
+    /// How many tokens a prompt has, template included.
+    ///
+    /// # Errors
+    /// [`ChatRefusal::Invalid`] when it is no prompt.
+    pub fn count_tokens(&self, prompt: &Prompt) -> Result<u32, ChatRefusal> {
+        Ok(u32::try_from(self.tokens(prompt)?.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The ids of a text, as the model gets them; special tokens are recognised.
+    ///
+    /// # Errors
+    /// [`ChatRefusal::Invalid`] when it is longer than a prompt may be.
+    pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, ChatRefusal> {
+        self.check_length(text.len())?;
+        self.door.tokenizer.encode(text).map_err(ChatRefusal::Invalid)
+    }
+
+    /// What is loaded.
+    #[must_use]
+    pub fn info(&self) -> ModelInfo {
+        self.door.info.clone()
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        self.door.shared.lock().stats
+    }
+
+    /// Refuses new requests from now on; what was taken up is finished, and then the threads end.
+    pub fn close(&self) {
+        self.door.shared.close();
+    }
+
+    /// Waits until the threads have ended after [`Self::close`]; `false` when they have not in time.
+    #[must_use]
+    pub fn wait_closed(&self, timeout: Duration) -> bool {
+        let board = self.door.shared.lock();
+        let waited = self.door.shared.bell.wait_timeout_while(board, timeout, |board| !board.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fail_next_step(&self) {
+        self.door.shared.lock().fault = true;
+    }
+
+    fn tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+        let tokenizer = &self.door.tokenizer;
+        let text = match prompt {
+            Prompt::Text(text) => {
+                self.check_length(text.len())?;
+                text.clone()
+            }
+            Prompt::Messages(messages) => {
+                self.check_length(messages.iter().map(|message| message.content.len()).sum())?;
+                let template = self.door.template.as_ref().ok_or_else(|| {
+                    ChatRefusal::Invalid("this model has no chat template; send a plain prompt".to_owned())
+                })?;
+                template.render(messages, tokenizer).map_err(ChatRefusal::Invalid)?
+            }
+        };
+        let tokens = tokenizer.encode_whole(&text).map_err(ChatRefusal::Invalid)?;
+        if tokens.is_empty() {
+            return Err(ChatRefusal::Invalid("the prompt is empty".to_owned()));
+        }
+        Ok(tokens)
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<(), ChatRefusal> {
+        let max = self.door.limits.prompt_bytes_max;
+        if bytes > max {
+            return Err(ChatRefusal::Invalid(format!("the prompt has {bytes} bytes; at most {max} are read")));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Shared {
+    /// The state that both sides see.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Board> {
+        // Every change of the board is whole before anything that could panic.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there may be something to do, once.
+    pub(crate) fn wait<'a>(&self, board: MutexGuard<'a, Board>) -> MutexGuard<'a, Board> {
+        self.bell.wait(board).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that the engine has ended.
+    pub(crate) fn ended(&self) {
+        let mut board = self.lock();
+        board.closing = true;
+        board.ended = true;
+        board.waiting.clear();
+        drop(board);
+        self.bell.notify_all();
+    }
+
+    fn close(&self) {
+        self.lock().closing = true;
+        self.bell.notify_all();
+    }
+}
+
+fn check(sampling: &Sampling) -> Result<(), ChatRefusal> {
+    let refuse = |what: String| Err(ChatRefusal::Invalid(what));
+    if !(0.0..=TEMPERATURE_MAX).contains(&sampling.temperature) {
+        return refuse(format!("the temperature must be from 0 to {TEMPERATURE_MAX}"));
+    }
+    if !(0.0..=1.0).contains(&sampling.top_p) {
+        return refuse("top_p must be from 0 to 1".to_owned());
+    }
+    if sampling.max_tokens == Some(0) {
+        return refuse("max_tokens must be at least 1".to_owned());
+    }
+    if sampling.stop.len() > STOPS_MAX
+        || sampling.stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
+    {
+        return refuse(format!("at most {STOPS_MAX} stop texts of 1 to {STOP_BYTES_MAX} bytes each are taken"));
+    }
+    Ok(())
+}
+
+/// A whole number of seconds that a client can be told.
+fn retry_after_s(seconds: f64) -> u32 {
+    const LONGEST_S: f64 = 600.0;
+    seconds.clamp(1.0, LONGEST_S).ceil() as u32
+}
+
+#[cfg(test)]
+#[path = "../tests/package/mod.rs"]
+mod package;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pericard_domain::chat::ChatEvent;
+    use pericard_domain::job::Priority;
+
+    fn request(text: &str, tokens: u32) -> ChatRequest {
+        ChatRequest {
+            prompt: Prompt::Text(text.to_owned()),
+            sampling: Sampling { temperature: 0.0, max_tokens: Some(tokens), ..Sampling::default() },
+            priority: Priority::Routine,
+        }
+    }
+
+    #[test]
+    fn a_failing_step_costs_its_sequences_and_nothing_else() {
+        let Some(weights) = package::weights() else { return };
+        let engine = Engine::load(&weights, EngineLimits::default()).expect("loads");
+        engine.fail_next_step();
+        let mut lost = engine.submit(request("The heart", 4)).expect("taken up");
+        assert!(matches!(lost.recv(), Some(ChatEvent::Failed(_))));
+        assert_eq!(lost.recv(), None);
+        let mut next = engine.submit(request("The heart", 4)).expect("taken up");
+        let events: Vec<ChatEvent> = std::iter::from_fn(|| next.recv()).collect();
+        assert!(matches!(events.last(), Some(ChatEvent::Finished { .. })), "{events:?}");
+        engine.close();
+        assert!(engine.wait_closed(Duration::from_secs(60)));
+        assert!(matches!(engine.submit(request("x", 1)), Err(ChatRefusal::Closing)));
+        assert_eq!(engine.stats().kv_tokens, 0);
+    }
+}

@@ -1,0 +1,235 @@
+//! The decoder: tokens of several sequences in, logits of some of them out, all in one pass over the weights.
+
+use crate::architecture::Architecture;
+use crate::kernels::Tier;
+use crate::kernels::activation::Activations;
+use crate::kernels::attention::{Attention, attend_all};
+use crate::kernels::pages::{Cache, Segment};
+use crate::kernels::pool::Pool;
+use crate::kernels::product::{self, Target};
+use crate::kernels::rows::{add, rms_norm, rms_norm_in_place, rotate};
+use crate::weights::{Layer, Linear, Weights};
+
+/// Rows that one thread normalises or rotates at a time.
+const ROWS_OF_PIECE: usize = 8;
+
+/// What one step computes.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// A token for every row.
+    pub(crate) tokens: Vec<u32>,
+    /// Which rows belong to which sequence, in order and without gaps.
+    pub(crate) segments: Vec<Segment>,
+    /// The rows whose logits are wanted.
+    pub(crate) outputs: Vec<usize>,
+}
+
+/// A decoder with its weights, its threads and its buffers.
+pub(crate) struct Graph {
+    shape: Architecture,
+    weights: Weights,
+    pool: Pool,
+    tier: Tier,
+    frequencies: Vec<f32>,
+    buffers: Buffers,
+}
+
+/// Everything a step writes; it only grows, up to the largest step.
+#[derive(Default)]
+struct Buffers {
+    stream: Vec<f32>,
+    normed: Vec<f32>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    attended: Vec<f32>,
+    hidden: Vec<f32>,
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+    logits: Vec<f32>,
+    narrow: Activations,
+    wide: Activations,
+    heads: Activations,
+}
+
+impl Graph {
+    pub(crate) fn new(shape: Architecture, weights: Weights, pool: Pool, tier: Tier) -> Self {
+        let frequencies = frequencies(&shape, &weights.frequency_factors);
+        Self { shape, weights, pool, tier, frequencies, buffers: Buffers::default() }
+    }
+
+    /// Takes a batch through the decoder: its keys and values go into the cache, and the logits of its outputs come
+    /// back, a row of the vocabulary's size for each.
+    pub(crate) fn forward(&mut self, cache: &mut Cache, batch: &Batch) -> &[f32] {
+        let rows = batch.tokens.len();
+        self.begin(batch, rows);
+        for number in 0..self.weights.layers.len() {
+            self.attention_half(cache, batch, number);
+            self.gated_half(number, rows);
+        }
+        self.logits(batch)
+    }
+
+    /// The vocabulary's size.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.weights.head().outputs
+    }
+
+    fn begin(&mut self, batch: &Batch, rows: usize) {
+        let Self { shape, weights, buffers, frequencies, .. } = self;
+        buffers.shape(shape, rows);
+        for (token, row) in batch.tokens.iter().zip(buffers.stream.chunks_exact_mut(shape.width)) {
+            weights.embedding.row(*token as usize, row);
+        }
+        let half = frequencies.len();
+        for segment in &batch.segments {
+            for row in 0..segment.rows {
+                let at = (segment.first_row + row) * half;
+                let position = (segment.position + row) as f32;
+                for (i, frequency) in frequencies.iter().enumerate() {
+                    (buffers.sines[at + i], buffers.cosines[at + i]) = (position * frequency).sin_cos();
+                }
+            }
+        }
+    }
+
+    fn attention_half(&mut self, cache: &mut Cache, batch: &Batch, number: usize) {
+        let Self { shape, weights, pool, tier, buffers, .. } = self;
+        let layer = &weights.layers[number];
+        buffers.norm(pool, &layer.attention_norm, shape.epsilon);
+        buffers.narrow.quantise(pool, &buffers.normed);
+        let Buffers { queries, keys, values, narrow, .. } = buffers;
+        let mut targets = [
+            Target { weights: &layer.query.matrix, out: queries },
+            Target { weights: &layer.key.matrix, out: keys },
+            Target { weights: &layer.value.matrix, out: values },
+        ];
+        product::store(pool, *tier, narrow, &mut targets);
+        buffers.turn(pool, shape, layer);
+        cache.append(pool, number, &batch.segments, &buffers.keys, &buffers.values);
+        let attention = Attention {
+            cache,
+            segments: &batch.segments,
+            layer: number,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+            width: shape.head_width,
+        };
+        attend_all(pool, *tier, &attention, &buffers.queries, &mut buffers.attended);
+        buffers.heads.quantise(pool, &buffers.attended);
+        let mut target = Target { weights: &layer.output.matrix, out: &mut buffers.stream };
+        product::add(pool, *tier, &buffers.heads, &mut target);
+        add_bias(&layer.output, &mut buffers.stream);
+    }
+
+    fn gated_half(&mut self, number: usize, rows: usize) {
+        let Self { shape, weights, pool, tier, buffers, .. } = self;
+        let layer = &weights.layers[number];
+        buffers.norm(pool, &layer.gated_norm, shape.epsilon);
+        buffers.narrow.quantise(pool, &buffers.normed);
+        debug_assert_eq!(buffers.hidden.len(), rows * shape.hidden);
+        let mut up = Target { weights: &layer.up, out: &mut buffers.hidden };
+        product::gated(pool, *tier, &buffers.narrow, &layer.gate, &mut up);
+        buffers.wide.quantise(pool, &buffers.hidden);
+        let mut down = Target { weights: &layer.down, out: &mut buffers.stream };
+        product::add(pool, *tier, &buffers.wide, &mut down);
+    }
+
+    fn logits(&mut self, batch: &Batch) -> &[f32] {
+        let Self { shape, weights, pool, tier, buffers, .. } = self;
+        let (count, head) = (batch.outputs.len(), weights.head());
+        buffers.normed.resize(count * shape.width, 0.0);
+        for (row, into) in batch.outputs.iter().zip(buffers.normed.chunks_exact_mut(shape.width)) {
+            let row = &buffers.stream[row * shape.width..][..shape.width];
+            rms_norm(row, &weights.last_norm, shape.epsilon, into);
+        }
+        buffers.logits.resize(count * head.outputs, 0.0);
+        if count > 0 {
+            buffers.narrow.shape(count, shape.width);
+            buffers.narrow.quantise(pool, &buffers.normed);
+            let mut targets = [Target { weights: head, out: &mut buffers.logits }];
+            product::store(pool, *tier, &buffers.narrow, &mut targets);
+        }
+        &buffers.logits
+    }
+}
+
+impl Buffers {
+    fn shape(&mut self, shape: &Architecture, rows: usize) {
+        let (queries, pairs) = (shape.heads * shape.head_width, shape.kv_heads * shape.head_width);
+        let half = shape.rope.dims / 2;
+        for (buffer, width) in [
+            (&mut self.stream, shape.width),
+            (&mut self.normed, shape.width),
+            (&mut self.queries, queries),
+            (&mut self.keys, pairs),
+            (&mut self.values, pairs),
+            (&mut self.attended, queries),
+            (&mut self.hidden, shape.hidden),
+            (&mut self.cosines, half),
+            (&mut self.sines, half),
+        ] {
+            buffer.resize(rows * width, 0.0);
+        }
+        self.narrow.shape(rows, shape.width);
+        self.wide.shape(rows, shape.hidden);
+        self.heads.shape(rows, queries);
+    }
+
+    fn norm(&mut self, pool: &mut Pool, weights: &[f32], epsilon: f32) {
+        let (width, stream) = (weights.len(), &self.stream);
+        pool.pieces(&mut self.normed, width * ROWS_OF_PIECE, |number, piece| {
+            let from = &stream[number * width * ROWS_OF_PIECE..];
+            for (row, into) in from.chunks_exact(width).zip(piece.chunks_exact_mut(width)) {
+                rms_norm(row, weights, epsilon, into);
+            }
+        });
+    }
+
+    /// Biases, head norms and rotation of queries and keys; the scale of the scores goes into the queries.
+    fn turn(&mut self, pool: &mut Pool, shape: &Architecture, layer: &Layer) {
+        add_bias(&layer.query, &mut self.queries);
+        add_bias(&layer.key, &mut self.keys);
+        add_bias(&layer.value, &mut self.values);
+        let (cosines, sines) = (&self.cosines, &self.sines);
+        let half = shape.rope.dims / 2;
+        let mut turn = |buffer: &mut [f32], heads: usize, norm: Option<&Vec<f32>>, scale: f32| {
+            let width = heads * shape.head_width;
+            pool.pieces(buffer, width * ROWS_OF_PIECE, |number, piece| {
+                for (row, values) in piece.chunks_exact_mut(width).enumerate() {
+                    let at = (number * ROWS_OF_PIECE + row) * half;
+                    for head in values.chunks_exact_mut(shape.head_width) {
+                        if let Some(norm) = norm {
+                            rms_norm_in_place(head, norm, shape.epsilon);
+                        }
+                        rotate(head, &cosines[at..at + half], &sines[at..at + half], shape.rope.pairing);
+                        head.iter_mut().for_each(|value| *value *= scale);
+                    }
+                }
+            });
+        };
+        let scale = 1.0 / (shape.head_width as f32).sqrt();
+        turn(&mut self.queries, shape.heads, layer.query_norm.as_ref(), scale);
+        turn(&mut self.keys, shape.kv_heads, layer.key_norm.as_ref(), 1.0);
+    }
+}
+
+fn add_bias(linear: &Linear, rows: &mut [f32]) {
+    if let Some(bias) = &linear.bias {
+        rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
+    }
+}
+
+/// By what a position is multiplied to give each pair's angle.
+fn frequencies(shape: &Architecture, factors: &[f32]) -> Vec<f32> {
+    let rope = &shape.rope;
+    let step = rope.base.powf(-2.0 / rope.dims as f32);
+    let mut frequency = 1.0 / rope.stretch;
+    (0..rope.dims / 2)
+        .map(|i| {
+            let own = frequency / factors.get(i).copied().unwrap_or(1.0);
+            frequency *= step;
+            own
+        })
+        .collect()
+}

@@ -1,0 +1,360 @@
+//! Attention over pages, fused: scores, softmax and weighted sum in one pass over the keys and values.
+//!
+//! A page keeps [`PAGE`] positions of one key/value head in sixteen-bit floats: the keys transposed (`[d][position]`),
+//! so that the scores of neighbouring positions are computed side by side; the values as they come (`[position][d]`),
+//! so that the sum is. The softmax is kept running from page to page; a query's arithmetic depends on its own
+//! position alone, so several queries may share one pass.
+
+use super::Tier;
+use super::lanes::{self, Lane, Widen, exp, fma, largest};
+use super::pages::{Cache, Segment};
+use super::pool::{Disjoint, Pool};
+
+/// Positions in a page.
+pub(crate) const PAGE: usize = 32;
+/// The widest head.
+pub(crate) const MAX_HEAD_WIDTH: usize = 256;
+/// Queries that share one pass.
+pub(crate) const MAX_QUERIES: usize = 8;
+
+/// Rows of a prompt that one thread computes together: with the heads that share keys they fill a few passes.
+const ROWS: usize = 8;
+
+/// Attention of every row of a batch in one layer. `queries` and `out` have a row of `heads * width` values each; the
+/// queries are already scaled.
+pub(crate) fn attend_all(pool: &mut Pool, tier: Tier, batch: &Attention<'_>, queries: &[f32], out: &mut [f32]) {
+    assert_eq!(queries.len(), out.len(), "a result for every query");
+    let tiles: usize = batch.segments.iter().map(|segment| segment.rows.div_ceil(ROWS)).sum();
+    let out = Disjoint(out.as_mut_ptr());
+    pool.run(tiles * batch.kv_heads, &|item| {
+        let (segment, first, rows) = locate(batch.segments, item / batch.kv_heads);
+        batch.tile(tier, segment, first..first + rows, item % batch.kv_heads, (queries, out));
+    });
+}
+
+/// What the rows of a batch attend to.
+pub(crate) struct Attention<'a> {
+    pub(crate) cache: &'a Cache,
+    pub(crate) segments: &'a [Segment],
+    pub(crate) layer: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) width: usize,
+}
+
+impl Attention<'_> {
+    fn tile(
+        &self,
+        tier: Tier,
+        segment: &Segment,
+        rows: std::ops::Range<usize>,
+        kv_head: usize,
+        (queries, out): (&[f32], Disjoint<f32>),
+    ) {
+        let group = self.heads / self.kv_heads;
+        let page = |number: usize| self.cache.view(segment.pages[number], self.layer, kv_head);
+        let items = rows.start * group..rows.end * group;
+        for first in items.clone().step_by(MAX_QUERIES) {
+            let count = MAX_QUERIES.min(items.end - first);
+            let mut list: [Query<'_>; MAX_QUERIES] = std::array::from_fn(|i| {
+                let item = first + i.min(count - 1) * usize::from(i < count);
+                let row = item / group;
+                let start = ((segment.first_row + row) * self.heads + kv_head * group + item % group) * self.width;
+                // SAFETY: a row and a head belong to one item of one tile; what lies beyond `count` gets an empty part.
+                let out = unsafe { out.range(start, if i < count { self.width } else { 0 }) };
+                Query { values: &queries[start..start + self.width], position: segment.position + row, out }
+            });
+            attend(tier, &mut list[..count], &page);
+        }
+    }
+}
+
+/// The segment and its rows that a tile stands for.
+fn locate(segments: &[Segment], mut tile: usize) -> (&Segment, usize, usize) {
+    for segment in segments {
+        let tiles = segment.rows.div_ceil(ROWS);
+        if tile < tiles {
+            let first = tile * ROWS;
+            return (segment, first, ROWS.min(segment.rows - first));
+        }
+        tile -= tiles;
+    }
+    unreachable!("tiles are counted from the segments")
+}
+
+/// One query: its values (already scaled), its position, and where its result goes.
+pub(crate) struct Query<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) position: usize,
+    pub(crate) out: &'a mut [f32],
+}
+
+/// Keys and values of one page and head: `width * PAGE` each.
+#[derive(Clone, Copy)]
+pub(crate) struct PageView<'a> {
+    pub(crate) keys: &'a [u16],
+    pub(crate) values: &'a [u16],
+}
+
+/// Computes up to [`MAX_QUERIES`] queries of one sequence and key/value head. `page` gives the pages in order.
+pub(crate) fn attend<'p>(tier: Tier, queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+    let width = queries.first().map_or(0, |query| query.values.len());
+    assert!(width <= MAX_HEAD_WIDTH && width.is_multiple_of(16), "the architecture was checked");
+    match queries.len() {
+        0 => {}
+        1 => on_tier::<1>(tier, queries, page),
+        2 => on_tier::<2>(tier, queries, page),
+        3 => on_tier::<3>(tier, queries, page),
+        4 => on_tier::<4>(tier, queries, page),
+        5 => on_tier::<5>(tier, queries, page),
+        6 => on_tier::<6>(tier, queries, page),
+        7 => on_tier::<7>(tier, queries, page),
+        8 => on_tier::<8>(tier, queries, page),
+        _ => {
+            let (first, rest) = queries.split_at_mut(MAX_QUERIES);
+            attend(tier, first, page);
+            attend(tier, rest, page);
+        }
+    }
+}
+
+fn on_tier<'p, const R: usize>(tier: Tier, queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+    match tier {
+        // SAFETY: `Tier::detect` found the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx512 => unsafe { avx512::<R>(queries, page) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 => unsafe { avx2::<R>(queries, page) },
+        _ => some::<Plain, R>(queries, page),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+unsafe fn avx512<'p, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+    some::<Avx512, R>(queries, page);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2<'p, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+    some::<F16c, R>(queries, page);
+}
+
+const LANES_OF_PAGE: usize = PAGE / 16;
+type Scores = [Lane; LANES_OF_PAGE];
+
+#[inline(always)]
+fn some<'p, W: Widen, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+    let width = queries[0].values.len();
+    let last = queries.iter().map(|query| query.position).max().unwrap_or(0);
+    let mut sums = [[0.0_f32; MAX_HEAD_WIDTH]; R];
+    let mut peaks = [f32::NEG_INFINITY; R];
+    let mut totals = [[0.0_f32; 16]; R];
+    for number in 0..=last / PAGE {
+        let view = page(number);
+        let mut scores = score::<W, R>(queries, &view, width);
+        let mut fades = [1.0; R];
+        for r in 0..R {
+            mask(&mut scores[r], number * PAGE, queries[r].position);
+            let peak = scores[r].iter().map(largest).fold(peaks[r], f32::max);
+            fades[r] = exp(peaks[r] - peak);
+            peaks[r] = peak;
+            totals[r] = totals[r].map(|total| total * fades[r]);
+            for lane in &mut scores[r] {
+                *lane = lane.map(|score| exp(score - peak));
+                totals[r] = std::array::from_fn(|i| totals[r][i] + lane[i]);
+            }
+        }
+        weigh::<W, R>(&scores, &fades, &view, &mut sums, width);
+    }
+    for (r, query) in queries.iter_mut().enumerate() {
+        let share = 1.0 / lanes::sum(&totals[r]);
+        query.out.iter_mut().zip(&sums[r]).for_each(|(out, sum)| *out = sum * share);
+    }
+}
+
+#[inline(always)]
+fn score<W: Widen, const R: usize>(queries: &[Query<'_>], view: &PageView<'_>, width: usize) -> [Scores; R] {
+    let values: [&[f32]; R] = std::array::from_fn(|r| &queries[r].values[..width]);
+    let mut scores = [[[0.0; 16]; LANES_OF_PAGE]; R];
+    for (d, keys) in view.keys.as_chunks::<16>().0.as_chunks::<LANES_OF_PAGE>().0[..width].iter().enumerate() {
+        let keys: Scores = std::array::from_fn(|lane| W::widen(&keys[lane]));
+        for r in 0..R {
+            let value = values[r][d];
+            for lane in 0..LANES_OF_PAGE {
+                scores[r][lane] = fma(value, &keys[lane], &scores[r][lane]);
+            }
+        }
+    }
+    scores
+}
+
+/// Hides the positions after the query's own.
+#[inline(always)]
+fn mask(scores: &mut Scores, first: usize, position: usize) {
+    let visible = (position + 1).saturating_sub(first);
+    if visible < PAGE {
+        for (lane, scores) in scores.iter_mut().enumerate() {
+            *scores = std::array::from_fn(|i| if lane * 16 + i < visible { scores[i] } else { f32::NEG_INFINITY });
+        }
+    }
+}
+
+#[inline(always)]
+fn weigh<W: Widen, const R: usize>(
+    scores: &[Scores; R],
+    fades: &[f32; R],
+    view: &PageView<'_>,
+    sums: &mut [[f32; MAX_HEAD_WIDTH]; R],
+    width: usize,
+) {
+    for d in (0..width).step_by(16) {
+        let mut lanes: [Lane; R] = std::array::from_fn(|r| {
+            let old: &Lane = sums[r][d..].first_chunk().expect("the width is a multiple of sixteen");
+            old.map(|value| value * fades[r])
+        });
+        for (position, row) in view.values.chunks_exact(width).enumerate() {
+            let row = W::widen(row[d..].first_chunk().expect("the width is a multiple of sixteen"));
+            for r in 0..R {
+                lanes[r] = fma(scores[r][position / 16][position % 16], &row, &lanes[r]);
+            }
+        }
+        for r in 0..R {
+            sums[r][d..d + 16].copy_from_slice(&lanes[r]);
+        }
+    }
+}
+
+struct Plain;
+
+impl Widen for Plain {
+    #[inline(always)]
+    fn widen(from: &[u16; 16]) -> Lane {
+        from.map(|bits| half::f16::from_bits(bits).to_f32())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct F16c;
+
+#[cfg(target_arch = "x86_64")]
+impl Widen for F16c {
+    #[inline(always)]
+    fn widen(from: &[u16; 16]) -> Lane {
+        use std::arch::x86_64::*;
+        let mut lane = [0.0; 16];
+        // SAFETY: only used on the tier that has F16C; both arrays have sixteen values.
+        unsafe {
+            let low = _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()));
+            let high = _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(8).cast()));
+            _mm256_storeu_ps(lane.as_mut_ptr(), low);
+            _mm256_storeu_ps(lane.as_mut_ptr().add(8), high);
+        }
+        lane
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+impl Widen for Avx512 {
+    #[inline(always)]
+    fn widen(from: &[u16; 16]) -> Lane {
+        use std::arch::x86_64::*;
+        let mut lane = [0.0; 16];
+        // SAFETY: only used on the tier that has AVX-512; both arrays have sixteen values.
+        unsafe {
+            _mm512_storeu_ps(lane.as_mut_ptr(), _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())));
+        }
+        lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packed::tests::noise;
+    use super::*;
+    use half::f16;
+
+    const WIDTH: usize = 64;
+
+    struct Cache {
+        keys: Vec<Vec<u16>>,
+        values: Vec<Vec<u16>>,
+    }
+
+    impl Cache {
+        /// `positions` random keys and values; the rest of the last page is left over from somebody else.
+        fn new(positions: usize) -> Self {
+            let pages = positions.div_ceil(PAGE);
+            let mut noise = noise(9);
+            let mut page = || -> Vec<u16> {
+                (0..WIDTH * PAGE).map(|_| f16::from_f32(noise.next().unwrap_or(0.0)).to_bits()).collect()
+            };
+            Self {
+                keys: (0..pages).map(|_| page()).collect(),
+                values: (0..pages).map(|_| page()).collect(),
+            }
+        }
+
+        fn view(&self, page: usize) -> PageView<'_> {
+            PageView { keys: &self.keys[page], values: &self.values[page] }
+        }
+
+        fn exact(&self, query: &[f32], position: usize) -> Vec<f64> {
+            let float = |bits: u16| f64::from(f16::from_bits(bits).to_f32());
+            let scores: Vec<f64> = (0..=position)
+                .map(|p| {
+                    let keys = &self.keys[p / PAGE];
+                    (0..WIDTH).map(|d| f64::from(query[d]) * float(keys[d * PAGE + p % PAGE])).sum()
+                })
+                .collect();
+            let peak = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scores.iter().map(|score| (score - peak).exp()).sum();
+            (0..WIDTH)
+                .map(|d| {
+                    let weighted = scores.iter().enumerate().map(|(p, score)| {
+                        (score - peak).exp() * float(self.values[p / PAGE][p % PAGE * WIDTH + d])
+                    });
+                    weighted.sum::<f64>() / total
+                })
+                .collect()
+        }
+    }
+
+    fn run(tier: Tier, cache: &Cache, queries: &[Vec<f32>], positions: &[usize]) -> Vec<Vec<f32>> {
+        let mut outs = vec![vec![0.0; WIDTH]; queries.len()];
+        let mut list: Vec<Query<'_>> = outs
+            .iter_mut()
+            .zip(queries)
+            .zip(positions)
+            .map(|((out, values), position)| Query { values, position: *position, out })
+            .collect();
+        attend(tier, &mut list, &|page| cache.view(page));
+        drop(list);
+        outs
+    }
+
+    #[test]
+    fn it_is_the_textbook_attention_and_queries_do_not_meet() {
+        let cache = Cache::new(200);
+        let positions = [0, 1, 31, 32, 33, 63, 100, 64, 199, 150, 7];
+        let mut noise = noise(4);
+        let queries: Vec<Vec<f32>> = positions
+            .iter()
+            .map(|_| (0..WIDTH).map(|_| noise.next().unwrap_or(0.0) * 2.0).collect())
+            .collect();
+        let together = run(Tier::detect(), &cache, &queries, &positions);
+        assert_eq!(together, run(Tier::Scalar, &cache, &queries, &positions), "the tiers agree to the bit");
+        for (i, (query, position)) in queries.iter().zip(positions).enumerate() {
+            let alone = run(Tier::detect(), &cache, std::slice::from_ref(query), &[position]);
+            assert_eq!(alone[0], together[i]);
+            for (ours, exact) in together[i].iter().zip(cache.exact(query, position)) {
+                assert!((f64::from(*ours) - exact).abs() < 1e-5, "position {position}: {ours} is not {exact}");
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The arithmetic: packed weights, matrix products, attention, and the threads that share them.
+//!
+//! This tree is the one place of the room where `unsafe` is allowed: vector instructions need it, and so do threads
+//! that write disjoint parts of one buffer. Everything it shows to the room is safe.
+//!
+//! **Row-independent.** A row's result never depends on which other rows are computed with it: sums run over the
+//! inner dimension in one fixed order, whatever the tiling. Integer sums are exact and the few float operations are
+//! fused multiply-adds in the same order on every tier, so the tiers agree to the bit: the same seed gives the same
+//! text alone, in a batch, and on another machine.
+#![allow(unsafe_code)]
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod lanes;
+pub(crate) mod packed;
+pub(crate) mod pages;
+pub(crate) mod pool;
+pub(crate) mod product;
+pub(crate) mod rows;
+mod tile_avx2;
+mod tile_avx512;
+mod tile_scalar;
+
+/// The instruction set that the products run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Plain code, for every machine; the reference of the tests.
+    Scalar,
+    /// AVX2 with FMA and F16C.
+    Avx2,
+    /// AVX-512 with VNNI.
+    Avx512,
+}
+
+impl Tier {
+    /// The best tier of this machine.
+    pub(crate) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            if avx2 && avx512 {
+                return Self::Avx512;
+            }
+            if avx2 {
+                return Self::Avx2;
+            }
+        }
+        Self::Scalar
+    }
+
+    /// Its name in logs and listings.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512-vnni",
+        }
+    }
+}

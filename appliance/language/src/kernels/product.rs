@@ -1,0 +1,223 @@
+//! Matrix products: packed weights times eight-bit activations, shared among the threads by tiles.
+
+use super::Tier;
+use super::activation::Activations;
+use super::lanes::silu;
+use super::packed::{Packed, TILE};
+use super::pool::{Disjoint, Pool};
+#[cfg(target_arch = "x86_64")]
+use super::{tile_avx2, tile_avx512};
+use super::tile_scalar;
+
+/// Rows whose products with one tile are computed before the next tile is read: their activations stay in the
+/// second-level cache.
+const ROWS: usize = 32;
+/// Pieces of work for each thread: enough that one held up by the system leaves little for the others to wait for.
+const PIECES_FOR_EACH_THREAD: usize = 8;
+
+/// Where a product goes: as many rows as the activations have, each as wide as the matrix has outputs.
+pub(crate) struct Target<'a> {
+    pub(crate) weights: &'a Packed,
+    pub(crate) out: &'a mut [f32],
+}
+
+/// `out = weights * x` for every target, all in one round of the pool.
+pub(crate) fn store(pool: &mut Pool, tier: Tier, x: &Activations, targets: &mut [Target<'_>]) {
+    let rows = rows_of(x);
+    let parts: Vec<Part<'_>> = targets
+        .iter_mut()
+        .map(|target| Part::new(target.weights, target.out, rows))
+        .collect();
+    let tiles: usize = parts.iter().map(|part| part.weights.tiles()).sum();
+    let piece = piece_of(tiles, pool.threads());
+    pool.run(tiles.div_ceil(piece), &|number| {
+        for tile in number * piece..tiles.min((number + 1) * piece) {
+            let (part, tile) = locate(&parts, tile);
+            in_row_groups(rows, |row, products| {
+                compute(tier, part.weights, tile, x, row, products);
+                part.write(tile, row, products, |old, new| *old = new);
+            });
+        }
+    });
+}
+
+/// `out += weights * x`.
+pub(crate) fn add(pool: &mut Pool, tier: Tier, x: &Activations, target: &mut Target<'_>) {
+    let rows = rows_of(x);
+    let part = Part::new(target.weights, target.out, rows);
+    let tiles = part.weights.tiles();
+    let piece = piece_of(tiles, pool.threads());
+    pool.run(tiles.div_ceil(piece), &|number| {
+        for tile in number * piece..tiles.min((number + 1) * piece) {
+            in_row_groups(rows, |row, products| {
+                compute(tier, part.weights, tile, x, row, products);
+                part.write(tile, row, products, |old, new| *old += new);
+            });
+        }
+    });
+}
+
+/// `out = silu(gate * x) * (up * x)`: both halves of a gated layer while their activations are at hand.
+pub(crate) fn gated(pool: &mut Pool, tier: Tier, x: &Activations, gate: &Packed, up: &mut Target<'_>) {
+    assert_eq!((gate.outputs, gate.inputs), (up.weights.outputs, up.weights.inputs), "the halves match");
+    let rows = rows_of(x);
+    let part = Part::new(up.weights, up.out, rows);
+    let tiles = part.weights.tiles();
+    let piece = piece_of(tiles, pool.threads());
+    pool.run(tiles.div_ceil(piece), &|number| {
+        for tile in number * piece..tiles.min((number + 1) * piece) {
+            in_row_groups(rows, |row, products| {
+                let mut gates = [[0.0; TILE]; ROWS];
+                let gates = &mut gates[..products.len()];
+                compute(tier, gate, tile, x, row, gates);
+                compute(tier, part.weights, tile, x, row, products);
+                for (product, gate) in products.iter_mut().zip(gates) {
+                    *product = std::array::from_fn(|i| silu(gate[i]) * product[i]);
+                }
+                part.write(tile, row, products, |old, new| *old = new);
+            });
+        }
+    });
+}
+
+struct Part<'a> {
+    weights: &'a Packed,
+    out: Disjoint<f32>,
+}
+
+impl<'a> Part<'a> {
+    fn new(weights: &'a Packed, out: &'a mut [f32], rows: usize) -> Self {
+        assert_eq!(out.len(), rows * weights.outputs, "a row for every row");
+        Self { weights, out: Disjoint(out.as_mut_ptr()) }
+    }
+
+    fn write(&self, tile: usize, row: usize, products: &[[f32; TILE]], put: impl Fn(&mut f32, f32)) {
+        let outputs = self.weights.outputs;
+        let first = tile * TILE;
+        let width = TILE.min(outputs - first);
+        for (r, products) in products.iter().enumerate() {
+            // SAFETY: a tile is computed by one thread only, and its columns of a row belong to no other tile; the
+            // buffer has `rows * outputs` values and outlives the round.
+            let out = unsafe { self.out.range((row + r) * outputs + first, width) };
+            out.iter_mut().zip(products).for_each(|(old, new)| put(old, *new));
+        }
+    }
+}
+
+fn rows_of(x: &Activations) -> usize {
+    x.values.len() / x.width
+}
+
+fn piece_of(tiles: usize, threads: usize) -> usize {
+    tiles.div_ceil(threads * PIECES_FOR_EACH_THREAD).max(1)
+}
+
+fn locate<'p, 'a>(parts: &'p [Part<'a>], mut tile: usize) -> (&'p Part<'a>, usize) {
+    for part in parts {
+        if tile < part.weights.tiles() {
+            return (part, tile);
+        }
+        tile -= part.weights.tiles();
+    }
+    unreachable!("pieces are cut from the tiles that are there")
+}
+
+fn in_row_groups(rows: usize, mut each: impl FnMut(usize, &mut [[f32; TILE]])) {
+    let mut products = [[0.0; TILE]; ROWS];
+    for row in (0..rows).step_by(ROWS) {
+        each(row, &mut products[..ROWS.min(rows - row)]);
+    }
+}
+
+/// One tile against some rows, on the given tier.
+fn compute(tier: Tier, weights: &Packed, tile: usize, x: &Activations, row: usize, out: &mut [[f32; TILE]]) {
+    match tier {
+        // SAFETY: `Tier::detect` found the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx512 => unsafe { tile_avx512::products(weights, tile, x, row, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 => unsafe { tile_avx2::products(weights, tile, x, row, out) },
+        _ => tile_scalar::products(weights, tile, x, row, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packed::Form;
+    use super::super::packed::tests::{noise, random};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn activations(rows: usize, width: usize, seed: u64) -> Activations {
+        let mut x = Activations::with_room(rows, width);
+        quantise(&mut x, &noise(seed).take(rows * width).collect::<Vec<_>>());
+        x
+    }
+
+    fn quantise(x: &mut Activations, values: &[f32]) {
+        x.quantise(&mut Pool::new(1).expect("no threads"), values);
+    }
+
+    fn product(tier: Tier, weights: &Packed, x: &Activations, threads: usize) -> Vec<f32> {
+        let mut out = vec![0.0; rows_of(x) * weights.outputs];
+        let mut pool = Pool::new(threads).expect("threads");
+        store(&mut pool, tier, x, &mut [Target { weights, out: &mut out }]);
+        out
+    }
+
+    fn tiers() -> Vec<Tier> {
+        match Tier::detect() {
+            Tier::Avx512 => vec![Tier::Avx2, Tier::Avx512],
+            tier => vec![tier],
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn every_tier_agrees_to_the_bit(
+            form in 0..Form::ALL.len(), outputs in 1..50_usize, blocks in 1..20_usize, rows in 1..20_usize, seed: u64,
+        ) {
+            let (file, _) = random(Form::ALL[form], outputs, blocks * 32, seed);
+            let weights = Packed::new(Form::ALL[form], outputs, blocks * 32, &file);
+            let x = activations(rows, blocks * 32, seed ^ 1);
+            let reference = product(Tier::Scalar, &weights, &x, 1);
+            for tier in tiers() {
+                prop_assert_eq!(&product(tier, &weights, &x, 2), &reference, "{:?}", tier);
+            }
+        }
+    }
+
+    #[test]
+    fn the_product_is_that_of_the_floats() {
+        for form in Form::ALL {
+            let (file, floats) = random(form, 40, 256, 11);
+            let weights = Packed::new(form, 40, 256, &file);
+            let values: Vec<f32> = noise(12).take(256).collect();
+            let mut x = Activations::with_room(1, 256);
+            quantise(&mut x, &values);
+            let out = product(Tier::detect(), &weights, &x, 1);
+            for (output, product) in out.iter().enumerate() {
+                let exact: f32 = floats[output * 256..][..256].iter().zip(&values).map(|(w, x)| w * x).sum();
+                assert!((product - exact).abs() < 0.1, "{form:?}: {product} is far from {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_its_neighbours() {
+        let (file, _) = random(Form::Q4_1, 48, 576, 1);
+        let weights = Packed::new(Form::Q4_1, 48, 576, &file);
+        let values: Vec<f32> = noise(2).take(13 * 576).collect();
+        let mut together = Activations::with_room(13, 576);
+        quantise(&mut together, &values);
+        let together = product(Tier::detect(), &weights, &together, 2);
+        for (row, values) in values.chunks(576).enumerate() {
+            let mut alone = Activations::with_room(1, 576);
+            quantise(&mut alone, values);
+            assert_eq!(product(Tier::detect(), &weights, &alone, 1), together[row * 48..][..48]);
+        }
+    }
+}

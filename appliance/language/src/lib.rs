@@ -1,0 +1,39 @@
+//! GGUF models: tokenizer, decoder graph, scheduler, KV cache, sampling.
+//!
+//! ```text
+//! Engine::submit --> template, tokenizer, "does it fit?", "is there room?" --> queue
+//!                                                                               |
+//!    engine thread:   admit -> plan (answers first, prompts in what time is left) -> Graph::forward -> choose -> send
+//!                                                                               |
+//! Generation::recv <-- whole characters, stop texts held back <-----------------+
+//! ```
+//! One thread decides and takes part in computing; the pool's threads compute. Prompts and answers of all sequences
+//! share each pass over the weights. Arithmetic is row-independent, so the same seed and prompt give the same text
+//! whatever else is in the batch.
+//!
+//! Deliberately absent: HTTP, async runtimes, the network, the wall clock, and any text in logs.
+
+mod architecture;
+mod engine;
+mod error;
+mod file;
+mod generation;
+mod golden;
+mod graph;
+pub mod header;
+mod kernels;
+mod limits;
+mod map;
+mod sampler;
+mod schedule;
+mod sequence;
+mod step;
+mod stop;
+mod template;
+mod tokenizer;
+mod weights;
+
+pub use engine::{Engine, EngineStats, ModelInfo};
+pub use error::LoadError;
+pub use generation::Generation;
+pub use limits::EngineLimits;

@@ -1,0 +1,352 @@
+//! Text to token ids and back, as the model was trained: built from the vocabulary, merges and `pre` name in the GGUF.
+//!
+//! Only byte-level BPE (`tokenizer.ggml.model = gpt2`) is built. A `pre` name that is not in the table is refused: a
+//! default split gives other ids, and a model fed with those answers a little worse without anyone noticing.
+
+use crate::error::LoadError;
+use crate::file::ModelFile;
+use std::collections::HashMap;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::tokenizer::{PreTokenizerWrapper, SplitDelimiterBehavior};
+
+/// Stands inside a special token's text that a person wrote, so that it is not taken for the token itself: a message
+/// must not be able to end its own turn. A code point that Unicode keeps for such internal use.
+const GUARD: char = '\u{FDD0}';
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Texts of tokens that end a turn whatever the metadata says of the end of text.
+const TURN_ENDS: [&str; 6] =
+    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>"];
+
+/// A model's tokenizer.
+pub(crate) struct Tokenizer {
+    words: tokenizers::Tokenizer,
+    /// The bytes of each token; none for those that are never text.
+    bytes: Vec<Box<[u8]>>,
+    /// Special tokens, the longest first.
+    specials: Vec<(String, u32)>,
+    ends: Vec<u32>,
+    begin: Option<u32>,
+    begins_with: bool,
+    special_names: HashMap<&'static str, String>,
+}
+
+impl Tokenizer {
+    pub(crate) fn new(file: &ModelFile) -> Result<Self, LoadError> {
+        let model = file.text("tokenizer.ggml.model")?;
+        if model != "gpt2" {
+            return Err(LoadError::Tokenizer(format!(
+                "tokenizer.ggml.model is {model:?}; byte-level BPE (\"gpt2\") is supported"
+            )));
+        }
+        let pre = file.text("tokenizer.ggml.pre")?;
+        let texts = file.texts("tokenizer.ggml.tokens")?;
+        let kinds = kinds(file, texts.len())?;
+        let id_of = |key: &str| file.u32(key).ok().filter(|id| (*id as usize) < texts.len());
+        let begin = id_of("tokenizer.ggml.bos_token_id");
+        let end = id_of("tokenizer.ggml.eos_token_id");
+        let name = |id: Option<u32>| id.map_or(String::new(), |id| texts[id as usize].to_owned());
+        Ok(Self {
+            words: words(file, pre, &texts)?,
+            bytes: texts.iter().zip(&kinds).map(|(text, kind)| bytes_of(text, *kind)).collect(),
+            specials: specials(&texts, &kinds),
+            ends: ends(&texts, &kinds, end, id_of("tokenizer.ggml.eot_token_id")),
+            begin,
+            begins_with: file.flag("tokenizer.ggml.add_bos_token").unwrap_or(is_llama3(pre)),
+            special_names: HashMap::from([("bos_token", name(begin)), ("eos_token", name(end))]),
+        })
+    }
+
+    /// The number of tokens.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The ids of `text`; the texts of special tokens become those tokens unless guarded.
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
+        let mut ids = Vec::new();
+        self.encode_fragment(text, 0, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// As [`Self::encode`], with the token that begins a text where the model wants it.
+    pub(crate) fn encode_whole(&self, text: &str) -> Result<Vec<u32>, String> {
+        let mut ids = self.encode(text)?;
+        if let (true, Some(begin)) = (self.begins_with, self.begin)
+            && ids.first() != Some(&begin)
+        {
+            ids.insert(0, begin);
+        }
+        Ok(ids)
+    }
+
+    /// `text` with the texts of special tokens made harmless.
+    pub(crate) fn guarded(&self, text: &str) -> Result<String, String> {
+        if text.contains(GUARD) {
+            return Err("a message holds the code point U+FDD0, which is not a character; remove it".to_owned());
+        }
+        let mut guarded = text.to_owned();
+        for (special, _) in &self.specials {
+            if guarded.contains(special.as_str()) {
+                let mut letters = special.chars();
+                let first = letters.next().map(String::from).unwrap_or_default();
+                guarded = guarded.replace(special.as_str(), &format!("{first}{GUARD}{}", letters.as_str()));
+            }
+        }
+        Ok(guarded)
+    }
+
+    /// The bytes that a token stands for; none when it is not text.
+    pub(crate) fn bytes(&self, id: u32) -> &[u8] {
+        self.bytes.get(id as usize).map_or(&[], |bytes| bytes)
+    }
+
+    /// Whether the model ends its turn with this token.
+    pub(crate) fn is_end(&self, id: u32) -> bool {
+        self.ends.contains(&id)
+    }
+
+    /// The texts of the tokens that chat templates name.
+    pub(crate) fn special_names(&self) -> &HashMap<&'static str, String> {
+        &self.special_names
+    }
+
+    /// Splits at the longest special token first, as llama.cpp does, so that overlapping ones resolve alike.
+    fn encode_fragment(&self, text: &str, from: usize, ids: &mut Vec<u32>) -> Result<(), String> {
+        for (number, (special, id)) in self.specials.iter().enumerate().skip(from) {
+            if !text.contains(special.as_str()) {
+                continue;
+            }
+            // Recursion only goes to shorter tokens, so its depth is bounded by their number.
+            let mut rest = text;
+            while let Some((before, after)) = rest.split_once(special.as_str()) {
+                self.encode_fragment(before, number + 1, ids)?;
+                ids.push(*id);
+                rest = after;
+            }
+            return self.encode_fragment(rest, number + 1, ids);
+        }
+        self.encode_words(text, ids)
+    }
+
+    fn encode_words(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), String> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let plain = text.replace(GUARD, "");
+        let encoding = self.words.encode_fast(plain, false);
+        ids.extend_from_slice(encoding.map_err(|error| error.to_string())?.get_ids());
+        Ok(())
+    }
+}
+
+/// What a token is, by the numbers of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+}
+
+fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
+    let Some(numbers) = file.integers("tokenizer.ggml.token_type") else {
+        return Ok(vec![Kind::Word; count]);
+    };
+    if numbers.len() != count {
+        return Err(LoadError::Metadata("tokenizer.ggml.token_type".to_owned()));
+    }
+    let kinds = numbers.into_iter().map(|number| match number {
+        2 => Kind::Unknown,
+        3 => Kind::Control,
+        4 => Kind::UserDefined,
+        5 => Kind::Unused,
+        _ => Kind::Word,
+    });
+    Ok(kinds.collect())
+}
+
+fn words(file: &ModelFile, pre: &str, texts: &[&str]) -> Result<tokenizers::Tokenizer, LoadError> {
+    let wrong = |error: &dyn std::fmt::Display| LoadError::Tokenizer(error.to_string());
+    let vocabulary = texts.iter().zip(0..).map(|(text, id)| ((*text).to_owned(), id)).collect();
+    let merges = file.texts("tokenizer.ggml.merges")?.into_iter().map(|merge| {
+        let (left, right) = merge.split_once(' ').ok_or_else(|| wrong(&format!("the merge {merge:?} has no space")))?;
+        Ok((left.to_owned(), right.to_owned()))
+    });
+    let merges = merges.collect::<Result<Vec<_>, LoadError>>()?;
+    let bpe = BPE::builder()
+        .vocab_and_merges::<tokenizers::models::bpe::Vocab>(vocabulary, merges)
+        // Llama 3 takes a word that is a token whole, even where its merges lead elsewhere.
+        .ignore_merges(is_llama3(pre))
+        .build()
+        .map_err(|error| wrong(&error))?;
+    let mut words = tokenizers::Tokenizer::new(bpe);
+    words.with_pre_tokenizer(Some(splitter(pre)?));
+    Ok(words)
+}
+
+/// How text is split before merging, by the `pre` name; the expressions are those of the models' own tokenizers.
+fn splitter(pre: &str) -> Result<PreTokenizerWrapper, LoadError> {
+    let expressions: &[&str] = match pre {
+        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" => &[r"\p{N}", GPT2],
+        "gpt-2" | "mpt" | "olmo" | "phi-2" => &[GPT2],
+        "qwen2" | "deepseek-r1-qwen" | "stablelm2" => &[QWEN2],
+        "default" => &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+        _ if is_llama3(pre) => &[LLAMA3],
+        _ => {
+            return Err(LoadError::Tokenizer(format!(
+                "tokenizer.ggml.pre is {pre:?}, which is not known; supported are smollm, llama-bpe, qwen2, deepseek-r1-qwen, gpt-2 and default"
+            )));
+        }
+    };
+    let mut steps = Vec::new();
+    for expression in expressions {
+        let pattern = SplitPattern::Regex((*expression).to_owned());
+        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+        steps.push(split.map_err(|error| LoadError::Tokenizer(error.to_string()))?.into());
+    }
+    // Neither a space before the text nor a second split: the trap of the usual defaults.
+    steps.push(ByteLevel::new(false, false, false).into());
+    Ok(Sequence::new(steps).into())
+}
+
+fn is_llama3(pre: &str) -> bool {
+    matches!(pre, "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "smaug-bpe" | "dbrx" | "lfm2")
+}
+
+fn specials(texts: &[&str], kinds: &[Kind]) -> Vec<(String, u32)> {
+    let mut specials: Vec<(String, u32)> = texts
+        .iter()
+        .zip(kinds)
+        .zip(0..)
+        .filter(|((text, kind), _)| {
+            matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown) && !text.is_empty()
+        })
+        .map(|((text, _), id)| ((*text).to_owned(), id))
+        .collect();
+    specials.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    specials
+}
+
+fn ends(texts: &[&str], kinds: &[Kind], end: Option<u32>, turn_end: Option<u32>) -> Vec<u32> {
+    let by_name = texts
+        .iter()
+        .zip(kinds)
+        .zip(0..)
+        .filter(|((text, kind), _)| **kind == Kind::Control && TURN_ENDS.contains(text))
+        .map(|(_, id)| id);
+    let mut ends: Vec<u32> = by_name.chain(end).chain(turn_end).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    ends
+}
+
+fn bytes_of(text: &str, kind: Kind) -> Box<[u8]> {
+    match kind {
+        Kind::Control | Kind::Unknown | Kind::Unused => Box::default(),
+        Kind::UserDefined => text.as_bytes().into(),
+        Kind::Word => text
+            .chars()
+            .flat_map(|letter| match byte_of(letter) {
+                Some(byte) => vec![byte],
+                None => letter.to_string().into_bytes(),
+            })
+            .collect(),
+    }
+}
+
+/// The byte that a letter of the byte-level alphabet stands for: printable Latin-1 for itself, the 68 others from
+/// U+0100 on in order.
+fn byte_of(letter: char) -> Option<u8> {
+    let code = u32::from(letter);
+    match code {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => u8::try_from(code).ok(),
+        0x100..=0x143 => {
+            let unprintable = (0..=0x20).chain(0x7F..=0xA0).chain([0xAD]);
+            unprintable.clone().nth(code as usize - 0x100)
+        }
+        _ => None,
+    }
+}
+
+/// Bytes of tokens as they come, to whole characters.
+#[derive(Debug, Default)]
+pub(crate) struct Characters {
+    pending: Vec<u8>,
+}
+
+impl Characters {
+    /// Takes a token's bytes and gives the characters that are now whole. Bytes that can be no character become
+    /// U+FFFD.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
+        self.pending.extend_from_slice(bytes);
+        let mut text = String::new();
+        loop {
+            match std::str::from_utf8(&self.pending) {
+                Ok(whole) => {
+                    text.push_str(whole);
+                    self.pending.clear();
+                    return text;
+                }
+                Err(error) => {
+                    let valid = error.valid_up_to();
+                    text.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
+                    let Some(wrong) = error.error_len() else {
+                        self.pending.drain(..valid);
+                        return text; // the rest may yet become a character
+                    };
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    self.pending.drain(..valid + wrong);
+                }
+            }
+        }
+    }
+
+    /// What is left at the end: an unfinished character becomes U+FFFD.
+    pub(crate) fn finish(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_byte_alphabet_covers_every_byte_once() {
+        let mut seen = [false; 256];
+        for code in 0..0x200 {
+            if let Some(byte) = char::from_u32(code).and_then(byte_of) {
+                assert!(!std::mem::replace(&mut seen[byte as usize], true), "byte {byte} twice");
+            }
+        }
+        assert!(seen.into_iter().all(|seen| seen));
+        assert_eq!(byte_of('Ġ'), Some(b' '));
+        assert_eq!(byte_of('Ċ'), Some(b'\n'));
+    }
+
+    #[test]
+    fn characters_come_whole() {
+        let mut characters = Characters::default();
+        let heart = "❤️🫀";
+        let mut text = String::new();
+        for byte in heart.bytes() {
+            let piece = characters.push(&[byte]);
+            assert!(!piece.contains(char::REPLACEMENT_CHARACTER));
+            text.push_str(&piece);
+        }
+        assert_eq!(text, heart);
+        assert_eq!(characters.push(b"a\xF0\x9F"), "a");
+        assert_eq!(characters.push(b"b"), "\u{FFFD}b");
+        assert_eq!(characters.push(b"\xC3"), "");
+        assert_eq!(characters.finish(), "\u{FFFD}");
+        assert_eq!(characters.finish(), "");
+    }
+}
