@@ -43,6 +43,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fetch, and install the other programs that the tests talk to
+    Peers,
     /// Fetch, install what the tests talk to, and run every test
     Test {
         /// Also run what takes hours: every planned crash, every seed
@@ -90,6 +92,10 @@ fn run(task: Task) -> Result<(), Error> {
             let mut demo = Command::new(&program);
             demo.arg("demo").args(arguments).env(CACHE, cache.root());
             Err(Error::cannot_run(&program, demo.exec())) // exec returns only when it failed
+        }
+        Task::Peers => {
+            fetch::everything(&tree, &cache)?;
+            peers::install(&tree, &cache, in_ci())
         }
         Task::Test { long, arguments } => {
             fetch::everything(&tree, &cache)?;
