@@ -1,17 +1,21 @@
 //! The runner.
 
-use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
+use crate::imaging::Imaging;
+use crate::language::{Language, Talk};
+use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt};
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{ModelRef, Package, Task};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What the runner is given.
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
     /// ONNX Runtime's shared library.
     pub onnxruntime: PathBuf,
-    /// Cores that all models share.
+    /// Cores that all models share. Both engines collapse when more threads compute than there are cores, so imaging
+    /// and language each get a fixed share of them.
     pub cores: usize,
     /// Chats that may run at once.
     pub chats_max: usize,
@@ -62,15 +66,19 @@ pub struct Loaded {
 /// Loads and runs models. Cheap to clone.
 #[derive(Clone)]
 pub struct Runner {
-    _inner: Arc<()>,
+    imaging: Arc<Imaging>,
+    language: Arc<Language>,
 }
 
-#[allow(unused_variables, clippy::unused_async)]
 impl Runner {
     /// A runner without models.
     #[must_use]
     pub fn new(config: RunnerConfig) -> Self {
-        unimplemented!()
+        let share = CoreShare::of(config.cores);
+        Self {
+            imaging: Arc::new(Imaging::new(config.onnxruntime.clone(), share.imaging)),
+            language: Arc::new(Language::new(&config, share.language)),
+        }
     }
 
     /// Loads a model and runs its golden cases. Blocking; may take seconds.
@@ -78,13 +86,41 @@ impl Runner {
     /// # Errors
     /// [`RunFailure::Load`] with what did not come out right.
     pub fn load(&self, package: &Package) -> Result<Loaded, RunFailure> {
-        unimplemented!()
+        let begun = Instant::now();
+        let (device, context_tokens) = match package.manifest.task {
+            Task::Chat => self
+                .language
+                .load(package)
+                .map(|info| (info.0, Some(info.1))),
+            Task::TextSpotting | Task::VolumeSegmentation => {
+                self.imaging.load(package).map(|device| (device, None))
+            }
+        }
+        .map_err(|reason| RunFailure::Load {
+            model: package.model.to_string(),
+            reason,
+        })?;
+        let load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let loaded = Loaded {
+            model: package.model.clone(),
+            task: package.manifest.task,
+            device,
+            load_ms,
+            context_tokens,
+        };
+        match package.manifest.task {
+            Task::Chat => self.language.list(loaded.clone()),
+            Task::TextSpotting | Task::VolumeSegmentation => self.imaging.list(loaded.clone()),
+        }
+        Ok(loaded)
     }
 
     /// The models that are loaded.
     #[must_use]
     pub fn loaded(&self) -> Vec<Loaded> {
-        unimplemented!()
+        let mut all = self.imaging.loaded();
+        all.extend(self.language.loaded());
+        all
     }
 
     /// Runs an imaging model.
@@ -96,7 +132,7 @@ impl Runner {
         model: &ModelRef,
         input: ImagingInput,
     ) -> Result<ImagingOutput, RunFailure> {
-        unimplemented!()
+        self.imaging.infer(model, input).await
     }
 
     /// Begins a generation by the language model of that name. Quick: tokenises, checks that it fits, admits it.
@@ -104,7 +140,7 @@ impl Runner {
     /// # Errors
     /// See [`ChatRefusal`].
     pub fn chat(&self, model: &str, request: ChatRequest) -> Result<Talk, ChatRefusal> {
-        unimplemented!()
+        self.language.chat(model, request)
     }
 
     /// How many tokens a prompt has, template included.
@@ -112,23 +148,28 @@ impl Runner {
     /// # Errors
     /// See [`ChatRefusal`].
     pub fn count_tokens(&self, model: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        unimplemented!()
+        self.language.count_tokens(model, prompt)
     }
 
     /// Takes up no new work; what runs may end.
     pub fn close(&self) {
-        unimplemented!()
+        self.imaging.close();
+        self.language.close();
     }
 }
 
-/// A generation under way. Dropped, it stops within a step.
-pub struct Talk {
-    _private: (),
+/// How the cores are shared: never more computing threads than cores, and never none.
+struct CoreShare {
+    imaging: usize,
+    language: usize,
 }
 
-impl Talk {
-    /// The next event; `None` after the end.
-    pub async fn next(&mut self) -> Option<ChatEvent> {
-        unimplemented!()
+impl CoreShare {
+    fn of(cores: usize) -> Self {
+        let imaging = (cores / 2).max(1);
+        Self {
+            imaging,
+            language: cores.saturating_sub(imaging).max(1),
+        }
     }
 }
