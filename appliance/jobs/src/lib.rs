@@ -1,1 +1,18 @@
 //! Lease, prepare, infer, conclude: the only room with both data and model in hand.
+//!
+//! A job is a lease, and each kind of work is one step that ends in one transaction. A crash at any line of this room
+//! is the same event as any other: the lease lapses, and the step is taken again from the beginning.
+//!
+//! - [`run`]: the loop: leases what is due, a named number at once, until the stop.
+//! - `assemble`: a study that may be complete: which rules match, which models run.
+//! - `prepare`: the study's objects into what the model takes.
+//! - `infer`: the model, then its output as findings, then the result objects, then the conclusion.
+
+mod assemble;
+mod failure;
+mod findings;
+mod infer;
+mod prepare;
+mod run;
+
+pub use run::{JobsConfig, Surroundings, run};

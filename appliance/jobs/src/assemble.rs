@@ -1,0 +1,206 @@
+//! A study that may be complete: which rules match, which models run. Decided once for each revision, and recorded.
+
+use crate::failure::GiveUp;
+use crate::run::{JobsConfig, Surroundings};
+use pericard_domain::job::{Failure, FailureClass, Priority};
+use pericard_domain::model::Package;
+use pericard_domain::rule::Rule;
+use pericard_domain::study::Instance;
+use pericard_domain::uid::StudyUid;
+use pericard_store::queue::{LeasedJob, PlannedInference};
+
+pub(crate) async fn assemble(
+    config: &JobsConfig,
+    surroundings: &Surroundings,
+    job: &LeasedJob,
+    study: &StudyUid,
+) -> Result<(), GiveUp> {
+    let instances = surroundings.store.instances(study).await?;
+    let planned =
+        plan(&config.rules, &surroundings.packages, &instances).map_err(GiveUp::Failed)?;
+    let (models, rules) = (
+        planned.len(),
+        planned
+            .iter()
+            .map(|p| p.rule.clone())
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+    let revision = surroundings.store.complete_study(job, planned).await?;
+    tracing::info!(%study, revision, models, rules, "the study is complete");
+    Ok(())
+}
+
+/// What runs on a study of these objects: one inference for each model, asked for by the first rule that names it; of
+/// all rules that name it the most urgent priority and every destination.
+fn plan(
+    rules: &[Rule],
+    packages: &[Package],
+    instances: &[Instance],
+) -> Result<Vec<PlannedInference>, Failure> {
+    let mut planned: Vec<PlannedInference> = Vec::new();
+    for rule in rules
+        .iter()
+        .filter(|rule| instances.iter().any(|i| rule.when.matches(i)))
+    {
+        for name in &rule.models {
+            let package = packages
+                .iter()
+                .find(|p| p.model.name == *name)
+                .ok_or_else(|| not_live(rule, name))?;
+            match planned.iter_mut().find(|p| p.model == package.model) {
+                Some(earlier) => merge(earlier, rule.priority, &rule.destinations),
+                None => planned.push(PlannedInference {
+                    model: package.model.clone(),
+                    rule: rule.name.clone(),
+                    priority: rule.priority,
+                    destinations: rule.destinations.clone(),
+                }),
+            }
+        }
+    }
+    Ok(planned)
+}
+
+fn merge(earlier: &mut PlannedInference, priority: Priority, destinations: &[String]) {
+    earlier.priority = earlier.priority.min(priority);
+    for destination in destinations {
+        if !earlier.destinations.contains(destination) {
+            earlier.destinations.push(destination.clone());
+        }
+    }
+}
+
+fn not_live(rule: &Rule, model: &str) -> Failure {
+    Failure {
+        class: FailureClass::ModelUnavailable,
+        reason: format!(
+            "rule {:?} names the model {model:?}, of which no version is live; `pericard model activate` one, restart, \
+             and retry the job",
+            rule.name
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pericard_domain::digest::Digest;
+    use pericard_domain::model::{Budget, IntendedUse, Manifest, ModelRef, Task};
+    use pericard_domain::rule::Match;
+    use pericard_domain::study::{InstanceFacts, ObjectIdentity};
+    use pericard_domain::time::Timestamp;
+    use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, TransferSyntaxUid};
+    use std::collections::BTreeMap;
+
+    fn package(name: &str) -> Package {
+        let model = ModelRef {
+            name: name.into(),
+            version: "1.0.0".into(),
+            digest: Digest::new([7; 32]),
+        };
+        let manifest = Manifest {
+            name: name.into(),
+            version: "1.0.0".into(),
+            summary: String::new(),
+            licence: String::new(),
+            source: String::new(),
+            task: Task::TextSpotting,
+            clinical_use: false,
+            intended_use: IntendedUse::default(),
+            files: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            budget: Budget {
+                memory_mib: 1,
+                inference_timeout_s: 1,
+            },
+            golden: Vec::new(),
+        };
+        Package {
+            model,
+            manifest,
+            dir: "/".into(),
+        }
+    }
+
+    fn instance(modality: &str, is_result: bool) -> Instance {
+        Instance {
+            identity: ObjectIdentity {
+                study: StudyUid::new("1.2").unwrap(),
+                series: SeriesUid::new("1.3").unwrap(),
+                instance: InstanceUid::new("1.4").unwrap(),
+                sop_class: SopClassUid::new("1.5").unwrap(),
+                transfer_syntax: TransferSyntaxUid::new("1.2.840.10008.1.2").unwrap(),
+            },
+            facts: InstanceFacts {
+                modality: Some(modality.into()),
+                ..InstanceFacts::default()
+            },
+            digest: Digest::new([1; 32]),
+            size_bytes: 1,
+            revision: 1,
+            received_at: Timestamp::from_millis(0),
+            is_result,
+        }
+    }
+
+    fn rule(name: &str, modality: &str, models: &[&str], priority: Priority, to: &[&str]) -> Rule {
+        let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        Rule {
+            name: name.into(),
+            when: Match {
+                modalities: vec![modality.into()],
+                ..Match::default()
+            },
+            models: owned(models),
+            priority,
+            idle_timeout_s: 1,
+            destinations: owned(to),
+        }
+    }
+
+    #[test]
+    fn one_inference_for_each_model_with_the_best_of_its_rules() {
+        let rules = [
+            rule("any us", "US", &["text"], Priority::Batch, &["pacs"]),
+            rule(
+                "urgent us",
+                "US",
+                &["text", "other"],
+                Priority::Stat,
+                &["pacs", "archive"],
+            ),
+            rule("mr", "MR", &["brain"], Priority::Routine, &[]),
+        ];
+        let packages = ["text", "other", "brain"].map(package);
+        let planned = plan(
+            &rules,
+            &packages,
+            &[instance("US", false), instance("MR", true)],
+        )
+        .unwrap();
+        let words: Vec<_> = planned
+            .iter()
+            .map(|p| (p.model.name.as_str(), p.rule.as_str(), p.priority))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                ("text", "any us", Priority::Stat),
+                ("other", "urgent us", Priority::Stat)
+            ]
+        );
+        assert_eq!(planned[0].destinations, ["pacs", "archive"]);
+    }
+
+    #[test]
+    fn a_model_that_is_not_live_is_said() {
+        let rules = [rule("us", "US", &["gone"], Priority::Routine, &[])];
+        let failure = plan(&rules, &[], &[instance("US", false)]).unwrap_err();
+        assert_eq!(failure.class, FailureClass::ModelUnavailable);
+        assert!(failure.reason.contains("\"gone\""));
+        assert_eq!(plan(&rules, &[], &[instance("CT", false)]), Ok(vec![]));
+    }
+}

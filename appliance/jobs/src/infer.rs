@@ -1,0 +1,290 @@
+//! The model, then its output as findings, then the result objects, then the conclusion: one commit.
+
+use crate::failure::GiveUp;
+use crate::findings;
+use crate::prepare::{self, Held, Portions};
+use crate::run::{JobsConfig, Surroundings};
+use pericard_dicom::report::{
+    ReportContext, ReportError, ResultObject, Segment, Segmented, segmentation, structured_report,
+};
+use pericard_dicom::source::Source;
+use pericard_domain::finding::{Code, Evidence, Finding, Report};
+use pericard_domain::image::{ImagingInput, ImagingOutput, Mask, Volume};
+use pericard_domain::job::{FailureClass, Work};
+use pericard_domain::model::{ModelRef, Package, Task};
+use pericard_domain::study::InstanceFacts;
+use pericard_domain::uid::StudyUid;
+use pericard_egress::{CatalogueId, Counter, Outcome};
+use pericard_store::queue::{Conclusion, LeasedJob, ResultFile};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a model gave, in words, and what a segmentation is made of when it gave a mask.
+struct Found {
+    findings: Vec<Finding>,
+    evidence: Vec<Held>,
+    mask: Option<(Volume, Mask)>,
+}
+
+pub(crate) async fn infer(
+    config: &JobsConfig,
+    surroundings: &Surroundings,
+    job: &LeasedJob,
+    model: &ModelRef,
+) -> Result<(), GiveUp> {
+    let Work::Infer {
+        study, revision, ..
+    } = &job.job.work
+    else {
+        return Ok(());
+    };
+    let begun = Instant::now();
+    let package = surroundings
+        .packages
+        .iter()
+        .find(|p| p.model == *model)
+        .cloned();
+    let package = Arc::new(package.ok_or_else(|| gone(model))?);
+    let held = held(surroundings, study, *revision).await?;
+    let found = match package.manifest.task {
+        Task::TextSpotting => spot_text(surroundings, Arc::clone(&package), study, held).await?,
+        Task::VolumeSegmentation => {
+            segment(surroundings, Arc::clone(&package), study, held).await?
+        }
+        Task::Chat => {
+            return Err(GiveUp::failed(
+                FailureClass::UnsuitableInput,
+                format!("{model} takes no images"),
+            ));
+        }
+    };
+    let device = surroundings
+        .runner
+        .loaded()
+        .into_iter()
+        .find(|l| l.model == *model)
+        .map_or_else(String::new, |l| l.device);
+    let report = Report {
+        study: study.clone(),
+        revision: *revision,
+        model: model.clone(),
+        clinical_use: package.manifest.clinical_use,
+        evidence: found.evidence.iter().map(evidence).collect(),
+        findings: found.findings,
+        device,
+        at: surroundings.clock.now(),
+    };
+    // A catalogue number comes with the hub; until then all models are told of as one.
+    surroundings
+        .meter
+        .inference(CatalogueId::NONE, Outcome::Done, begun.elapsed());
+    let offset_min = surroundings.clock.utc_offset_min(report.at);
+    let making = Making {
+        report,
+        evidence: found.evidence,
+        mask: found.mask,
+        offset_min,
+    };
+    conclude(config, surroundings, job, making).await
+}
+
+async fn held(
+    surroundings: &Surroundings,
+    study: &StudyUid,
+    revision: u32,
+) -> Result<Vec<Held>, GiveUp> {
+    let instances = surroundings.store.instances_of(study, revision).await?;
+    let with_path = |instance| Held {
+        path: surroundings.store.object_path(&instance),
+        instance,
+    };
+    Ok(instances.into_iter().map(with_path).collect())
+}
+
+async fn spot_text(
+    surroundings: &Surroundings,
+    package: Arc<Package>,
+    study: &StudyUid,
+    held: Vec<Held>,
+) -> Result<Found, GiveUp> {
+    let suitable = prepare::suitable(&package, held)?;
+    let mut boxes = Vec::new();
+    for held in &suitable {
+        let held = held.clone();
+        let mut portions = blocking(move || Portions::open(&held)).await?;
+        loop {
+            let (taken, rest) =
+                blocking(move || portions.take().map(|taken| (taken, portions))).await?;
+            portions = rest;
+            if taken.is_empty() {
+                break;
+            }
+            match surroundings
+                .runner
+                .infer(&package.model, ImagingInput::Frames(taken))
+                .await?
+            {
+                ImagingOutput::Text(found) => boxes.extend(found),
+                ImagingOutput::Mask(_) => return Err(other_output(&package)),
+            }
+        }
+    }
+    Ok(Found {
+        findings: findings::of_text(&package, study, boxes)?,
+        evidence: suitable,
+        mask: None,
+    })
+}
+
+async fn segment(
+    surroundings: &Surroundings,
+    package: Arc<Package>,
+    study: &StudyUid,
+    held: Vec<Held>,
+) -> Result<Found, GiveUp> {
+    let suitable = prepare::suitable(&package, held)?;
+    let (volume, used) = blocking(move || prepare::volume(&suitable)).await?;
+    let input = ImagingInput::Volume(volume.clone());
+    let ImagingOutput::Mask(mask) = surroundings.runner.infer(&package.model, input).await? else {
+        return Err(other_output(&package));
+    };
+    let findings = findings::of_mask(&package, study, &volume, &mask)?;
+    Ok(Found {
+        findings,
+        evidence: used,
+        mask: Some((volume, mask)),
+    })
+}
+
+/// What the result objects are made from.
+struct Making {
+    report: Report,
+    evidence: Vec<Held>,
+    mask: Option<(Volume, Mask)>,
+    offset_min: i32,
+}
+
+async fn conclude(
+    config: &JobsConfig,
+    surroundings: &Surroundings,
+    job: &LeasedJob,
+    making: Making,
+) -> Result<(), GiveUp> {
+    let device = config.device.clone();
+    let (objects, report) = blocking(move || {
+        let sources = prepare::sources(&making.evidence)?;
+        let objects = result_objects(&making, &sources, &device).map_err(unmade)?;
+        Ok((objects, making.report))
+    })
+    .await?;
+    let mut files = Vec::with_capacity(objects.len());
+    for object in objects {
+        let mut incoming = surroundings.store.incoming()?;
+        incoming.write(&object.bytes)?;
+        let facts = facts_of(&object);
+        files.push(ResultFile {
+            sealed: incoming.seal().await?,
+            identity: object.identity,
+            facts,
+        });
+    }
+    let (study, model, found) = (
+        report.study.clone(),
+        report.model.to_string(),
+        report.findings.len(),
+    );
+    surroundings
+        .store
+        .conclude(
+            job,
+            Conclusion {
+                report,
+                objects: files,
+            },
+        )
+        .await?;
+    surroundings.meter.count(Counter::JobsDone);
+    tracing::info!(job = job.job.id.0, %study, model, found, "concluded");
+    Ok(())
+}
+
+/// The segmentation first, when there is a mask: the structured report refers to it.
+fn result_objects(
+    making: &Making,
+    sources: &[Source],
+    device: &pericard_dicom::report::Device,
+) -> Result<Vec<ResultObject>, ReportError> {
+    let context = ReportContext {
+        sources,
+        device,
+        utc_offset_min: making.offset_min,
+        predecessor: None,
+        segments: &[],
+    };
+    let category = Code::new("123037004", "SCT", "Anatomical Structure");
+    let (mut objects, mut segments): (Vec<ResultObject>, Vec<Segment>) = (Vec::new(), Vec::new());
+    if let (Some((volume, mask)), Some(finding)) = (&making.mask, making.report.findings.first())
+        && mask.count() > 0
+    {
+        let segmented = [Segmented {
+            finding,
+            category: &category,
+            mask,
+        }];
+        let (object, placed) = segmentation(&making.report, &context, volume, &segmented)?;
+        objects.push(object);
+        segments = placed;
+    }
+    let context = ReportContext {
+        segments: &segments,
+        ..context
+    };
+    objects.push(structured_report(&making.report, &context)?);
+    Ok(objects)
+}
+
+/// What lists say of a result object, read from the object itself as for any other.
+fn facts_of(object: &ResultObject) -> InstanceFacts {
+    let mut bytes = std::io::Cursor::new(&object.bytes);
+    let scanned =
+        pericard_dicom::scan::scan_file(&mut bytes, &pericard_dicom::scan::ScanLimits::default());
+    scanned.map(|header| header.facts).unwrap_or_default()
+}
+
+fn evidence(held: &Held) -> Evidence {
+    let identity = &held.instance.identity;
+    Evidence {
+        instance: identity.instance.clone(),
+        series: identity.series.clone(),
+        sop_class: identity.sop_class.clone(),
+    }
+}
+
+/// Runs blocking work on a thread of its own; a panic in it is a failed attempt and nothing else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, GiveUp> + Send + 'static,
+) -> Result<T, GiveUp> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(GiveUp::failed(
+            FailureClass::WorkerLost,
+            "a decoder panicked; the journal has the place",
+        )),
+    }
+}
+
+fn gone(model: &ModelRef) -> GiveUp {
+    let reason = format!("{model} is not live any more; activate it, restart, and retry the job");
+    GiveUp::failed(FailureClass::ModelUnavailable, reason)
+}
+
+fn other_output(package: &Package) -> GiveUp {
+    GiveUp::failed(
+        FailureClass::ModelFailed,
+        format!("{} gave an output of another task", package.model),
+    )
+}
+
+fn unmade(error: ReportError) -> GiveUp {
+    GiveUp::failed(FailureClass::UnsuitableInput, error.to_string())
+}

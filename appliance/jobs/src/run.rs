@@ -1,0 +1,187 @@
+//! The loop: leases what is due, a named number at once, until the stop.
+
+use crate::failure::{GiveUp, retry_at};
+use crate::{assemble, infer};
+use pericard_dicom::report::Device;
+use pericard_domain::job::Work;
+use pericard_domain::model::Package;
+use pericard_domain::rule::Rule;
+use pericard_domain::time::Clock;
+use pericard_egress::Meter;
+use pericard_runner::Runner;
+use pericard_store::queue::{LeaseTerms, LeasedJob};
+use pericard_store::{Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The longest wait between two looks at the queue when nothing wakes the loop: a clock that was put back is noticed.
+const LOOK_AGAIN_S: u64 = 30;
+/// How long the loop rests after the store failed to lease, so that a full disk does not become a full journal.
+const REST_AFTER_TROUBLE_S: u64 = 5;
+
+/// How work is done.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// How long a job may be silent before it is taken up again. Renewed while work goes on.
+    pub lease: Duration,
+    /// How many attempts a job has.
+    pub attempts_max: u32,
+    /// How many jobs may be in hand at once.
+    pub concurrent_max: usize,
+    /// Which studies go to which models.
+    pub rules: Vec<Rule>,
+    /// How the appliance names itself in results.
+    pub device: Device,
+}
+
+/// What this room works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// What is kept.
+    pub store: Store,
+    /// The models.
+    pub runner: Runner,
+    /// The live packages, verified.
+    pub packages: Arc<[Package]>,
+    /// The closed counters.
+    pub meter: Meter,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Works until the stop, then lets what is in hand end. What does not end in time lapses and is taken up again.
+///
+/// # Errors
+/// Never for one job's sake: a job that fails is concluded as failed.
+pub async fn run(
+    config: JobsConfig,
+    surroundings: Surroundings,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let config = Arc::new(config);
+    let mut in_hand = JoinSet::new();
+    loop {
+        while let Some(ended) = in_hand.try_join_next() {
+            note_panic(ended);
+        }
+        if in_hand.len() >= config.concurrent_max {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = in_hand.join_next() => note_panic(ended),
+            }
+            continue;
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+        // Registered before the look: a change between the look and the wait is not missed.
+        let changed = surroundings.store.changed();
+        let terms = LeaseTerms {
+            lease: config.lease,
+            attempts_max: config.attempts_max,
+        };
+        match surroundings.store.lease(terms).await {
+            Ok(Some(job)) => {
+                let work = step(Arc::clone(&config), surroundings.clone(), job);
+                in_hand.spawn(work);
+            }
+            Ok(None) => {
+                let rest = until_due(&surroundings).await;
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = changed => {}
+                    () = tokio::time::sleep(rest) => {}
+                    Some(ended) = in_hand.join_next(), if !in_hand.is_empty() => note_panic(ended),
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "no job can be leased");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(Duration::from_secs(REST_AFTER_TROUBLE_S)) => {}
+                }
+            }
+        }
+    }
+    while let Some(ended) = in_hand.join_next().await {
+        note_panic(ended);
+    }
+    Ok(())
+}
+
+async fn until_due(surroundings: &Surroundings) -> Duration {
+    let longest = Duration::from_secs(LOOK_AGAIN_S);
+    match surroundings.store.next_due().await {
+        // A millisecond beyond, so that what is due then is due when we look.
+        Ok(Some(due)) => {
+            (due.since(surroundings.clock.now()) + Duration::from_millis(1)).min(longest)
+        }
+        _ => longest,
+    }
+}
+
+/// One job from lease to conclusion, its lease renewed meanwhile.
+async fn step(config: Arc<JobsConfig>, surroundings: Surroundings, job: LeasedJob) {
+    let work = async {
+        match &job.job.work {
+            Work::Assemble { study } => {
+                assemble::assemble(&config, &surroundings, &job, study).await
+            }
+            Work::Infer { model, .. } => infer::infer(&config, &surroundings, &job, model).await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = work => ended,
+        lapsed = keep(&surroundings.store, &job, config.lease) => Err(GiveUp::Store(lapsed)),
+    };
+    if let Err(give_up) = ended {
+        end_badly(&config, &surroundings, &job, give_up).await;
+    }
+}
+
+/// Renews the lease three times within its length; ends when that is refused.
+async fn keep(store: &Store, job: &LeasedJob, lease: Duration) -> StoreError {
+    loop {
+        tokio::time::sleep(lease / 3).await;
+        if let Err(error) = store.renew(job, lease).await {
+            return error;
+        }
+    }
+}
+
+async fn end_badly(
+    config: &JobsConfig,
+    surroundings: &Surroundings,
+    job: &LeasedJob,
+    give_up: GiveUp,
+) {
+    let id = job.job.id.0;
+    let failure = match give_up {
+        // Somebody else has it, or will: nothing to conclude.
+        GiveUp::Store(StoreError::LeaseLapsed) => {
+            tracing::warn!(job = id, "the lease lapsed; the job is taken up again");
+            return;
+        }
+        GiveUp::Store(error) => GiveUp::internal(&error),
+        GiveUp::Failed(failure) => failure,
+    };
+    tracing::warn!(job = id, attempt = job.job.attempts, class = ?failure.class, reason = failure.reason, "the job failed");
+    let again = failure.class.is_transient() && job.job.attempts < config.attempts_max;
+    let retry = again.then(|| retry_at(surroundings.clock.now(), job.job.attempts));
+    if !again {
+        surroundings
+            .meter
+            .count(crate::failure::counter(failure.class));
+    }
+    if let Err(error) = surroundings.store.fail(job, failure, retry).await {
+        tracing::error!(job = id, %error, "the failure could not be written; the lease will lapse");
+    }
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a job's task panicked; its lease will lapse");
+    }
+}
