@@ -5,7 +5,7 @@
 use crate::charset::Charset;
 use crate::header::{Collector, Header};
 use crate::scan::syntax::Encoding;
-use crate::scan::walk::{Token, Walker};
+use crate::scan::walk::{Token, Walker, dictionary_vr};
 use crate::scan::{Opened, ScanError, ScanLimits, open_data_set, open_file};
 use dicom_core::header::Length;
 use dicom_core::value::{C, DataSetSequence, PrimitiveValue, Value};
@@ -39,7 +39,14 @@ pub(crate) fn read_file_undecoded(
     reader: &mut (impl Read + Seek),
     limits: &ScanLimits,
 ) -> Result<(Header, InMemDicomObject), ScanError> {
-    read_with(open_file(reader, limits)?, limits, Builder { undecoded: true, ..Builder::new(limits) })
+    read_with(
+        open_file(reader, limits)?,
+        limits,
+        Builder {
+            undecoded: true,
+            ..Builder::new(limits)
+        },
+    )
 }
 
 /// Scans a bare data set and keeps it, as [`read_file`] does.
@@ -168,6 +175,12 @@ impl<'l> Builder<'l> {
                 None => self.charset = charset,
             }
         }
+        // A router that did not know an element wrote it as UN, in implicit little endian; the dictionary knows it
+        // (PS3.5 section 6.2.2 note 2).
+        let (vr, encoding) = match (vr, dictionary_vr(tag)) {
+            (VR::UN, known) if known != VR::SQ => (known, Encoding::IMPLICIT_LE),
+            _ => (vr, encoding),
+        };
         let value = if self.undecoded {
             primitive(vr, bytes, encoding, &Charset::undecoded())
         } else {
@@ -198,7 +211,12 @@ impl<'l> Builder<'l> {
 
     /// What an item inherits: the set of the data set that its sequence is in.
     fn outer_charset(&self) -> &Charset {
-        match self.open.len().checked_sub(2).and_then(|i| self.open.get(i)) {
+        match self
+            .open
+            .len()
+            .checked_sub(2)
+            .and_then(|i| self.open.get(i))
+        {
             Some(outer) => &outer.charset,
             None => &self.charset,
         }
@@ -244,5 +262,10 @@ fn strings(text: &str) -> PrimitiveValue {
 
 fn numbers<const N: usize, T>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> C<T> {
     // What is left over of a length that does not divide is dropped, as every reader does.
-    bytes.as_chunks::<N>().0.iter().map(|b| number(*b)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|b| number(*b))
+        .collect()
 }

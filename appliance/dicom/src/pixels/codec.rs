@@ -37,8 +37,8 @@ pub(super) fn jpeg(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault> {
 
 fn jpeg_decoder_numbers(layout: &Layout, stream: &[u8]) -> Result<Vec<i32>, String> {
     let mut decoder = Decoder::new(stream);
-    // Colours are converted here and nowhere else.
-    decoder.set_color_transform(ColorTransform::None);
+    // "RGB" leaves three components as they are; "None" panics on them. Colours are converted in `color`, nowhere else.
+    decoder.set_color_transform(ColorTransform::RGB);
     // Two bytes a sample at most; the header was held against the layout.
     decoder.set_max_decoding_buffer_size(layout.samples() * 2);
     let bytes = decoder.decode().map_err(|e| e.to_string())?;
@@ -46,7 +46,12 @@ fn jpeg_decoder_numbers(layout: &Layout, stream: &[u8]) -> Result<Vec<i32>, Stri
         .info()
         .is_some_and(|i| i.pixel_format == PixelFormat::L16);
     Ok(if sixteen {
-        bytes.as_chunks().0.iter().map(|b| i32::from(u16::from_ne_bytes(*b))).collect()
+        bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i32::from(u16::from_ne_bytes(*b)))
+            .collect()
     } else {
         bytes.into_iter().map(i32::from).collect()
     })
@@ -59,7 +64,12 @@ pub(super) fn jpeg_ls(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault> 
         CharLS::default().decode(stream).map_err(|e| e.to_string())
     })?;
     let numbers: Vec<i32> = if header.precision > 8 {
-        bytes.as_chunks().0.iter().map(|b| i32::from(u16::from_ne_bytes(*b))).collect()
+        bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i32::from(u16::from_ne_bytes(*b)))
+            .collect()
     } else {
         bytes.into_iter().map(i32::from).collect()
     };
@@ -98,22 +108,26 @@ pub(super) fn jpeg_2000(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault
 
 fn decoded(layout: &Layout, numbers: Vec<i32>, model: Option<Model>) -> Result<Decoded, Fault> {
     if numbers.len() != layout.samples() {
-        let why = format!("{} samples came out and {} were expected", numbers.len(), layout.samples());
+        let why = format!(
+            "{} samples came out and {} were expected",
+            numbers.len(),
+            layout.samples()
+        );
         return Err(Fault::new("decoded size", why));
     }
     let bits = Bits::of_numbers(layout);
     // Codecs do not know the sign of what they carry, or have their own opinion of it: the attributes decide.
-    let samples = numbers.into_iter().map(|n| bits.sample(n.cast_unsigned())).collect();
+    let samples = numbers
+        .into_iter()
+        .map(|n| bits.sample(n.cast_unsigned()))
+        .collect();
     let samples = Samples::Integer(samples);
     Ok(Decoded { samples, model })
 }
 
 /// Codecs are other people's code on a stranger's bytes: a panic in one costs one frame, not the worker.
 /// Nothing that a panic could leave half done outlives the closure.
-fn guarded<T>(
-    step: &'static str,
-    decode: impl FnOnce() -> Result<T, String>,
-) -> Result<T, Fault> {
+fn guarded<T>(step: &'static str, decode: impl FnOnce() -> Result<T, String>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(decode)) {
         Ok(result) => result.map_err(|why| Fault::new(step, why)),
         Err(_) => Err(Fault::new(step, "the decoder gave up on the stream")),

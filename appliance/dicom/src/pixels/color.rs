@@ -17,7 +17,10 @@ pub(crate) enum Model {
 
 /// Turns pixels of `bits` a sample into RGB, in place.
 pub(crate) fn to_rgb(samples: &mut [i32], model: Model, bits: u32) {
-    let (top, middle) = (f64::from((1_u32 << bits.min(31)) - 1), f64::from(1_u32 << (bits - 1).min(30)));
+    let (top, middle) = (
+        f64::from((1_u32 << bits.min(31)) - 1),
+        f64::from(1_u32 << (bits - 1).min(30)),
+    );
     let (black, luma, chroma) = match model {
         Model::Rgb => return,
         Model::Ybr => (0.0, 1.0, 1.0),
@@ -45,7 +48,9 @@ impl Palette {
             let missing = || Fault::new("palette", "a lookup table is missing");
             match Table::of(object, descriptor, data, signed)? {
                 Some(table) => Ok(table),
-                None => Table::of_segments(object, descriptor, segments, signed)?.ok_or_else(missing),
+                None => {
+                    Table::of_segments(object, descriptor, segments, signed)?.ok_or_else(missing)
+                }
             }
         };
         Ok(Self([

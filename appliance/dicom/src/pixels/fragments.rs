@@ -43,7 +43,12 @@ pub(crate) fn of_frames<E: From<&'static str>>(
         return Err(E::from(UNCLEAR));
     }
     let ends = starts[1..].iter().copied().chain([count]);
-    Ok(starts.iter().copied().zip(ends).map(|(s, e)| s..e).collect())
+    Ok(starts
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(s, e)| s..e)
+        .collect())
 }
 
 /// The fragment at each offset; offsets must go upwards and each name the beginning of a fragment.
@@ -71,7 +76,9 @@ mod tests {
             .map(|offset| Extent { offset, length: 10 })
             .to_vec();
         let of = |frames, offsets: &[u64], marked: &[u64]| {
-            of_frames::<&'static str>(frames, &fragments, offsets, |f| Ok(marked.contains(&f.offset)))
+            of_frames::<&'static str>(frames, &fragments, offsets, |f| {
+                Ok(marked.contains(&f.offset))
+            })
         };
         assert_eq!(of(1, &[], &[]), Ok(vec![0..4]));
         assert_eq!(of(4, &[9, 9, 9, 9], &[]), Ok(vec![0..1, 1..2, 2..3, 3..4]));
@@ -86,7 +93,10 @@ mod tests {
             (2, &[], &[118, 136]),
             (2, &[], &[100]),
         ] {
-            assert!(of(frames, offsets, marked).is_err(), "{frames} {offsets:?} {marked:?}");
+            assert!(
+                of(frames, offsets, marked).is_err(),
+                "{frames} {offsets:?} {marked:?}"
+            );
         }
     }
 }

@@ -9,6 +9,8 @@ const SIZ: u8 = 0x51;
 const COD: u8 = 0x52;
 const SOT: u8 = 0x90;
 const END: [u8; 2] = [0xFF, 0xD9];
+/// The end marker, and what writers pad an odd length with.
+const END_BYTES_MAX: usize = 8;
 
 /// Most tiles: the codec keeps some 10 KiB for each before it has seen one.
 const TILES_MAX: u64 = 8192;
@@ -37,13 +39,19 @@ pub(crate) fn codestream(stream: &[u8]) -> Result<&[u8], Fault> {
     }
     let mut rest = stream;
     loop {
-        let ([l3, l2, l1, l0, kind @ ..], body) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
+        let ([l3, l2, l1, l0, kind @ ..], body) =
+            rest.split_first_chunk::<8>().ok_or_else(broken)?;
         if kind == b"jp2c" {
-            return Ok(body).and_then(|b: &[u8]| if b.starts_with(&SOC) { Ok(b) } else { Err(broken()) });
+            return Some(body)
+                .filter(|b| b.starts_with(&SOC))
+                .ok_or_else(broken);
         }
         // 0 and 1 stand for other forms of length, which only a codestream's own box needs.
         let length = u32::from_be_bytes([*l3, *l2, *l1, *l0]) as usize;
-        rest = rest.get(length..).filter(|_| length >= 8).ok_or_else(broken)?;
+        rest = rest
+            .get(length..)
+            .filter(|_| length >= 8)
+            .ok_or_else(broken)?;
     }
 }
 
@@ -58,18 +66,28 @@ impl Jpeg2000Header {
             match marker {
                 SIZ => size = Some(checked_size(body, layout)?),
                 COD => {
-                    let size = size.as_ref().ok_or_else(|| Fault::new(STEP, "no size before the coding style"))?;
+                    let size = size
+                        .as_ref()
+                        .ok_or_else(|| Fault::new(STEP, "no size before the coding style"))?;
                     transformed = Some(checked_style(body, size)?);
                 }
-                SOT => return Err(Fault::new(STEP, "no size or no coding style before the first tile")),
+                SOT => {
+                    return Err(Fault::new(
+                        STEP,
+                        "no size or no coding style before the first tile",
+                    ));
+                }
                 _ => {}
             }
             rest = after;
         }
         // The codec decodes what there is of a stream that breaks off, and says nothing.
-        let end = codestream.trim_ascii_end().iter().rev().skip_while(|b| **b == 0).take(2);
-        if !end.eq(END.iter().rev()) {
-            return Err(Fault::new("JPEG 2000 codestream", "it breaks off before its end marker"));
+        let tail = &codestream[codestream.len().saturating_sub(END_BYTES_MAX)..];
+        if !tail.windows(2).any(|pair| pair == END) {
+            return Err(Fault::new(
+                "JPEG 2000 codestream",
+                "it breaks off before its end marker",
+            ));
         }
         Ok(Self {
             transformed: transformed == Some(true) && layout.channels == 3,
@@ -93,8 +111,16 @@ fn checked_size(body: &[u8], layout: &Layout) -> Result<Size, Fault> {
     let (fixed, components) = body.split_first_chunk::<36>().ok_or_else(broken)?;
     let words = fixed[2..34].as_chunks::<4>().0;
     let word = |i: usize| u64::from(u32::from_be_bytes(words[i]));
-    let [right, bottom, left, top, tile_width, tile_height, tile_left, tile_top] =
-        std::array::from_fn(word);
+    let [
+        right,
+        bottom,
+        left,
+        top,
+        tile_width,
+        tile_height,
+        tile_left,
+        tile_top,
+    ] = std::array::from_fn(word);
     let (width, height) = (right.saturating_sub(left), bottom.saturating_sub(top));
     if width != layout.columns as u64 || height != layout.rows as u64 {
         return Err(Fault::new(STEP, "its size is not Rows by Columns"));
@@ -108,13 +134,17 @@ fn checked_size(body: &[u8], layout: &Layout) -> Result<Size, Fault> {
             return Err(Fault::new(STEP, "subsampled components are not decoded"));
         }
         if u32::from(precision & 0x7F) + 1 > layout.allocated {
-            return Err(Fault::new(STEP, "it has more bits a sample than Bits Allocated"));
+            return Err(Fault::new(
+                STEP,
+                "it has more bits a sample than Bits Allocated",
+            ));
         }
     }
     if tile_width == 0 || tile_height == 0 || tile_left > left || tile_top > top {
         return Err(broken());
     }
-    let tiles = (right - tile_left).div_ceil(tile_width) * (bottom - tile_top).div_ceil(tile_height);
+    let tiles =
+        (right - tile_left).div_ceil(tile_width) * (bottom - tile_top).div_ceil(tile_height);
     if tiles > TILES_MAX {
         return Err(Fault::new(STEP, "it has too many tiles"));
     }
@@ -147,7 +177,9 @@ fn checked_style(body: &[u8], size: &Size) -> Result<bool, Fault> {
         };
         precincts += count(size.width, precinct & 15) * count(size.height, precinct >> 4);
     }
-    let all = precincts.saturating_mul(u64::from(size.components)).saturating_add(size.tiles);
+    let all = precincts
+        .saturating_mul(u64::from(size.components))
+        .saturating_add(size.tiles);
     if all > PRECINCTS_MAX {
         return Err(Fault::new(STEP, "it has too many precincts"));
     }

@@ -220,7 +220,10 @@ impl Pixels {
         if offsets.is_empty() && offset_table.length <= 4 * u64::from(self.layout.frames) {
             let bytes = self.bytes(offset_table)?;
             let words = bytes.as_chunks::<4>().0;
-            offsets = words.iter().map(|w| u64::from(u32::from_le_bytes(*w))).collect();
+            offsets = words
+                .iter()
+                .map(|w| u64::from(u32::from_le_bytes(*w)))
+                .collect();
         }
         fragments::of_frames(self.layout.frames, &fragments, &offsets, |fragment| {
             let length = fragment.length.min(2);
@@ -247,13 +250,21 @@ impl Pixels {
         let bits = self.layout.native_bits();
         // At most 2^32 frames of 2^32 bits.
         let first = bits * u64::from(frame - 1);
-        let (skipped, bit) = (first / 8, (first % 8) as u32);
+        let bit = (first % 8) as u32;
+        let wanted = first / 8..first / 8 + (bits + u64::from(bit)).div_ceil(8);
+        // Whole words, whose bytes may have to change places.
+        let words = wanted.start & !1..wanted.end.next_multiple_of(2);
         let extent = Extent {
-            offset: all.offset + skipped.min(all.length),
-            length: (bits + u64::from(bit)).div_ceil(8).min(all.length.saturating_sub(skipped)),
+            offset: all.offset + words.start.min(all.length),
+            length: (words.end - words.start).min(all.length.saturating_sub(words.start)),
         };
-        let bytes = self.bytes(extent)?;
-        let samples = samples::unpack(&self.layout, self.encoding, &bytes, bit);
+        let mut bytes = self.bytes(extent)?;
+        if self.encoding.big_endian && self.layout.words && self.layout.allocated <= 8 {
+            samples::swap_words(&mut bytes);
+        }
+        let odd = (wanted.start - words.start) as usize;
+        let bytes = bytes.get(odd..).unwrap_or_default();
+        let samples = samples::unpack(&self.layout, self.encoding, bytes, bit);
         Ok(samples.map(plain))
     }
 
@@ -291,7 +302,9 @@ impl Pixels {
         };
         let length: u64 = fragments.iter().map(|f| f.length).sum();
         if length > ENCODED_FRAME_BYTES_MAX {
-            return Err(PixelError::Description("a frame is longer compressed than it may be decoded"));
+            return Err(PixelError::Description(
+                "a frame is longer compressed than it may be decoded",
+            ));
         }
         let mut bytes = Vec::new();
         for fragment in fragments {
@@ -369,7 +382,10 @@ impl Pixels {
     /// The highest 8 of the stored bits.
     fn eight_bits(&self, samples: &[i32]) -> Vec<u8> {
         let shift = self.layout.stored.saturating_sub(8);
-        samples.iter().map(|s| (s >> shift).clamp(0, 255) as u8).collect()
+        samples
+            .iter()
+            .map(|s| (s >> shift).clamp(0, 255) as u8)
+            .collect()
     }
 
     fn model(&self) -> Model {

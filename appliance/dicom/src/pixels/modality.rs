@@ -41,16 +41,19 @@ impl Modality {
                 .iter()
                 .map(|s| (f64::from(*s) * slope + intercept) as f32)
                 .collect(),
-            (Self::Linear { slope, intercept }, Samples::Real(samples)) => {
-                samples.iter().map(|s| (s * slope + intercept) as f32).collect()
-            }
-            (Self::Table(table), Samples::Integer(samples)) => {
-                samples.iter().map(|s| f32::from(table.at(i64::from(*s)))).collect()
-            }
+            (Self::Linear { slope, intercept }, Samples::Real(samples)) => samples
+                .iter()
+                .map(|s| (s * slope + intercept) as f32)
+                .collect(),
+            (Self::Table(table), Samples::Integer(samples)) => samples
+                .iter()
+                .map(|s| f32::from(table.at(i64::from(*s))))
+                .collect(),
             // Tables map whole numbers; these only have too many bits to be kept as such.
-            (Self::Table(table), Samples::Real(samples)) => {
-                samples.iter().map(|s| f32::from(table.at(*s as i64))).collect()
-            }
+            (Self::Table(table), Samples::Real(samples)) => samples
+                .iter()
+                .map(|s| f32::from(table.at(*s as i64)))
+                .collect(),
         }
     }
 }

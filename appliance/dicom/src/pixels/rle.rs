@@ -43,7 +43,10 @@ fn segments(frame: &[u8]) -> Result<Vec<&[u8]>, Fault> {
         .collect();
     let count = words[0];
     if count == 0 || count > SEGMENTS_MAX {
-        return Err(Fault::new(STEP, "the header does not have 1 to 15 segments"));
+        return Err(Fault::new(
+            STEP,
+            "the header does not have 1 to 15 segments",
+        ));
     }
     let offsets = &words[1..=count];
     let ends = offsets[1..].iter().copied().chain([frame.len()]);
@@ -93,7 +96,10 @@ mod tests {
     #[test]
     fn runs_literals_and_padding() {
         let packed = [2, 1, 2, 3, 128, 254, 9, 0, 7, 0, 0];
-        assert_eq!(unpack_bits(&packed, 7).expect("unpacks"), [1, 2, 3, 9, 9, 9, 7]);
+        assert_eq!(
+            unpack_bits(&packed, 7).expect("unpacks"),
+            [1, 2, 3, 9, 9, 9, 7]
+        );
         assert!(unpack_bits(&packed[..6], 7).is_err());
         // A run that goes beyond the frame is cut there.
         assert_eq!(unpack_bits(&[129, 5], 3).expect("unpacks"), [5; 3]);
@@ -108,7 +114,15 @@ mod tests {
             bytes
         };
         assert!(segments(&frame(1, 64)).is_ok());
-        for (count, offset) in [(0, 64), (16, 64), (u32::MAX, 64), (1, 71), (1, 8), (1, u32::MAX), (2, 64)] {
+        for (count, offset) in [
+            (0, 64),
+            (16, 64),
+            (u32::MAX, 64),
+            (1, 71),
+            (1, 8),
+            (1, u32::MAX),
+            (2, 64),
+        ] {
             assert!(segments(&frame(count, offset)).is_err(), "{count} {offset}");
         }
         assert!(segments(&[0; 63]).is_err());

@@ -69,6 +69,15 @@ impl Bits {
     }
 }
 
+/// Puts the bytes of 16-bit words the other way round: in big endian, two 8-bit samples of an OW value stand so.
+pub(crate) fn swap_words(bytes: &mut [u8]) {
+    bytes
+        .as_chunks_mut::<2>()
+        .0
+        .iter_mut()
+        .for_each(|w| w.reverse());
+}
+
 /// Takes uncompressed bytes apart. `bytes` is one frame of [`Layout::native_bits`], from `bit` of its first byte on.
 pub(crate) fn unpack(
     layout: &Layout,
@@ -81,13 +90,6 @@ pub(crate) fn unpack(
         let why = format!("{needed} bytes are needed and {} are there", bytes.len());
         return Err(Fault::new("pixel data too short", why));
     }
-    let swapped;
-    let bytes = if encoding.big_endian && layout.words && layout.allocated <= 8 {
-        swapped = bytes.chunks(2).flat_map(|p| p.iter().rev().copied()).collect::<Vec<_>>();
-        &swapped[..]
-    } else {
-        bytes
-    };
     let samples = cells(layout, encoding, bytes, bit);
     Ok(match samples {
         Samples::Integer(samples) => Samples::Integer(interleaved(layout, samples)),
@@ -105,9 +107,7 @@ fn cells(layout: &Layout, encoding: Encoding, bytes: &[u8], bit: u32) -> Samples
     let words = |n: usize| bytes.chunks_exact(n).take(count);
     let u32s = words(4).map(|c| encoding.u32([c[0], c[1], c[2], c[3]]));
     match (layout.kind, layout.allocated) {
-        (Kind::Float, _) => {
-            Samples::Real(u32s.map(|b| f64::from(f32::from_bits(b))).collect())
-        }
+        (Kind::Float, _) => Samples::Real(u32s.map(|b| f64::from(f32::from_bits(b))).collect()),
         (Kind::Double, _) => Samples::Real(
             bytes
                 .as_chunks::<8>()
@@ -123,7 +123,11 @@ fn cells(layout: &Layout, encoding: Encoding, bytes: &[u8], bit: u32) -> Samples
             Samples::Integer((first..first + count).map(one).collect())
         }
         (Kind::Integer, 8) => Samples::Integer(
-            bytes.iter().take(count).map(|b| bits.sample(u32::from(*b))).collect(),
+            bytes
+                .iter()
+                .take(count)
+                .map(|b| bits.sample(u32::from(*b)))
+                .collect(),
         ),
         (Kind::Integer, 16) => Samples::Integer(
             words(2)

@@ -27,7 +27,8 @@ impl Table {
         data: Tag,
         signed: bool,
     ) -> Result<Option<Self>, Fault> {
-        let (Some(shape), Some(data)) = (Shape::of(object, descriptor, signed)?, words(object, data))
+        let (Some(shape), Some(data)) =
+            (Shape::of(object, descriptor, signed)?, words(object, data))
         else {
             return Ok(None);
         };
@@ -42,7 +43,8 @@ impl Table {
         data: Tag,
         signed: bool,
     ) -> Result<Option<Self>, Fault> {
-        let (Some(shape), Some(data)) = (Shape::of(object, descriptor, signed)?, words(object, data))
+        let (Some(shape), Some(data)) =
+            (Shape::of(object, descriptor, signed)?, words(object, data))
         else {
             return Ok(None);
         };
@@ -52,7 +54,10 @@ impl Table {
         };
         segments.expand()?;
         if segments.entries.len() < shape.count {
-            return Err(Fault::new(STEP, "the segments have fewer entries than the descriptor says"));
+            return Err(Fault::new(
+                STEP,
+                "the segments have fewer entries than the descriptor says",
+            ));
         }
         segments.entries.truncate(shape.count);
         let entries = segments.entries;
@@ -97,7 +102,10 @@ impl Shape {
         };
         match u32::try_from(bits) {
             Ok(bits @ 8..=16) => Ok(Some(Self { count, first, bits })),
-            _ => Err(Fault::new(STEP, "the descriptor asks for other than 8 to 16 bits")),
+            _ => Err(Fault::new(
+                STEP,
+                "the descriptor asks for other than 8 to 16 bits",
+            )),
         }
     }
 
@@ -112,14 +120,19 @@ impl Shape {
 
     fn entries(&self, data: Words) -> Result<Vec<u16>, Fault> {
         let mut entries = match data {
-            Words::Two(words) if words.len() < self.count && self.bits == 8 => {
-                words.iter().flat_map(|w| w.to_le_bytes()).map(u16::from).collect()
-            }
+            Words::Two(words) if words.len() < self.count && self.bits == 8 => words
+                .iter()
+                .flat_map(|w| w.to_le_bytes())
+                .map(u16::from)
+                .collect(),
             Words::One(bytes) if bytes.len() >= 2 * self.count => pairs(&bytes),
             other => self.cells(other),
         };
         if entries.len() < self.count {
-            return Err(Fault::new(STEP, "there are fewer entries than the descriptor says"));
+            return Err(Fault::new(
+                STEP,
+                "there are fewer entries than the descriptor says",
+            ));
         }
         entries.truncate(self.count);
         Ok(entries)
@@ -142,16 +155,21 @@ enum Words {
 fn words(object: &InMemDicomObject, tag: Tag) -> Option<Words> {
     match object.get(tag)?.value() {
         DicomValue::Primitive(PrimitiveValue::U16(words)) => Some(Words::Two(words.to_vec())),
-        DicomValue::Primitive(PrimitiveValue::I16(words)) => {
-            Some(Words::Two(words.iter().map(|w| w.cast_unsigned()).collect()))
-        }
+        DicomValue::Primitive(PrimitiveValue::I16(words)) => Some(Words::Two(
+            words.iter().map(|w| w.cast_unsigned()).collect(),
+        )),
         DicomValue::Primitive(PrimitiveValue::U8(bytes)) => Some(Words::One(bytes.to_vec())),
         _ => None,
     }
 }
 
 fn pairs(bytes: &[u8]) -> Vec<u16> {
-    bytes.as_chunks::<2>().0.iter().map(|p| u16::from_le_bytes(*p)).collect()
+    bytes
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|p| u16::from_le_bytes(*p))
+        .collect()
 }
 
 /// Segmented data being expanded.
@@ -176,7 +194,11 @@ impl Segments {
     /// A discrete or a linear segment at `at`; where the next one begins.
     fn segment(&mut self, at: usize) -> Result<usize, Fault> {
         let broken = || Fault::new(STEP, "a segment is not one of section C.7.9.2");
-        let [kind, length] = *self.data.get(at..).and_then(|d| d.first_chunk()).ok_or_else(broken)?;
+        let [kind, length] = *self
+            .data
+            .get(at..)
+            .and_then(|d| d.first_chunk())
+            .ok_or_else(broken)?;
         let (at, length) = (at + 2, usize::from(length));
         match kind {
             0 => {
@@ -200,7 +222,11 @@ impl Segments {
     /// An indirect segment: earlier segments again, which may not be indirect themselves.
     fn repeat(&mut self, at: usize) -> Result<usize, Fault> {
         let broken = || Fault::new(STEP, "an indirect segment leads nowhere");
-        let [_, count, low, high] = *self.data.get(at..).and_then(|d| d.first_chunk()).ok_or_else(broken)?;
+        let [_, count, low, high] = *self
+            .data
+            .get(at..)
+            .and_then(|d| d.first_chunk())
+            .ok_or_else(broken)?;
         let mut from = usize::from(low) | usize::from(high) << 16;
         for _ in 0..count {
             if self.entries.len() >= ENTRIES_MAX {
@@ -227,8 +253,17 @@ mod tests {
         };
         segments.expand().expect("expands");
         assert_eq!(segments.entries, [0, 2, 4, 6, 8, 1, 1, 0, 2, 4, 6, 8]);
-        for data in [vec![3, 1], vec![1, 1, 1], vec![0, 9, 1], vec![2, 1, 0, 0], vec![2, 1, 0]] {
-            let mut segments = Segments { data, entries: Vec::new() };
+        for data in [
+            vec![3, 1],
+            vec![1, 1, 1],
+            vec![0, 9, 1],
+            vec![2, 1, 0, 0],
+            vec![2, 1, 0],
+        ] {
+            let mut segments = Segments {
+                data,
+                entries: Vec::new(),
+            };
             assert!(segments.expand().is_err());
         }
     }

@@ -27,7 +27,10 @@ pub(crate) enum Window {
     },
     Table(Table),
     /// From the least to the greatest value there is.
-    Range { least: f64, greatest: f64 },
+    Range {
+        least: f64,
+        greatest: f64,
+    },
 }
 
 impl Window {
@@ -68,7 +71,9 @@ impl Window {
     pub(crate) fn range(values: impl Iterator<Item = f32>) -> Self {
         let (least, greatest) = values
             .filter(|v| v.is_finite())
-            .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, g), v| (l.min(v), g.max(v)));
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, g), v| {
+                (l.min(v), g.max(v))
+            });
         Self::Range {
             least: f64::from(least),
             greatest: f64::from(greatest),
@@ -87,7 +92,10 @@ impl Window {
             Self::Range { least, greatest } => {
                 let width = greatest - least;
                 let scale = if width > 0.0 { 1.0 / width } else { 0.0 };
-                values.iter().map(|v| level((f64::from(*v) - least) * scale)).collect()
+                values
+                    .iter()
+                    .map(|v| level((f64::from(*v) - least) * scale))
+                    .collect()
             }
             Self::Values {
                 center,
@@ -130,13 +138,19 @@ mod tests {
     #[test]
     fn as_the_standard_computes() {
         let linear = window(2048.0, 4096.0, Function::Linear);
-        assert_eq!(linear.apply(&[0.0, 4095.0, 2047.5, -5.0, 9e9]), [0, 255, 128, 0, 255]);
+        assert_eq!(
+            linear.apply(&[0.0, 4095.0, 2047.5, -5.0, 9e9]),
+            [0, 255, 128, 0, 255]
+        );
         let one = window(2048.0, 1.0, Function::Linear);
         assert_eq!(one.apply(&[2047.0, 2047.5, 2048.0]), [0, 0, 255]);
         let exact = window(0.0, 100.0, Function::LinearExact);
         assert_eq!(exact.apply(&[-50.0, 0.0, 50.0]), [0, 128, 255]);
         let sigmoid = window(0.0, 100.0, Function::Sigmoid);
-        assert_eq!(sigmoid.apply(&[-1000.0, 0.0, 25.0, 1000.0]), [0, 128, 186, 255]);
+        assert_eq!(
+            sigmoid.apply(&[-1000.0, 0.0, 25.0, 1000.0]),
+            [0, 128, 186, 255]
+        );
     }
 
     #[test]

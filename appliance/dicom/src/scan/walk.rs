@@ -420,7 +420,8 @@ fn is_long(vr: VR) -> bool {
     )
 }
 
-fn dictionary_vr(tag: Tag) -> VR {
+/// The representation that the dictionary has for an element, UN when it has none.
+pub(crate) fn dictionary_vr(tag: Tag) -> VR {
     // Group lengths are in no dictionary, and always UL.
     if tag.element() == 0 {
         return VR::UL;

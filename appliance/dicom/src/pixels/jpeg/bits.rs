@@ -156,8 +156,16 @@ mod tests {
 
     #[test]
     fn signs() {
-        for (byte, count, expected) in [(0b0000_0000, 3, -7), (0b1000_0000, 3, 4), (0b1110_0000, 3, 7), (0, 0, 0)] {
-            assert_eq!(BitReader::new(&[byte]).signed(count).expect("bits"), expected);
+        for (byte, count, expected) in [
+            (0b0000_0000, 3, -7),
+            (0b1000_0000, 3, 4),
+            (0b1110_0000, 3, 7),
+            (0, 0, 0),
+        ] {
+            assert_eq!(
+                BitReader::new(&[byte]).signed(count).expect("bits"),
+                expected
+            );
         }
     }
 }

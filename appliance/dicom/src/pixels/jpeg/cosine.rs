@@ -18,7 +18,12 @@ static BASIS: LazyLock<[[f32; 8]; 8]> = LazyLock::new(|| {
 pub(super) fn inverse(block: &mut [f32; 64]) {
     let basis = &*BASIS;
     let mut half = [0.0; 64];
-    for (row, out) in block.as_chunks::<8>().0.iter().zip(half.as_chunks_mut::<8>().0) {
+    for (row, out) in block
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(half.as_chunks_mut::<8>().0)
+    {
         // Most rows of most blocks have nothing in them.
         if row.iter().any(|c| *c != 0.0) {
             *out = line(basis, row);

@@ -59,7 +59,10 @@ impl JpegHeader {
             return Err(Fault::new(STEP, "its components are not Samples per Pixel"));
         }
         if header.precision > layout.allocated {
-            return Err(Fault::new(STEP, "it has more bits a sample than Bits Allocated"));
+            return Err(Fault::new(
+                STEP,
+                "it has more bits a sample than Bits Allocated",
+            ));
         }
         Ok(header)
     }
@@ -107,7 +110,8 @@ impl JpegHeader {
                 _ => {}
             }
         }
-        let header = header.ok_or_else(|| Fault::new(STEP, "no frame header before the first scan"))?;
+        let header =
+            header.ok_or_else(|| Fault::new(STEP, "no frame header before the first scan"))?;
         Ok(Self {
             adobe,
             jfif,
@@ -173,7 +177,10 @@ impl<'b> Segments<'b> {
         if stream.starts_with(&[0xFF, SOI]) {
             return Ok(Self { stream, at: 2 });
         }
-        Err(Fault::new(STEP, "the stream does not begin with a start of image"))
+        Err(Fault::new(
+            STEP,
+            "the stream does not begin with a start of image",
+        ))
     }
 
     /// What comes after the segment just given.

@@ -40,7 +40,9 @@ pub(crate) fn decode(header: &JpegHeader, stream: &[u8]) -> Result<Vec<i32>, Fau
 }
 
 fn interval(body: &[u8]) -> Result<usize, Fault> {
-    let bytes = body.first_chunk().ok_or_else(|| Fault::new(STEP, "a broken restart interval"))?;
+    let bytes = body
+        .first_chunk()
+        .ok_or_else(|| Fault::new(STEP, "a broken restart interval"))?;
     Ok(usize::from(u16::from_be_bytes(*bytes)))
 }
 
@@ -59,8 +61,14 @@ impl Tables {
             let (counts, rest) = rest.split_first_chunk::<16>().ok_or_else(broken)?;
             let total = counts.iter().map(|c| usize::from(*c)).sum();
             let values = rest.get(..total).ok_or_else(broken)?;
-            let class = if selector >> 4 == 0 { &mut self.dc } else { &mut self.ac };
-            let slot = class.get_mut(usize::from(selector & 15)).ok_or_else(broken)?;
+            let class = if selector >> 4 == 0 {
+                &mut self.dc
+            } else {
+                &mut self.ac
+            };
+            let slot = class
+                .get_mut(usize::from(selector & 15))
+                .ok_or_else(broken)?;
             *slot = Some(Huffman::new(counts, values)?);
             body = &rest[total..];
         }
@@ -72,7 +80,10 @@ impl Tables {
         while let Some((&selector, rest)) = body.split_first() {
             let bytes = if selector >> 4 == 0 { 1 } else { 2 };
             let values = rest.get(..64 * bytes).ok_or_else(broken)?;
-            let slot = self.quantization.get_mut(usize::from(selector & 15)).ok_or_else(broken)?;
+            let slot = self
+                .quantization
+                .get_mut(usize::from(selector & 15))
+                .ok_or_else(broken)?;
             let value = |c: &[u8]| c.iter().fold(0.0, |v, b| v * 256.0 + f32::from(*b));
             let mut table = [0.0; 64];
             for (entry, bytes) in table.iter_mut().zip(values.chunks_exact(bytes)) {
@@ -117,7 +128,8 @@ struct Part {
 impl<'h> Decoder<'h> {
     /// Allocates by the size in the header, which has been held against Rows and Columns.
     fn new(header: &'h JpegHeader) -> Result<Self, Fault> {
-        let most = |of: fn(&Component) -> usize| header.components.iter().map(of).max().unwrap_or(1);
+        let most =
+            |of: fn(&Component) -> usize| header.components.iter().map(of).max().unwrap_or(1);
         let (across, down) = (most(|c| c.across), most(|c| c.down));
         let plane = |component: &Component| {
             let blocks = |size: usize, own: usize, most: usize| {
@@ -180,12 +192,20 @@ impl<'h> Decoder<'h> {
     fn parts(&self, body: &[u8]) -> Result<Vec<Part>, Fault> {
         let broken = || Fault::new(STEP, "a scan header asks for what is not there");
         let (&count, rest) = body.split_first().ok_or_else(broken)?;
-        let selectors = rest.as_chunks::<2>().0.get(..usize::from(count)).ok_or_else(broken)?;
+        let selectors = rest
+            .as_chunks::<2>()
+            .0
+            .get(..usize::from(count))
+            .ok_or_else(broken)?;
         if selectors.is_empty() || selectors.len() > self.planes.len() {
             return Err(broken());
         }
         let table = |tables: &[Option<Huffman>; 4], index: u8| {
-            tables.get(usize::from(index)).cloned().flatten().ok_or_else(broken)
+            tables
+                .get(usize::from(index))
+                .cloned()
+                .flatten()
+                .ok_or_else(broken)
         };
         let part = |[id, selector]: &[u8; 2]| {
             let of = |p: &Plane| p.component.id == *id && !p.complete;
@@ -238,7 +258,8 @@ impl<'h> Decoder<'h> {
 
     /// The planes side by side, smaller ones stretched, without what the blocks have beyond the picture.
     fn pixels(&self) -> Vec<i32> {
-        let mut pixels = Vec::with_capacity(self.header.rows * self.header.columns * self.planes.len());
+        let mut pixels =
+            Vec::with_capacity(self.header.rows * self.header.columns * self.planes.len());
         for y in 0..self.header.rows {
             for x in 0..self.header.columns {
                 pixels.extend(self.planes.iter().map(|p| {

@@ -1,0 +1,105 @@
+//! The independent readers and validators that judge what is written. Absent, their part of a test is skipped with the
+//! reason said, and fails where `CI` is `true`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// `dciodvfy` finds no error.
+pub(crate) fn assert_valid(path: &Path) {
+    let Some(output) = run(&venv("bin/dciodvfy"), &[path.as_os_str()]) else {
+        return;
+    };
+    let said = text(&output);
+    let errors: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("Error"))
+        .collect();
+    assert!(
+        errors.is_empty(),
+        "{}:\n{}",
+        path.display(),
+        errors.join("\n")
+    );
+}
+
+/// What `dciodvfy` says, errors and warnings; `None` when it is not there.
+pub(crate) fn verdict(path: &Path) -> Option<String> {
+    run(&venv("bin/dciodvfy"), &[path.as_os_str()]).map(|output| text(&output))
+}
+
+/// `dsrdump` reads the structured report, and what it prints has these parts.
+pub(crate) fn assert_dumps(path: &Path, parts: &[&str]) {
+    let Some(output) = run(Path::new("dsrdump"), &[path.as_os_str()]) else {
+        return;
+    };
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    // It checks values only in character sets that it knows, and says so of the others.
+    let complains = |line: &&str| {
+        let of_charset = line.contains("SpecificCharacterSet") || line.contains("VR checker");
+        line.starts_with("E:") || (line.starts_with("W:") && !of_charset)
+    };
+    let complaints: Vec<&str> = said.lines().filter(complains).collect();
+    assert!(
+        complaints.is_empty(),
+        "{}: {}",
+        path.display(),
+        complaints.join("\n")
+    );
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+}
+
+/// What `read.py` makes of files with highdicom and pydicom; `None` when Python is not there.
+pub(crate) fn read(arguments: &[&Path]) -> Option<serde_json::Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results/read.py");
+    let all: Vec<_> = std::iter::once(script.as_path())
+        .chain(arguments.iter().copied())
+        .map(Path::as_os_str)
+        .collect();
+    let output = run(&venv("bin/python"), &all)?;
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    Some(serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}")))
+}
+
+/// Where the Python peers are: set by `cargo xtask test`.
+fn venv(program: &str) -> PathBuf {
+    let set = std::env::var_os("PERICARD_PEERS_VENV").map(PathBuf::from);
+    let home =
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/pericard/venv");
+    set.unwrap_or_else(home).join(program)
+}
+
+fn run<A: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[A]) -> Option<Output> {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("PYTHONNOUSERSITE", "1")
+        .output();
+    let missing = match output {
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("ModuleNotFoundError") => {
+            text(&output)
+        }
+        Ok(output) => return Some(output),
+        Err(error) => error.to_string(),
+    };
+    let reason = format!(
+        "{} is not there: {missing}; `cargo xtask test` installs it",
+        program.display()
+    );
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{reason}"
+    );
+    eprintln!("skipped: {reason}");
+    None
+}
+
+fn text(output: &Output) -> String {
+    let (said, complained) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    format!("{said}{complained}")
+}
