@@ -15,7 +15,7 @@ mod walls;
 use graph::Graph;
 use std::collections::BTreeSet;
 use std::path::Path;
-use walls::{KEYS, NO_CLIENT, NOBODY, ROOMS, SEALED, TOP, WORDS};
+use walls::{EGRESS_OPENS, EGRESS_TAKES, KEYS, NO_CLIENT, NOBODY, ROOMS, SEALED, TOP, WORDS};
 
 /// Tracked files are text and small golden cases; weights and volumes are fetched by hash.
 const MAX_TRACKED_FILE_BYTES: u64 = 1 << 20;
@@ -157,6 +157,27 @@ fn rooms_are_given_their_values_their_time_and_their_doors() {
                     word.reason
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn egress_is_told_only_closed_enums_and_integers() {
+    let functions = source::public_functions("egress");
+    assert!(
+        functions.len() >= 8,
+        "the functions were not found: {functions:?}"
+    );
+    for function in functions {
+        for parameter in &function.parameters {
+            let known = EGRESS_TAKES.contains(&parameter.as_str());
+            let place = EGRESS_OPENS.contains(&(function.name.as_str(), parameter.as_str()));
+            assert!(
+                known || place,
+                "`{}` of `egress` takes `{parameter}`. It may take only {EGRESS_TAKES:?}: what can carry a text can carry \
+                 a patient. Add a variant to a closed enum instead.",
+                function.name,
+            );
         }
     }
 }

@@ -44,6 +44,38 @@ pub(crate) fn room_files() -> Vec<RoomFile> {
     found
 }
 
+/// A function that other rooms can call.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// Their types.
+    pub(crate) parameters: Vec<String>,
+}
+
+/// The public functions of a room, generic ones with their bounds as a parameter.
+pub(crate) fn public_functions(room: &str) -> Vec<Function> {
+    let files = room_files().into_iter().filter(|file| file.room == room);
+    files.flat_map(|file| functions_in(&file.shipped)).collect()
+}
+
+fn functions_in(text: &str) -> Vec<Function> {
+    let starts = ["pub fn ", "pub const fn ", "pub async fn "];
+    let found = starts.iter().flat_map(|start| text.split(start).skip(1));
+    found
+        .map(|rest| {
+            let (name, rest) = rest.split_once('(').expect("a function has parameters");
+            let (list, _) = rest.split_once(')').expect("and they end");
+            let (name, bounds) = name.split_once('<').unwrap_or((name, ""));
+            let parameters = list.split(',').chain([bounds]);
+            let types = parameters.map(|p| p.split_once(':').map_or(p, |(_, of)| of).trim());
+            Function {
+                name: name.to_owned(),
+                parameters: types.filter(|t| !t.is_empty()).map(str::to_owned).collect(),
+            }
+        })
+        .collect()
+}
+
 /// What git tracks; `None` where there is no git to ask.
 pub(crate) fn tracked_files() -> Option<Vec<PathBuf>> {
     let tree = env!("CARGO_MANIFEST_DIR");

@@ -159,6 +159,16 @@ pub(crate) const WORDS: &[Word] = &[
         reason: "what is not there yet is not called yet." },
 ];
 
+/// What public functions of `egress` may take.
+#[rustfmt::skip] // a table
+pub(crate) const EGRESS_TAKES: &[&str] = &[
+    "&self", "u8", "u16", "u32", "u64", "[u64; 4]", "Duration",
+    "Counter", "Stage", "CatalogueId", "Outcome", "Identity",
+];
+
+/// Where it is told once, by the composition root, in which file to keep the counts.
+pub(crate) const EGRESS_OPENS: &[(&str, &str)] = &[("open", "PathBuf"), ("preview", "&Path")];
+
 /// What stands at the top, beside dot-files.
 pub(crate) const TOP: &[&str] = &[
     "Cargo.toml",

