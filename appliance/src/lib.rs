@@ -1,1 +1,24 @@
-//! Pericard.
+//! Pericard: a sovereign AI appliance for hospitals.
+//!
+//! This package is the composition: the command line, the configuration, and the root that opens every room and ties
+//! them together. What each room does, and who may name whom, stands in `appliance/README.md`.
+//!
+//! - [`cli`]: the commands, one file each; `--help` is the manual.
+//! - [`config`]: `pericard.toml`, as written and as meant.
+//! - [`serve`]: the appliance: opens the rooms, then the doors, and closes them in order.
+//! - [`rooms`]: named tasks with one stop and one grace.
+//! - [`demo`]: the whole product on loopback, on real samples.
+//! - [`tls`], [`clock`], [`journal`], [`systemd`], [`places`]: what the machine beneath gives.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod journal;
+pub mod places;
+pub mod rooms;
+pub mod serve;
+pub mod systemd;
+pub mod tls;
+
+pub use cli::run;

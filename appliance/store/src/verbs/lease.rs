@@ -51,8 +51,10 @@ impl Store {
     pub async fn changed(&self) {
         let mut news = self.inner.news.clone();
         let seen = self.seen.load(Ordering::Relaxed);
-        match news.wait_for(|count| *count != seen).await {
-            Ok(count) => self.seen.store(*count, Ordering::Relaxed),
+        // Copied out at once: the guard must not be held over an await.
+        let count = news.wait_for(|count| *count != seen).await.map(|count| *count);
+        match count {
+            Ok(count) => self.seen.store(count, Ordering::Relaxed),
             // The writer has ended: there will be no news, and the next verb says why.
             Err(_) => std::future::pending().await,
         }
@@ -235,7 +237,10 @@ fn use_up(tx: Tx<'_>, row: &JobRow, last: Failure) -> Result<Line, Fault> {
     let attempts = row.job.attempts;
     let failure = Failure {
         class: last.class,
-        reason: format!("none of {attempts} attempts succeeded; the last: {}", last.reason),
+        reason: format!(
+            "none of {attempts} attempts succeeded; the last: {}",
+            last.reason
+        ),
     };
     end(tx, row, Some(&failure))?;
     tracing::warn!(job = %row.job.id, class = class_name(failure.class), "a job has no attempt left");

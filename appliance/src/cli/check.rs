@@ -1,0 +1,57 @@
+//! `pericard check`
+
+use super::{CommandError, ConfigFile, output};
+use clap::Args;
+use pericard_registry::Registry;
+use std::collections::BTreeSet;
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
+    let config = args.config.read()?;
+    let written = &config.written;
+    if !written.models.onnxruntime.exists() {
+        let path = written.models.onnxruntime.display();
+        return Err(CommandError::Usage(format!(
+            "models.onnxruntime: {path} does not exist; imaging models need it"
+        )));
+    }
+    let registry_dir = written.appliance.data_dir.join("registry");
+    let live: BTreeSet<String> = if registry_dir.exists() {
+        let registry = Registry::open(&registry_dir).map_err(CommandError::failed)?;
+        registry
+            .live()
+            .map_err(CommandError::failed)?
+            .into_iter()
+            .map(|package| package.model.name)
+            .collect()
+    } else {
+        BTreeSet::new()
+    };
+    for rule in &written.rules {
+        for model in rule.models.iter().filter(|model| !live.contains(*model)) {
+            return Err(CommandError::Usage(format!(
+                "rules {:?}: no version of the model {model:?} is live; `pericard model import` and `activate` one",
+                rule.name
+            )));
+        }
+    }
+    output::line(format!("{}: ok", args.config.file.display()));
+    output::line(format!("  https  {}", written.https.listen));
+    output::line(format!(
+        "  dicom  {} as {}",
+        written.dicom.listen, config.ae_title
+    ));
+    output::line(format!("  data   {}", written.appliance.data_dir.display()));
+    output::line(format!(
+        "  {} rules, {} peers, {} live models",
+        written.rules.len(),
+        config.peers.len(),
+        live.len()
+    ));
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The command line. `--help` is the manual: data goes to stdout, talk to stderr.
+//!
+//! Exit codes: 0 done, 1 the operation failed, 2 wrong usage or configuration.
+
+mod audit;
+mod check;
+mod egress;
+mod jobs;
+mod model;
+mod output;
+mod serve;
+pub(crate) mod submit;
+mod token;
+
+use crate::config::{Config, ConfigError, DEFAULT_FILE};
+use crate::{clock::SystemClock, demo, journal};
+use clap::{Args, Parser, Subcommand};
+use pericard_store::{Store, StoreConfig, StoreError};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A sovereign AI appliance for hospitals: takes DICOM and text, runs open-weight models on this machine, gives the
+/// results back as valid DICOM objects, and lets nothing out but anonymized metrics.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pericard",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the appliance
+    Serve(serve::ServeArgs),
+    /// Show the whole product on loopback: real samples, real models, results, one chat
+    Demo(demo::DemoArgs),
+    /// Validate the configuration; a wrong key is named with its line
+    Check(check::CheckArgs),
+    /// Send DICOM files or folders to a running appliance
+    Submit(submit::SubmitArgs),
+    /// The queue: what waits, what runs, what failed and why
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    /// Model packages: what is imported, what is live
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// The audit log: show, verify, export
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// What would leave the hospital, before it leaves
+    #[command(subcommand)]
+    Egress(egress::EgressCommand),
+    /// Bearer tokens for the HTTPS API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file
+    #[arg(long = "config", value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub(crate) file: PathBuf,
+}
+
+/// How a command ended when it did not end well.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// Wrong usage or configuration: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The operation failed: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CommandError {
+    pub(crate) fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Runs the command that `args` (the program's name first) ask for.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // a closed terminal is nobody to tell
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pericard: {error}");
+            ExitCode::from(if matches!(error, CommandError::Usage(_)) {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), CommandError> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Submit(args) => submit::run(&args),
+        Command::Jobs(command) => jobs::run(command),
+        Command::Model(command) => model::run(command),
+        Command::Audit(command) => audit::run(command),
+        Command::Egress(command) => egress::run(command),
+        Command::Token(command) => token::run(command),
+    }
+}
+
+/// A runtime for commands that look at the store or talk to the appliance and end.
+pub(crate) use serve::stop_on_signal;
+
+pub(crate) fn block_on<T>(
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.map_err(CommandError::failed)?.block_on(work)
+}
+
+impl ConfigFile {
+    pub(crate) fn read(&self) -> Result<Config, CommandError> {
+        Ok(Config::read(&self.file)?)
+    }
+
+    /// The store of the appliance that this configuration describes, beside the server when one runs.
+    pub(crate) fn store(&self) -> Result<Store, CommandError> {
+        let config = self.read()?;
+        journal::begin("warn").map_err(CommandError::Usage)?;
+        Ok(Store::open_beside(
+            store_config(&config),
+            Arc::new(SystemClock),
+        )?)
+    }
+}
+
+/// How the store of this configuration is opened.
+pub(crate) fn store_config(config: &Config) -> StoreConfig {
+    let written = &config.written;
+    StoreConfig {
+        dir: written.appliance.data_dir.clone(),
+        audit_origin: format!("{}/audit", written.appliance.name),
+        group_commit_window_us: written.storage.group_commit_window_us,
+        free_space_floor_mib: written.storage.free_space_floor_mib,
+    }
+}

@@ -1,0 +1,625 @@
+//! `pericard.toml`: as written ([`Written`]), and as meant ([`Config`]).
+//!
+//! Unknown keys are refused, units stand in names, and every default is what a hospital can start with on loopback.
+//! Secrets are never in the file. The shipped sample, `packaging/etc/pericard.toml`, is the manual and a test.
+
+use crate::places::{ONNXRUNTIME_INSTALLED, Places};
+use pericard_dimse::{Address, Peer, Unlisted};
+use pericard_domain::ae::AeTitle;
+use pericard_domain::rule::Rule;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is when nobody says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/pericard/pericard.toml";
+
+/// The file, as written.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Written {
+    /// What this appliance is called, and where it keeps its data.
+    pub appliance: ApplianceSection,
+    /// The HTTPS door.
+    pub https: HttpsSection,
+    /// The DICOM door.
+    pub dicom: DicomSection,
+    /// DICOM peers: who may call, and who gets results.
+    pub peers: Vec<PeerSection>,
+    /// What is kept, and how.
+    pub storage: StorageSection,
+    /// Models and what they run on.
+    pub models: ModelsSection,
+    /// Work.
+    pub jobs: JobsSection,
+    /// Which studies go to which models.
+    pub rules: Vec<Rule>,
+}
+
+/// `[appliance]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApplianceSection {
+    /// Its name in results, in the audit log and in the journal.
+    pub name: String,
+    /// Where it keeps everything.
+    pub data_dir: PathBuf,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: String,
+    /// How long work in hand may go on after SIGTERM.
+    pub shutdown_grace_s: u32,
+}
+
+/// `[https]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpsSection {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// The hospital's certificate chain, PEM. Without one, a certificate is made at the first start.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Further names and addresses for the certificate that is made at the first start.
+    pub names: Vec<String>,
+    /// How many connections may be open at once.
+    pub connections_max: usize,
+    /// How large one upload may be.
+    pub upload_max_mib: u32,
+}
+
+/// `[dicom]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DicomSection {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// What peers call us.
+    pub ae_title: String,
+    /// Whether a peer that calls us by another title is turned away.
+    pub called_ae_must_match: bool,
+    /// What happens to a peer that is not under `[[peers]]`: `refused` or, from this machine only, `loopback`.
+    pub unlisted_peers: UnlistedPeers,
+    /// How many associations may be open at once.
+    pub associations_max: usize,
+    /// The longest PDU that peers are told they may send.
+    pub pdu_max_kib: u32,
+}
+
+/// What happens to a DICOM peer that is not in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnlistedPeers {
+    /// Its association is rejected.
+    Refused,
+    /// It is heard from this very machine, and rejected from anywhere else.
+    Loopback,
+}
+
+/// One `[[peers]]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSection {
+    /// What rules call it.
+    pub name: String,
+    /// Its application entity title.
+    pub ae_title: String,
+    /// Its address, its network (as in `10.1.0.0/16`), or its host name.
+    pub address: String,
+    /// The port where it takes results, when it does.
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSection {
+    /// How long the writer waits for more changes to commit together.
+    pub group_commit_window_us: u32,
+    /// Below this much free space nothing is accepted.
+    pub free_space_floor_mib: u32,
+    /// How large one object may be.
+    pub object_max_mib: u32,
+    /// How many objects may be arriving at once.
+    pub arriving_max: usize,
+    /// After how long without a new object a study that no rule matches counts as complete.
+    pub idle_timeout_s: u32,
+}
+
+/// `[models]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsSection {
+    /// ONNX Runtime's shared library.
+    pub onnxruntime: PathBuf,
+    /// How many cores models may use together; 0 stands for all.
+    pub cores: usize,
+    /// How many chats may run at once.
+    pub chats_max: usize,
+    /// How many chats may wait.
+    pub chats_waiting_max: usize,
+}
+
+/// `[jobs]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsSection {
+    /// How long a job may be silent before it is taken up again.
+    pub lease_duration_s: u32,
+    /// How many attempts a job has.
+    pub attempts_max: u32,
+    /// How many jobs may be in hand at once.
+    pub concurrent_max: usize,
+    /// How long before a failed delivery is tried again, at first; it doubles with each attempt.
+    pub delivery_retry_s: u32,
+    /// The longest that it becomes.
+    pub delivery_retry_max_s: u32,
+}
+
+impl Default for ApplianceSection {
+    fn default() -> Self {
+        Self {
+            name: "pericard".into(),
+            data_dir: "/var/lib/pericard".into(),
+            log_level: "info".into(),
+            shutdown_grace_s: 30,
+        }
+    }
+}
+
+impl Default for HttpsSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            certificate: None,
+            key: None,
+            names: Vec::new(),
+            connections_max: 1024,
+            upload_max_mib: 8192,
+        }
+    }
+}
+
+impl Default for DicomSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 11112)),
+            ae_title: "PERICARD".into(),
+            called_ae_must_match: true,
+            unlisted_peers: UnlistedPeers::Refused,
+            associations_max: 64,
+            pdu_max_kib: 128,
+        }
+    }
+}
+
+impl Default for StorageSection {
+    fn default() -> Self {
+        Self {
+            group_commit_window_us: 2000,
+            free_space_floor_mib: 20 * 1024,
+            object_max_mib: 4096,
+            arriving_max: 256,
+            idle_timeout_s: 60,
+        }
+    }
+}
+
+impl Default for ModelsSection {
+    fn default() -> Self {
+        Self {
+            onnxruntime: ONNXRUNTIME_INSTALLED.into(),
+            cores: 0,
+            chats_max: 8,
+            chats_waiting_max: 32,
+        }
+    }
+}
+
+impl Default for JobsSection {
+    fn default() -> Self {
+        Self {
+            lease_duration_s: 60,
+            attempts_max: 3,
+            concurrent_max: 2,
+            delivery_retry_s: 15,
+            delivery_retry_max_s: 3600,
+        }
+    }
+}
+
+/// The configuration, as meant: every word checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// As written, with the defaults filled in.
+    pub written: Written,
+    /// What peers call us.
+    pub ae_title: AeTitle,
+    /// DICOM peers.
+    pub peers: Vec<Peer>,
+    /// What happens to others.
+    pub unlisted: Unlisted,
+    /// The hospital's own certificate, when there is one.
+    pub certificate: Option<crate::tls::CertificatePaths>,
+}
+
+/// What is wrong with the configuration: one sentence for each mistake, each with its key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {}", mistakes.join("\n"))]
+pub struct ConfigError {
+    /// Which file.
+    pub file: String,
+    /// What is wrong in it.
+    pub mistakes: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, a key is unknown or of the wrong type (with its line), or a value makes no sense.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let error = |mistake: String| ConfigError {
+            file: file.display().to_string(),
+            mistakes: vec![mistake],
+        };
+        let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
+        let written = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        Self::meant(written).map_err(|mistakes| ConfigError {
+            file: file.display().to_string(),
+            mistakes,
+        })
+    }
+
+    /// What was written, checked.
+    ///
+    /// # Errors
+    /// Every mistake, not only the first.
+    pub fn meant(written: Written) -> Result<Self, Vec<String>> {
+        let mut mistakes = Vec::new();
+        check_ranges(&written, &mut mistakes);
+        check_rules(&written, &mut mistakes);
+        let peers = written
+            .peers
+            .iter()
+            .filter_map(|p| meant_peer(p).map_err(|e| mistakes.push(e)).ok())
+            .collect();
+        let ae_title = AeTitle::new(&written.dicom.ae_title)
+            .map_err(|e| mistakes.push(format!("dicom.ae_title: {e}")));
+        let certificate = match (&written.https.certificate, &written.https.key) {
+            (Some(certificate), Some(key)) => Some(crate::tls::CertificatePaths {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            (None, None) => None,
+            _ => {
+                mistakes.push(
+                    "https: certificate and key belong together; give both or neither".into(),
+                );
+                None
+            }
+        };
+        match ae_title {
+            Ok(ae_title) if mistakes.is_empty() => {
+                let unlisted = match written.dicom.unlisted_peers {
+                    UnlistedPeers::Refused => Unlisted::Refused,
+                    UnlistedPeers::Loopback => Unlisted::FromLoopback,
+                };
+                Ok(Self {
+                    written,
+                    ae_title,
+                    peers,
+                    unlisted,
+                    certificate,
+                })
+            }
+            _ => Err(mistakes),
+        }
+    }
+
+    /// Why these doors may not be opened, when they may not: a door beyond loopback needs somebody to be known first.
+    #[must_use]
+    pub fn open_door(&self, tokens: usize) -> Option<String> {
+        let beyond = |ip: IpAddr| !ip.is_loopback();
+        if beyond(self.written.https.listen.ip()) && tokens == 0 {
+            return Some(format!(
+                "https.listen is {}, beyond loopback, but no token has been issued; run `pericard token issue` first",
+                self.written.https.listen
+            ));
+        }
+        if beyond(self.written.dicom.listen.ip()) && self.peers.is_empty() {
+            return Some(format!(
+                "dicom.listen is {}, beyond loopback, but there is no [[peers]] entry; name the peers that may call",
+                self.written.dicom.listen
+            ));
+        }
+        None
+    }
+}
+
+impl Written {
+    /// What the demonstration runs on: loopback, data under `dir`, models and samples where they are found.
+    #[must_use]
+    pub fn for_demo(dir: &Path, places: &Places) -> Self {
+        let mut written = Self::default();
+        written.appliance.data_dir = dir.join("data");
+        written.models.onnxruntime.clone_from(&places.onnxruntime);
+        written.dicom.unlisted_peers = UnlistedPeers::Loopback;
+        written.storage.free_space_floor_mib = 512;
+        written.storage.idle_timeout_s = 2;
+        written
+    }
+}
+
+fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
+    let (storage, jobs, models) = (&written.storage, &written.jobs, &written.models);
+    let ranges = [
+        (
+            "appliance.shutdown_grace_s",
+            written.appliance.shutdown_grace_s.into(),
+            1,
+            3600,
+        ),
+        (
+            "https.connections_max",
+            written.https.connections_max as u64,
+            1,
+            65_536,
+        ),
+        (
+            "https.upload_max_mib",
+            written.https.upload_max_mib.into(),
+            1,
+            1 << 20,
+        ),
+        (
+            "dicom.associations_max",
+            written.dicom.associations_max as u64,
+            1,
+            4096,
+        ),
+        (
+            "dicom.pdu_max_kib",
+            written.dicom.pdu_max_kib.into(),
+            4,
+            1024,
+        ),
+        (
+            "storage.group_commit_window_us",
+            storage.group_commit_window_us.into(),
+            0,
+            100_000,
+        ),
+        (
+            "storage.free_space_floor_mib",
+            storage.free_space_floor_mib.into(),
+            64,
+            u64::from(u32::MAX),
+        ),
+        (
+            "storage.object_max_mib",
+            storage.object_max_mib.into(),
+            1,
+            1 << 20,
+        ),
+        (
+            "storage.arriving_max",
+            storage.arriving_max as u64,
+            1,
+            65_536,
+        ),
+        (
+            "storage.idle_timeout_s",
+            storage.idle_timeout_s.into(),
+            1,
+            86_400,
+        ),
+        ("models.cores", models.cores as u64, 0, 4096),
+        ("models.chats_max", models.chats_max as u64, 1, 4096),
+        (
+            "models.chats_waiting_max",
+            models.chats_waiting_max as u64,
+            0,
+            65_536,
+        ),
+        (
+            "jobs.lease_duration_s",
+            jobs.lease_duration_s.into(),
+            5,
+            86_400,
+        ),
+        ("jobs.attempts_max", jobs.attempts_max.into(), 1, 100),
+        ("jobs.concurrent_max", jobs.concurrent_max as u64, 1, 256),
+        (
+            "jobs.delivery_retry_s",
+            jobs.delivery_retry_s.into(),
+            1,
+            86_400,
+        ),
+        (
+            "jobs.delivery_retry_max_s",
+            jobs.delivery_retry_max_s.into(),
+            1,
+            7 * 86_400,
+        ),
+    ];
+    for (key, value, from, to) in ranges {
+        if !(from..=to).contains(&value) {
+            mistakes.push(format!("{key}: {value} is not between {from} and {to}"));
+        }
+    }
+    if !written.appliance.data_dir.is_absolute() {
+        mistakes.push("appliance.data_dir: must be an absolute path".into());
+    }
+    if written.appliance.name.is_empty()
+        || !written.appliance.name.chars().all(|c| c.is_ascii_graphic())
+    {
+        mistakes.push("appliance.name: printable ASCII characters without spaces".into());
+    }
+}
+
+fn check_rules(written: &Written, mistakes: &mut Vec<String>) {
+    let (mut rules, mut peers) = (BTreeSet::new(), BTreeSet::new());
+    for peer in &written.peers {
+        if !peers.insert(peer.name.as_str()) {
+            mistakes.push(format!("peers: two are called {:?}", peer.name));
+        }
+    }
+    for rule in &written.rules {
+        if !rules.insert(rule.name.as_str()) {
+            mistakes.push(format!("rules: two are called {:?}", rule.name));
+        }
+        if rule.models.is_empty() {
+            mistakes.push(format!(
+                "rules {:?}: models is empty, so the rule does nothing",
+                rule.name
+            ));
+        }
+        if !(1..=86_400).contains(&rule.idle_timeout_s) {
+            mistakes.push(format!(
+                "rules {:?}: idle_timeout_s is not between 1 and 86400",
+                rule.name
+            ));
+        }
+        for name in &rule.destinations {
+            match written.peers.iter().find(|peer| peer.name == *name) {
+                None => mistakes.push(format!(
+                    "rules {:?}: there is no peer {name:?} under [[peers]]",
+                    rule.name
+                )),
+                Some(peer) if peer.port.is_none() => {
+                    mistakes.push(format!(
+                        "rules {:?}: the peer {name:?} has no port to send to",
+                        rule.name
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
+    let wrong = |key: &str, why: String| format!("peers {:?}: {key}: {why}", written.name);
+    let ae_title = AeTitle::new(&written.ae_title).map_err(|e| wrong("ae_title", e.to_string()))?;
+    let address: Address = written
+        .address
+        .parse()
+        .map_err(|e: pericard_dimse::AddressError| wrong("address", e.to_string()))?;
+    if written.port.is_some() && matches!(address, Address::Network { .. }) {
+        return Err(wrong(
+            "port",
+            "a network has no port to send to; give an address or a host name".into(),
+        ));
+    }
+    Ok(Peer {
+        name: written.name.clone(),
+        ae_title,
+        address,
+        port: written.port,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../packaging/etc/pericard.toml");
+
+    fn mistakes(text: &str) -> String {
+        match toml::from_str::<Written>(text) {
+            Err(error) => error.to_string(),
+            Ok(written) => Config::meant(written).expect_err("a mistake").join("\n"),
+        }
+    }
+
+    #[test]
+    fn the_sample_is_the_defaults() {
+        let sample: Written = toml::from_str(SAMPLE).unwrap();
+        Config::meant(sample.clone()).unwrap();
+        let (mut sample, defaults) = (toml::Value::try_from(sample).unwrap(), Written::default());
+        // The sample shows peers and rules as comments; everything else it states is the default.
+        let defaults = toml::Value::try_from(defaults).unwrap();
+        sample
+            .as_table_mut()
+            .unwrap()
+            .retain(|key, _| key != "rules");
+        let mut expected = defaults;
+        expected
+            .as_table_mut()
+            .unwrap()
+            .retain(|key, _| key != "rules");
+        assert_eq!(
+            sample, expected,
+            "packaging/etc/pericard.toml and the defaults in config.rs differ"
+        );
+    }
+
+    #[test]
+    fn the_sample_names_every_key() {
+        let defaults = toml::Value::try_from(Written::default()).unwrap();
+        for (section, keys) in defaults.as_table().unwrap() {
+            for key in keys.as_table().into_iter().flat_map(|t| t.keys()) {
+                assert!(
+                    SAMPLE.contains(&format!("{key} =")),
+                    "packaging/etc/pericard.toml does not name {section}.{key}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("[https]\nlisten = '127.0.0.1:8443'\nport = 1", "line 3"),
+            ("[https]\nlisten = 'everywhere'", "line 2"),
+            ("[jobs]\nattempts_max = 0", "jobs.attempts_max"),
+            (
+                "[dicom]\nae_title = 'A NAME FAR TOO LONG'",
+                "dicom.ae_title",
+            ),
+            ("[appliance]\ndata_dir = 'here'", "appliance.data_dir"),
+            ("[https]\nkey = '/k'", "belong together"),
+            (
+                "[[rules]]\nname = 'a'\nmodels = []\nidle_timeout_s = 1",
+                "does nothing",
+            ),
+            (
+                "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\ndestinations = ['pacs']",
+                "no peer \"pacs\"",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.0/8'\nport = 104",
+                "a network has no port",
+            ),
+        ] {
+            let found = mistakes(text);
+            assert!(found.contains(expected), "{text}\n-> {found}");
+        }
+    }
+
+    #[test]
+    fn no_door_beyond_loopback_without_somebody_known() {
+        let open = |text: &str, tokens| {
+            Config::meant(toml::from_str(text).unwrap())
+                .unwrap()
+                .open_door(tokens)
+        };
+        assert_eq!(open("", 0), None);
+        assert!(
+            open("[https]\nlisten = '0.0.0.0:8443'", 0)
+                .unwrap()
+                .contains("token issue")
+        );
+        assert_eq!(open("[https]\nlisten = '0.0.0.0:8443'", 1), None);
+        assert!(
+            open("[dicom]\nlisten = '[::]:104'", 1)
+                .unwrap()
+                .contains("[[peers]]")
+        );
+        let listed = "[dicom]\nlisten = '0.0.0.0:104'\n[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'";
+        assert_eq!(open(listed, 1), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Where log lines go: the systemd journal with fields, or readable lines on stderr.
+//!
+//! Rooms speak `tracing`. Under systemd each event becomes one journal entry whose fields are the event's fields, in
+//! capitals with the prefix that `systemd-journal-logger` gives; otherwise a line for people. Ids only, never a patient.
+
+use std::fmt::{self, Write as _};
+use systemd_journal_logger::{JournalLog, connected_to_journal};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt as lines};
+
+/// Begins logging at `level` (`error`, `warn`, `info`, `debug`, `trace`, or `room=level` pairs).
+///
+/// # Errors
+/// When the level is none of these.
+pub fn begin(level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|e| format!("log level {level:?}: {e}"))?;
+    if connected_to_journal()
+        && JournalLog::new()
+            .and_then(|log| log.install().map_err(std::io::Error::other))
+            .is_ok()
+    {
+        log::set_max_level(log::LevelFilter::Trace); // the filter below has decided already
+        let _ = tracing_subscriber::registry()
+            .with(Journal.with_filter(filter))
+            .try_init();
+        return Ok(());
+    }
+    let lines = lines::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_timer(lines::time::SystemTime);
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
+    Ok(())
+}
+
+struct Journal;
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        log::logger().log(
+            &log::Record::builder()
+                .level(level_of(*metadata.level()))
+                .target(metadata.target())
+                .module_path(metadata.module_path())
+                .file(metadata.file())
+                .line(metadata.line())
+                .args(format_args!("{}", fields.message))
+                .key_values(&fields.others)
+                .build(),
+        );
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(String, String)>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message.push_str(value),
+            name => self.others.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => drop(write!(self.message, "{value:?}")),
+            name => self.others.push((name.to_owned(), format!("{value:?}"))),
+        }
+    }
+}
+
+const fn level_of(level: Level) -> log::Level {
+    match level {
+        Level::ERROR => log::Level::Error,
+        Level::WARN => log::Level::Warn,
+        Level::INFO => log::Level::Info,
+        Level::DEBUG => log::Level::Debug,
+        Level::TRACE => log::Level::Trace,
+    }
+}
