@@ -48,7 +48,13 @@ pub(crate) struct Entries<'c> {
 }
 
 /// An entry's columns.
-type Row = (i64, Hash, Option<[u8; SALT_BYTES]>, Option<String>, Option<[u8; 32]>);
+type Row = (
+    i64,
+    Hash,
+    Option<[u8; SALT_BYTES]>,
+    Option<String>,
+    Option<[u8; 32]>,
+);
 
 impl<'c> Entries<'c> {
     pub(crate) fn new(sql: Sql<'c>) -> Self {
@@ -68,7 +74,9 @@ impl<'c> Entries<'c> {
             let leaf = row.get(1).map(Hash::new)?;
             Ok((row.get(0)?, leaf, row.get(2)?, row.get(3)?, row.get(4)?))
         })?;
-        self.next = page.last().map_or(i64::MAX, |last: &Row| last.0.saturating_add(1));
+        self.next = page
+            .last()
+            .map_or(i64::MAX, |last: &Row| last.0.saturating_add(1));
         self.page = page.into_iter();
         Ok(())
     }

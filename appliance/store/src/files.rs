@@ -205,8 +205,7 @@ impl Files {
     ) -> Result<T, StoreError> {
         let gone = |_| StoreError::failed("sync a file", "the file threads have ended");
         let room = self.room.acquire().await;
-        let _room =
-            room.map_err(|_| StoreError::failed("sync a file", "the store is closing"))?;
+        let _room = room.map_err(|_| StoreError::failed("sync a file", "the store is closing"))?;
         let (answer, answered) = oneshot::channel();
         self.start_step(Box::new(move || {
             // Nobody waits for the answer any more: what was made is dropped, and so removed.

@@ -47,7 +47,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn find_instances(&self, filter: InstanceFilter) -> Result<Vec<Instance>, StoreError> {
+    pub async fn find_instances(
+        &self,
+        filter: InstanceFilter,
+    ) -> Result<Vec<Instance>, StoreError> {
         const NAME: &str = "find objects";
         let (sql, values) = statement(filter);
         self.read(NAME, move |reader| {

@@ -121,9 +121,11 @@ impl Store {
         committer.begin_log()?;
         if serving.is_some() {
             evidence::compare_at_start(&layout.audit(), &committer, &verifier)?;
-            run_here(&mut committer, "lapse the leases of a former process", |tx| {
-                upkeep::lapse_all(tx)
-            })?;
+            run_here(
+                &mut committer,
+                "lapse the leases of a former process",
+                |tx| upkeep::lapse_all(tx),
+            )?;
         }
         let (tell, news) = watch::channel(1);
         let window = Window {

@@ -130,7 +130,10 @@ fn describe(object: &Admittance, held: Option<Held>) -> (Admission, Line) {
             let instance = &object.placed.identity.instance;
             tracing::warn!(%instance, revision, "other bytes came under a UID that is held; both are kept");
             let said = "revised: other bytes under the same UID, both kept";
-            (Admission::Revised { revision }, line(object, said, revision))
+            (
+                Admission::Revised { revision },
+                line(object, said, revision),
+            )
         }
     }
 }

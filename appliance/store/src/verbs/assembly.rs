@@ -34,11 +34,7 @@ impl Store {
     }
 }
 
-fn complete(
-    tx: Tx<'_>,
-    job: &LeasedJob,
-    planned: &[PlannedInference],
-) -> Result<Done<u32>, Fault> {
+fn complete(tx: Tx<'_>, job: &LeasedJob, planned: &[PlannedInference]) -> Result<Done<u32>, Fault> {
     const COMPLETE: &str = "-- complete study\n\
         UPDATE studies SET state = ?2, revision = ?3 WHERE id = ?1";
     const REVISION: &str = "-- read revision\nSELECT revision FROM studies WHERE id = ?1";
@@ -47,9 +43,7 @@ fn complete(
         let reason = format!("job {} is not an assembly", row.job.id);
         return Err(StoreError::Conflict(reason).into());
     };
-    let revision: u32 = tx
-        .one(REVISION, [row.study_id], |r| r.get(0))?
-        .unwrap_or(0);
+    let revision: u32 = tx.one(REVISION, [row.study_id], |r| r.get(0))?.unwrap_or(0);
     let joined = join(tx, row.study_id, revision + 1)?;
     let revision = if joined > 0 { revision + 1 } else { revision };
     let mut new = Vec::new();

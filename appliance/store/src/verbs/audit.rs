@@ -24,7 +24,11 @@ impl Store {
         const LINES: &str = "-- read audit lines\n\
             SELECT idx, record FROM audit_entries WHERE idx >= ?1 AND record IS NOT NULL \
             AND (?2 IS NULL OR instr(json_extract(record, '$.subject'), ?2) > 0) ORDER BY idx LIMIT ?3";
-        let limit = if query.limit == 0 { READ_LINES } else { query.limit };
+        let limit = if query.limit == 0 {
+            READ_LINES
+        } else {
+            query.limit
+        };
         self.read("read audit lines", move |sql| {
             let values = (query.from.cast_signed(), query.subject, limit);
             sql.all(LINES, values, |row| {

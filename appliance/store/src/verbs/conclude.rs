@@ -8,11 +8,11 @@ use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
 use crate::queue::{Conclusion, LeasedJob};
+use crate::rows;
 use crate::rows::{JobRow, select_jobs};
 use crate::sql::to_json;
 use crate::store::Store;
 use crate::writer::{Placement, answered};
-use crate::rows;
 use pericard_domain::actor::Actor;
 use pericard_domain::finding::Report;
 use pericard_domain::job::{JobState, Work};
@@ -70,7 +70,9 @@ impl Store {
     async fn is_expected(&self, job: &LeasedJob) -> Result<bool, StoreError> {
         const JOB: &str = select_jobs!("read leased job", "WHERE j.id = ?1");
         let (id, lease_id) = (job.job.id, job.lease_id.cast_signed());
-        let found = self.read("read leased job", move |sql| sql.one(JOB, [id.0], rows::job_row));
+        let found = self.read("read leased job", move |sql| {
+            sql.one(JOB, [id.0], rows::job_row)
+        });
         let row = found.await?.ok_or(StoreError::NotFound("job"))?;
         match row.job.state {
             JobState::Done => Ok(false),

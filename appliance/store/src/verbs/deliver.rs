@@ -84,10 +84,8 @@ impl Store {
         trouble: DeliveryTrouble,
     ) -> Result<(), StoreError> {
         let delivery = delivery.clone();
-        self.change("not delivered", move |tx| {
-            put_off(tx, &delivery, &trouble)
-        })
-        .await
+        self.change("not delivered", move |tx| put_off(tx, &delivery, &trouble))
+            .await
     }
 
     /// Tries a delivery again that was given up.
@@ -150,7 +148,11 @@ fn lease_oldest(
     let now = tx.now.as_millis();
     tx.change(LAPSE, (destination, now))?;
     let oldest = tx.one(OLDEST, (destination, now), |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, u32>(2)?))
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, u32>(2)?,
+        ))
     })?;
     let Some((id, instance_id, attempts)) = oldest else {
         // A lapsed line may have been put back for later, and that must be kept.
@@ -186,11 +188,7 @@ fn in_hand(tx: Tx<'_>, delivery: &Delivery) -> Result<(), Fault> {
     }
 }
 
-fn put_off(
-    tx: Tx<'_>,
-    delivery: &Delivery,
-    trouble: &DeliveryTrouble,
-) -> Result<Done<()>, Fault> {
+fn put_off(tx: Tx<'_>, delivery: &Delivery, trouble: &DeliveryTrouble) -> Result<Done<()>, Fault> {
     const PUT_OFF: &str = "-- put delivery off\n\
         UPDATE outbox SET state = ?2, due_at = coalesce(?3, due_at), last_trouble = ?4, \
             lease_id = NULL, leased_until = NULL \

@@ -1,9 +1,9 @@
 //! What is held: studies, objects, reports, and how much there is to do.
 
 use crate::StoreError;
+use crate::error::Fault;
 use crate::rows::{self, select_instances};
 use crate::sql::{Sql, json, word};
-use crate::error::Fault;
 use crate::store::{Depth, KeptReport, Store};
 use pericard_domain::job::JobId;
 use pericard_domain::study::{Instance, Study};

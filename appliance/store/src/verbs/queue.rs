@@ -31,7 +31,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it does not wait.
     pub async fn cancel_job(&self, id: JobId, by: Actor) -> Result<Job, StoreError> {
-        self.change("cancel job", move |tx| cancel(tx, id, by)).await
+        self.change("cancel job", move |tx| cancel(tx, id, by))
+            .await
     }
 
     /// Jobs, latest first.
@@ -43,7 +44,11 @@ impl Store {
             "list jobs",
             "WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR j.state = ?2) ORDER BY j.id DESC LIMIT ?3"
         );
-        let limit = if query.limit == 0 { LISTED_JOBS } else { query.limit };
+        let limit = if query.limit == 0 {
+            LISTED_JOBS
+        } else {
+            query.limit
+        };
         self.read("list jobs", move |sql| {
             let study = query.study.as_ref().map(|study| study.as_str());
             sql.all(JOBS, (study, &query.state, limit), rows::job)
@@ -194,7 +199,10 @@ fn cancel(tx: Tx<'_>, id: JobId, by: Actor) -> Result<Done<Job>, Fault> {
         UPDATE jobs SET state = 'cancelled', ended_at = ?2 WHERE id = ?1";
     let row = find(tx, id)?;
     if !matches!(row.job.state, JobState::Waiting { .. }) {
-        let reason = format!("job {id} is {} and cannot be cancelled", row.job.state.name());
+        let reason = format!(
+            "job {id} is {} and cannot be cancelled",
+            row.job.state.name()
+        );
         return Err(StoreError::Conflict(reason).into());
     }
     tx.change(CANCEL, (id.0, tx.now.as_millis()))?;

@@ -38,7 +38,10 @@ pub(crate) fn sweep(layout: &Layout, sql: Sql<'_>) -> Result<(), Fault> {
         removed += sweep_shelf(layout, shelf, sql)?;
     }
     if removed > 0 {
-        tracing::warn!(removed, "files that were received and never promised to anybody were removed");
+        tracing::warn!(
+            removed,
+            "files that were received and never promised to anybody were removed"
+        );
     }
     Ok(())
 }

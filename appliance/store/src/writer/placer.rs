@@ -62,11 +62,7 @@ impl Placer {
     }
 }
 
-fn place_all(
-    files: &Files,
-    writer: &mpsc::Sender<Queued>,
-    waiting: &mpsc::Receiver<Placement>,
-) {
+fn place_all(files: &Files, writer: &mpsc::Sender<Queued>, waiting: &mpsc::Receiver<Placement>) {
     while let Ok(first) = waiting.recv() {
         let group = std::iter::once(first).chain(waiting.try_iter());
         place_group(files, writer, group);

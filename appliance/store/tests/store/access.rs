@@ -19,12 +19,21 @@ async fn a_token_opens_until_it_is_revoked_or_expires() {
     let site = Site::new();
     let store = site.open();
     let by = Actor::CommandLine;
-    let token = store.issue_token(new_token(1), by.clone()).await.expect("issued");
-    let other = store.issue_token(new_token(2), by.clone()).await.expect("issued");
+    let token = store
+        .issue_token(new_token(1), by.clone())
+        .await
+        .expect("issued");
+    let other = store
+        .issue_token(new_token(2), by.clone())
+        .await
+        .expect("issued");
     assert_ne!(token.id, other.id);
     assert_eq!(store.token_by_hash(&[1; 32]).await, Ok(Some(token.clone())));
     assert_eq!(store.token_by_hash(&[3; 32]).await, Ok(None));
-    store.revoke_token(&token.id, by.clone()).await.expect("revoked");
+    store
+        .revoke_token(&token.id, by.clone())
+        .await
+        .expect("revoked");
     assert_eq!(store.token_by_hash(&[1; 32]).await, Ok(None));
     let again = store.revoke_token(&token.id, by).await;
     assert!(matches!(again, Err(StoreError::NotFound(_))));
@@ -33,7 +42,10 @@ async fn a_token_opens_until_it_is_revoked_or_expires() {
     let listed = store.tokens().await.expect("tokens");
     let revoked: Vec<_> = listed.iter().map(|t| t.revoked_at).collect();
     assert_eq!(revoked, [None, Some(at(0))]);
-    assert_eq!(site::verbs(&store).await, ["issue token", "issue token", "revoke token"]);
+    assert_eq!(
+        site::verbs(&store).await,
+        ["issue token", "issue token", "revoke token"]
+    );
 }
 
 #[tokio::test]
@@ -41,14 +53,26 @@ async fn the_same_secret_twice_is_refused_and_harms_no_other_change() {
     let site = Site::new();
     let store = site.open();
     let by = Actor::CommandLine;
-    store.issue_token(new_token(1), by.clone()).await.expect("issued");
+    store
+        .issue_token(new_token(1), by.clone())
+        .await
+        .expect("issued");
     // Sent together, they may share a commit; the failing one is undone alone.
     let (same, fresh, noted) = tokio::join!(
         store.issue_token(new_token(1), by.clone()),
         store.issue_token(new_token(2), by.clone()),
         store.note_access("read study", "study 1.2.3", by.clone()),
     );
-    assert!(matches!(same, Err(StoreError::Failed { step: "issue token", .. })), "{same:?}");
+    assert!(
+        matches!(
+            same,
+            Err(StoreError::Failed {
+                step: "issue token",
+                ..
+            })
+        ),
+        "{same:?}"
+    );
     assert!(fresh.is_ok() && noted.is_ok());
     assert_eq!(store.tokens().await.expect("tokens").len(), 2);
     assert_eq!(site::verbs(&store).await.len(), 3);

@@ -28,14 +28,26 @@ async fn what_is_admitted_is_there_byte_for_byte() {
     let mut object = offer(&store, 1, 1, b"unused").await;
     object.sealed = incoming.seal().await.expect("sealed");
     assert_eq!(object.sealed.size_bytes, 700_000);
-    assert_eq!(object.sealed.digest.as_bytes()[..], Sha256::digest(&bytes)[..]);
+    assert_eq!(
+        object.sealed.digest.as_bytes()[..],
+        Sha256::digest(&bytes)[..]
+    );
     assert_eq!(store.admit(object, peer()).await, Ok(Admission::Stored));
 
-    let held = store.instance(&site::instance_uid(1, 1)).await.expect("held");
+    let held = store
+        .instance(&site::instance_uid(1, 1))
+        .await
+        .expect("held");
     let path = store.object_path(&held);
     assert!(std::fs::read(&path).expect("the file") == bytes);
-    assert_eq!((held.revision, held.is_result, held.size_bytes), (1, false, 700_000));
-    let mode = |path| std::fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+    assert_eq!(
+        (held.revision, held.is_result, held.size_bytes),
+        (1, false, 700_000)
+    );
+    let mode = |path: &std::path::Path| {
+        let metadata = std::fs::metadata(path).expect("metadata");
+        metadata.permissions().mode() & 0o777
+    };
     assert_eq!(mode(path.as_path()), 0o600);
     assert_eq!(mode(path.parent().expect("a shelf")), 0o700);
     assert_eq!(mode(&site.dir.path().join("pericard.db")), 0o600);
@@ -69,17 +81,30 @@ async fn the_same_bytes_again_are_held_and_other_bytes_are_a_revision() {
     assert_eq!(send(b"second").await, Admission::AlreadyHeld);
     // The first bytes once more: they are still held, and the latest revision stays the latest.
     assert_eq!(send(b"first").await, Admission::AlreadyHeld);
-    let latest = store.instance(&site::instance_uid(1, 1)).await.expect("held");
+    let latest = store
+        .instance(&site::instance_uid(1, 1))
+        .await
+        .expect("held");
     assert_eq!(latest.revision, 2);
     let file = std::fs::read(store.object_path(&latest)).expect("the file");
     assert_eq!(file, b"second");
     let listed = store.instances(&site::study_uid(1)).await.expect("listed");
     assert_eq!(listed, [latest], "one object, at its latest revision");
-    assert_eq!(store.study(&site::study_uid(1)).await.expect("the study").instances, 1);
+    assert_eq!(
+        store
+            .study(&site::study_uid(1))
+            .await
+            .expect("the study")
+            .instances,
+        1
+    );
     assert_eq!(site.files().len(), 2, "both revisions are kept, once each");
 
     let lines = store.audit(Default::default()).await.expect("the log");
-    let outcomes: Vec<_> = lines.iter().map(|l| l.detail["outcome"].as_str().unwrap_or("")).collect();
+    let outcomes: Vec<_> = lines
+        .iter()
+        .map(|l| l.detail["outcome"].as_str().unwrap_or(""))
+        .collect();
     let revised = "revised: other bytes under the same UID, both kept";
     let held = "already held";
     assert_eq!(outcomes, ["stored", held, revised, held, held]);
@@ -116,7 +141,10 @@ async fn a_uid_used_in_another_study_takes_nothing_from_the_first() {
     let outcome = store.admit(stolen, peer()).await;
     assert_eq!(outcome, Ok(Admission::Revised { revision: 2 }));
     for (study, revision) in [(1, 1), (2, 2)] {
-        let listed = store.instances(&site::study_uid(study)).await.expect("listed");
+        let listed = store
+            .instances(&site::study_uid(study))
+            .await
+            .expect("listed");
         let revisions: Vec<_> = listed.iter().map(|i| i.revision).collect();
         assert_eq!(revisions, [revision], "study {study}");
     }
@@ -126,7 +154,11 @@ async fn a_uid_used_in_another_study_takes_nothing_from_the_first() {
 async fn a_study_waits_for_one_assembly_with_its_most_urgent_priority() {
     let site = Site::new();
     let store = site.open();
-    for (n, priority) in [(1, Priority::Batch), (2, Priority::Stat), (3, Priority::Routine)] {
+    for (n, priority) in [
+        (1, Priority::Batch),
+        (2, Priority::Stat),
+        (3, Priority::Routine),
+    ] {
         let mut object = offer(&store, 1, n, &[n as u8]).await;
         object.priority = priority;
         object.assemble_at = site::at(10 + u64::from(n));
@@ -163,7 +195,14 @@ async fn many_at_once_are_all_kept_and_share_commits() {
     }
     assert_eq!((stored, held), (180, 20));
     assert_eq!(site.files().len(), 180);
-    assert_eq!(store.instances(&site::study_uid(1)).await.expect("listed").len(), 180);
+    assert_eq!(
+        store
+            .instances(&site::study_uid(1))
+            .await
+            .expect("listed")
+            .len(),
+        180
+    );
     let verified = store.verify_audit().await.expect("a whole log");
     assert_eq!(verified.lines, u64::from(OBJECTS));
 }
@@ -191,7 +230,9 @@ async fn below_the_floor_nothing_is_begun() {
     let mut config = site.config();
     config.free_space_floor_mib = u32::MAX;
     let store = pericard_store::Store::open(config, site.clock()).expect("opens");
-    let floor = StoreError::DiskFloor { floor_mib: u32::MAX };
+    let floor = StoreError::DiskFloor {
+        floor_mib: u32::MAX,
+    };
     assert_eq!(store.incoming().err(), Some(floor.clone()));
     assert_eq!(store.trouble(), Some(floor));
     assert_eq!(site.files().len(), 0);

@@ -23,8 +23,16 @@ async fn a_revision_is_a_fixed_set_and_a_late_object_makes_the_next() {
     assert_eq!(store.lease(TERMS).await, Ok(None), "not due yet");
     site.clock.set(at(10));
     let assembly = lease(&store).await;
-    assert_eq!(assembly.job.work, Work::Assemble { study: study_uid(1) });
-    assert_eq!(store.complete_study(&assembly, vec![planned("m")]).await, Ok(1));
+    assert_eq!(
+        assembly.job.work,
+        Work::Assemble {
+            study: study_uid(1)
+        }
+    );
+    assert_eq!(
+        store.complete_study(&assembly, vec![planned("m")]).await,
+        Ok(1)
+    );
     let study = store.study(&study_uid(1)).await.expect("the study");
     assert_eq!((study.state, study.revision), (StudyState::Complete, 1));
 
@@ -39,16 +47,33 @@ async fn a_revision_is_a_fixed_set_and_a_late_object_makes_the_next() {
         Work::Assemble { .. } => infer,
         Work::Infer { .. } => lease(&store).await,
     };
-    assert_eq!(store.complete_study(&assembly, vec![planned("m")]).await, Ok(2));
+    assert_eq!(
+        store.complete_study(&assembly, vec![planned("m")]).await,
+        Ok(2)
+    );
     assert_eq!(numbers(&store, 1).await, ["1", "2"]);
     assert_eq!(numbers(&store, 2).await, ["1", "2", "3"]);
-    let of_first = store.instances_of(&study_uid(1), 1).await.expect("revision 1");
+    let of_first = store
+        .instances_of(&study_uid(1), 1)
+        .await
+        .expect("revision 1");
     let revisions: Vec<_> = of_first.iter().map(|i| i.revision).collect();
-    assert_eq!(revisions, [1, 1], "the first revision of the study holds the first bytes for ever");
-    let of_second = store.instances_of(&study_uid(1), 2).await.expect("revision 2");
+    assert_eq!(
+        revisions,
+        [1, 1],
+        "the first revision of the study holds the first bytes for ever"
+    );
+    let of_second = store
+        .instances_of(&study_uid(1), 2)
+        .await
+        .expect("revision 2");
     let revisions: Vec<_> = of_second.iter().map(|i| i.revision).collect();
     assert_eq!(revisions, [1, 2, 1]);
-    assert_eq!(numbers(&store, 3).await, ["1", "2", "3"], "nothing left since");
+    assert_eq!(
+        numbers(&store, 3).await,
+        ["1", "2", "3"],
+        "nothing left since"
+    );
 }
 
 #[tokio::test]
@@ -63,10 +88,21 @@ async fn an_object_that_comes_while_the_assembly_is_in_hand_waits_for_another() 
     late.assemble_at = at(30);
     late.priority = Priority::Stat;
     store.admit(late, peer()).await.expect("admitted");
-    assert_eq!(store.lease(TERMS).await, Ok(None), "one assembly a study at a time");
-    assert_eq!(store.complete_study(&assembly, vec![planned("m")]).await, Ok(1));
+    assert_eq!(
+        store.lease(TERMS).await,
+        Ok(None),
+        "one assembly a study at a time"
+    );
+    assert_eq!(
+        store.complete_study(&assembly, vec![planned("m")]).await,
+        Ok(1)
+    );
     let study = store.study(&study_uid(1)).await.expect("the study");
-    assert_eq!(study.state, StudyState::Arriving, "another assembly is to come");
+    assert_eq!(
+        study.state,
+        StudyState::Arriving,
+        "another assembly is to come"
+    );
 
     site.clock.set(at(30));
     let next = lease(&store).await;
@@ -85,9 +121,21 @@ async fn an_object_that_comes_while_the_assembly_is_in_hand_waits_for_another() 
 
 #[tokio::test]
 async fn an_object_is_not_forgotten_however_the_assembly_in_hand_ends() {
-    let transient = Failure { class: FailureClass::Internal, reason: "x".into() };
-    let permanent = Failure { class: FailureClass::UnsuitableInput, reason: "x".into() };
-    for ending in ["postponed", "failed for now", "failed for good", "lapsed", "the server died"] {
+    let transient = Failure {
+        class: FailureClass::Internal,
+        reason: "x".into(),
+    };
+    let permanent = Failure {
+        class: FailureClass::UnsuitableInput,
+        reason: "x".into(),
+    };
+    for ending in [
+        "postponed",
+        "failed for now",
+        "failed for good",
+        "lapsed",
+        "the server died",
+    ] {
         let site = Site::new();
         let mut store = site.open();
         admit(&store, 1, 1).await;
@@ -111,7 +159,11 @@ async fn an_object_is_not_forgotten_however_the_assembly_in_hand_ends() {
         site.clock.set(at(200));
         let next = lease(&store).await;
         assert_eq!(next.job.work.kind(), "assemble", "{ending}");
-        assert_eq!(store.complete_study(&next, Vec::new()).await, Ok(1), "{ending}");
+        assert_eq!(
+            store.complete_study(&next, Vec::new()).await,
+            Ok(1),
+            "{ending}"
+        );
         assert_eq!(numbers(&store, 1).await, ["1", "2"], "{ending}");
         assert_eq!(store.lease(TERMS).await, Ok(None), "{ending}");
     }
@@ -127,7 +179,10 @@ async fn two_rules_that_ask_for_one_model_share_its_inference() {
     let mut urgent = planned("m");
     urgent.priority = Priority::Stat;
     urgent.destinations = vec!["archive".into()];
-    store.complete_study(&assembly, vec![planned("m"), urgent]).await.expect("completed");
+    store
+        .complete_study(&assembly, vec![planned("m"), urgent])
+        .await
+        .expect("completed");
     let job = lease(&store).await;
     assert_eq!(job.job.priority, Priority::Stat);
     let results = site::conclusion(&store, &job, (1, 9)).await;
@@ -145,11 +200,17 @@ async fn only_an_assembly_completes_a_study_and_only_once() {
     let store = site.open();
     let infer = site::inference(&site, &store, 1, &["m"]).await;
     let refused = store.complete_study(&infer, Vec::new()).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
     admit(&store, 2, 1).await;
     let assembly = lease(&store).await;
     assert_eq!(store.complete_study(&assembly, Vec::new()).await, Ok(1));
     let twice = store.complete_study(&assembly, Vec::new()).await;
     assert_eq!(twice, Err(StoreError::LeaseLapsed));
-    assert_eq!(store.job(assembly.job.id).await.expect("the job").state, JobState::Done);
+    assert_eq!(
+        store.job(assembly.job.id).await.expect("the job").state,
+        JobState::Done
+    );
 }

@@ -1,6 +1,8 @@
 //! Results are kept once, in the right study, and posted.
 
-use crate::site::{self, LEASE, Site, TERMS, admit, at, conclusion, inference, lease, planned, study_uid};
+use crate::site::{
+    self, LEASE, Site, TERMS, admit, at, conclusion, inference, lease, planned, study_uid,
+};
 use pericard_domain::job::JobState;
 use pericard_domain::study::StudyState;
 use pericard_store::StoreError;
@@ -14,23 +16,46 @@ async fn a_conclusion_is_kept_posted_and_starts_nothing() {
     let results = conclusion(&store, &job, (1, 9)).await;
     let expected = results.report.clone();
     store.concluded(&job, results).await;
-    assert_eq!(store.job(job.job.id).await.expect("the job").state, JobState::Done);
+    assert_eq!(
+        store.job(job.job.id).await.expect("the job").state,
+        JobState::Done
+    );
     let kept = store.reports(&study_uid(1)).await.expect("reports");
     assert_eq!(kept.len(), 1);
     assert_eq!((&kept[0].report, kept[0].superseded), (&expected, false));
     assert_eq!(kept[0].objects, [site::instance_uid(1, 9)]);
-    let result = store.instance(&site::instance_uid(1, 9)).await.expect("the result");
+    let result = store
+        .instance(&site::instance_uid(1, 9))
+        .await
+        .expect("the result");
     assert!(result.is_result);
     let file = std::fs::read(store.object_path(&result)).expect("the file");
     assert_eq!(file, b"result 9 of study 1");
     let study = store.study(&study_uid(1)).await.expect("the study");
     assert_eq!((study.instances, study.results), (1, 1));
-    assert_eq!(study.state, StudyState::Complete, "a result completes nothing anew");
-    assert_eq!(store.instances_of(&study_uid(1), 1).await.expect("revision").len(), 1);
+    assert_eq!(
+        study.state,
+        StudyState::Complete,
+        "a result completes nothing anew"
+    );
+    assert_eq!(
+        store
+            .instances_of(&study_uid(1), 1)
+            .await
+            .expect("revision")
+            .len(),
+        1
+    );
     assert_eq!(store.lease(TERMS).await, Ok(None));
-    let mail = store.deliveries(Some(&study_uid(1)), 0).await.expect("mail");
+    let mail = store
+        .deliveries(Some(&study_uid(1)), 0)
+        .await
+        .expect("mail");
     assert_eq!(mail.len(), 1);
-    assert_eq!((mail[0].destination.as_str(), mail[0].state.as_str()), ("pacs", "waiting"));
+    assert_eq!(
+        (mail[0].destination.as_str(), mail[0].state.as_str()),
+        ("pacs", "waiting")
+    );
 }
 
 #[tokio::test]
@@ -45,10 +70,19 @@ async fn concluded_twice_is_concluded_once() {
     let (a, b) = tokio::join!(store.conclude(&job, first), store.conclude(&job, second));
     assert_eq!((a, b), (Ok(()), Ok(())));
     assert_eq!(store.conclude(&job, third).await, Ok(()));
-    assert_eq!(store.reports(&study_uid(1)).await.expect("reports").len(), 1);
-    assert_eq!(store.study(&study_uid(1)).await.expect("the study").results, 1);
+    assert_eq!(
+        store.reports(&study_uid(1)).await.expect("reports").len(),
+        1
+    );
+    assert_eq!(
+        store.study(&study_uid(1)).await.expect("the study").results,
+        1
+    );
     assert_eq!(store.deliveries(None, 0).await.expect("mail").len(), 1);
-    let concluded = site::verbs(&store).await.into_iter().filter(|v| v == "conclude job");
+    let concluded = site::verbs(&store)
+        .await
+        .into_iter()
+        .filter(|v| v == "conclude job");
     assert_eq!(concluded.count(), 1);
 }
 
@@ -60,12 +94,19 @@ async fn who_lost_the_lease_concludes_nothing() {
     site.clock.advance(LEASE);
     let quick = lease(&store).await;
     let late = conclusion(&store, &slow, (1, 9)).await;
-    assert_eq!(store.conclude(&slow, late).await, Err(StoreError::LeaseLapsed));
+    assert_eq!(
+        store.conclude(&slow, late).await,
+        Err(StoreError::LeaseLapsed)
+    );
     assert_eq!(site.files().len(), 1, "and leaves no file");
     let results = conclusion(&store, &quick, (1, 10)).await;
     store.concluded(&quick, results).await;
     let later_still = conclusion(&store, &slow, (1, 11)).await;
-    assert_eq!(store.conclude(&slow, later_still).await, Ok(()), "it is concluded");
+    assert_eq!(
+        store.conclude(&slow, later_still).await,
+        Ok(()),
+        "it is concluded"
+    );
     let kept = store.reports(&study_uid(1)).await.expect("reports");
     assert_eq!(kept[0].objects, [site::instance_uid(1, 10)]);
 }
@@ -83,9 +124,15 @@ async fn a_result_never_reaches_another_study() {
     wrong_revision.report.revision = 2;
     for wrong in [stray, wrong_report, wrong_revision] {
         let refused = store.conclude(&job, wrong).await;
-        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(StoreError::Conflict(_))),
+            "{refused:?}"
+        );
     }
-    assert_eq!(store.study(&study_uid(1)).await.expect("the study").results, 0);
+    assert_eq!(
+        store.study(&study_uid(1)).await.expect("the study").results,
+        0
+    );
 }
 
 #[tokio::test]
@@ -107,7 +154,13 @@ async fn a_later_revision_supersedes_the_reports_of_the_same_model() {
     let kept = store.reports(&study_uid(1)).await.expect("reports");
     let seen: Vec<_> = kept
         .iter()
-        .map(|k| (k.report.model.name.as_str(), k.report.revision, k.superseded))
+        .map(|k| {
+            (
+                k.report.model.name.as_str(),
+                k.report.revision,
+                k.superseded,
+            )
+        })
         .collect();
     assert_eq!(seen, [("m", 2, false), ("m", 1, true), ("other", 2, false)]);
 }
@@ -120,14 +173,20 @@ async fn our_own_result_sent_back_starts_no_loop() {
     let results = conclusion(&store, &job, (1, 9)).await;
     store.concluded(&job, results).await;
     let same = site::offer(&store, 1, 9, b"result 9 of study 1").await;
-    assert_eq!(store.admit(same, site::peer()).await, Ok(Admission::AlreadyHeld));
+    assert_eq!(
+        store.admit(same, site::peer()).await,
+        Ok(Admission::AlreadyHeld)
+    );
     let coerced = site::offer(&store, 1, 9, b"result 9, coerced by a PACS").await;
     let outcome = store.admit(coerced, site::peer()).await;
     assert_eq!(outcome, Ok(Admission::Revised { revision: 2 }));
     site.clock.set(at(1000));
     assert_eq!(store.lease(TERMS).await, Ok(None), "no assembly");
     let study = store.study(&study_uid(1)).await.expect("the study");
-    assert_eq!((study.state, study.instances, study.results), (StudyState::Complete, 1, 1));
+    assert_eq!(
+        (study.state, study.instances, study.results),
+        (StudyState::Complete, 1, 1)
+    );
 }
 
 /// Shorthand: concludes, and that must succeed.

@@ -21,20 +21,41 @@ async fn take(store: &Store) -> Option<pericard_store::outbox::Delivery> {
 async fn delivered_once_and_never_offered_again() {
     let site = Site::new();
     let store = with_mail(&site).await;
-    assert!(store.lease_delivery("elsewhere", LEASE).await.expect("leased").is_none());
+    assert!(
+        store
+            .lease_delivery("elsewhere", LEASE)
+            .await
+            .expect("leased")
+            .is_none()
+    );
     assert_eq!(store.next_delivery_due("pacs").await, Ok(Some(at(10))));
     let delivery = take(&store).await.expect("mail");
-    assert_eq!(delivery.instance.identity.instance, site::instance_uid(1, 9));
+    assert_eq!(
+        delivery.instance.identity.instance,
+        site::instance_uid(1, 9)
+    );
     assert!(take(&store).await.is_none(), "it is in hand");
     assert_eq!(store.depth().await.expect("depth").undelivered, 1);
     store.delivered(&delivery).await.expect("delivered");
-    assert_eq!(store.delivered(&delivery).await, Err(StoreError::LeaseLapsed));
+    assert_eq!(
+        store.delivered(&delivery).await,
+        Err(StoreError::LeaseLapsed)
+    );
     site.clock.set(at(10_000));
     assert!(take(&store).await.is_none());
-    let mail = store.deliveries(Some(&site::study_uid(1)), 0).await.expect("mail");
-    assert_eq!((mail[0].state.as_str(), mail[0].delivered_at), ("delivered", Some(at(10))));
+    let mail = store
+        .deliveries(Some(&site::study_uid(1)), 0)
+        .await
+        .expect("mail");
+    assert_eq!(
+        (mail[0].state.as_str(), mail[0].delivered_at),
+        ("delivered", Some(at(10)))
+    );
     assert!(store.deliveries(None, 0).await.expect("mail").is_empty());
-    assert_eq!(site::verbs(&store).await.last().map(String::as_str), Some("deliver"));
+    assert_eq!(
+        site::verbs(&store).await.last().map(String::as_str),
+        Some("deliver")
+    );
 }
 
 #[tokio::test]
@@ -43,24 +64,41 @@ async fn a_transient_trouble_waits_and_a_permanent_one_is_given_up() {
     let store = with_mail(&site).await;
     let delivery = take(&store).await.expect("mail");
     let reason = "the peer is out of resources".to_owned();
-    let later = DeliveryTrouble::Transient { reason: reason.clone(), retry_at: at(100) };
-    store.not_delivered(&delivery, later).await.expect("put off");
+    let later = DeliveryTrouble::Transient {
+        reason: reason.clone(),
+        retry_at: at(100),
+    };
+    store
+        .not_delivered(&delivery, later)
+        .await
+        .expect("put off");
     assert!(take(&store).await.is_none());
     assert_eq!(store.next_delivery_due("pacs").await, Ok(Some(at(100))));
     site.clock.set(at(100));
     let delivery = take(&store).await.expect("mail");
     assert_eq!(delivery.attempts, 2);
-    let never = DeliveryTrouble::Permanent { reason: "SOP class refused".into() };
-    store.not_delivered(&delivery, never).await.expect("given up");
+    let never = DeliveryTrouble::Permanent {
+        reason: "SOP class refused".into(),
+    };
+    store
+        .not_delivered(&delivery, never)
+        .await
+        .expect("given up");
     site.clock.set(at(10_000));
     assert!(take(&store).await.is_none());
     let depth = store.depth().await.expect("depth");
     assert_eq!((depth.undelivered, depth.undeliverable), (0, 1));
     let mail = store.deliveries(None, 0).await.expect("mail");
     assert_eq!(mail[0].last_trouble.as_deref(), Some("SOP class refused"));
-    assert_eq!(site::verbs(&store).await[3..], ["not delivered", "not delivered"]);
+    assert_eq!(
+        site::verbs(&store).await[3..],
+        ["not delivered", "not delivered"]
+    );
 
-    store.retry_delivery(mail[0].id, Actor::CommandLine).await.expect("retried");
+    store
+        .retry_delivery(mail[0].id, Actor::CommandLine)
+        .await
+        .expect("retried");
     let delivery = take(&store).await.expect("mail");
     store.delivered(&delivery).await.expect("delivered");
     let again = store.retry_delivery(mail[0].id, Actor::CommandLine).await;
@@ -78,6 +116,8 @@ async fn a_lapsed_delivery_is_offered_again_also_after_a_crash() {
     assert_eq!(store.delivered(&first).await, Err(StoreError::LeaseLapsed));
     drop(store);
     store = site.open();
-    let third = take(&store).await.expect("mail, before the lease would have lapsed");
+    let third = take(&store)
+        .await
+        .expect("mail, before the lease would have lapsed");
     store.delivered(&third).await.expect("delivered");
 }

@@ -8,7 +8,10 @@ use pericard_store::queue::JobQuery;
 use std::time::Duration;
 
 fn failure(class: FailureClass) -> Failure {
-    Failure { class, reason: "the reason".into() }
+    Failure {
+        class,
+        reason: "the reason".into(),
+    }
 }
 
 #[tokio::test]
@@ -36,7 +39,11 @@ async fn the_most_urgent_then_the_oldest_comes_first() {
     }
     let expected = [4, 3, 5, 2, 1].map(|n| site::study_uid(n).to_string());
     assert_eq!(order, expected);
-    assert_eq!(store.next_due().await, Ok(Some(at(65))), "when the first lease lapses");
+    assert_eq!(
+        store.next_due().await,
+        Ok(Some(at(65))),
+        "when the first lease lapses"
+    );
 }
 
 #[tokio::test]
@@ -51,8 +58,14 @@ async fn a_lapsed_lease_is_given_again_until_no_attempt_is_left() {
         site.clock.advance(Duration::from_millis(1));
         let next = store.lease(TERMS).await.expect("leased");
         if let Some(next) = next {
-            let late = store.fail(&held, failure(FailureClass::Internal), None).await;
-            assert_eq!(late, Err(StoreError::LeaseLapsed), "somebody else is at work");
+            let late = store
+                .fail(&held, failure(FailureClass::Internal), None)
+                .await;
+            assert_eq!(
+                late,
+                Err(StoreError::LeaseLapsed),
+                "somebody else is at work"
+            );
             held = next;
         } else {
             assert_eq!(attempt, 3);
@@ -90,7 +103,10 @@ async fn a_transient_failure_waits_and_a_permanent_one_does_not() {
     let store = site.open();
     let job = inference(&site, &store, 1, &["m"]).await;
     let lost = failure(FailureClass::WorkerLost);
-    store.fail(&job, lost.clone(), Some(at(100))).await.expect("put back");
+    store
+        .fail(&job, lost.clone(), Some(at(100)))
+        .await
+        .expect("put back");
     let waiting = store.job(job.job.id).await.expect("the job");
     assert_eq!(waiting.state, JobState::Waiting { due_at: at(100) });
     assert_eq!((waiting.attempts, waiting.last_failure), (1, Some(lost)));
@@ -98,9 +114,17 @@ async fn a_transient_failure_waits_and_a_permanent_one_does_not() {
     site.clock.set(at(100));
     let job = lease(&store).await;
     let unsuitable = failure(FailureClass::UnsuitableInput);
-    store.fail(&job, unsuitable.clone(), Some(at(200))).await.expect("failed");
+    store
+        .fail(&job, unsuitable.clone(), Some(at(200)))
+        .await
+        .expect("failed");
     let failed = store.job(job.job.id).await.expect("the job");
-    assert_eq!(failed.state, JobState::Failed { failure: unsuitable });
+    assert_eq!(
+        failed.state,
+        JobState::Failed {
+            failure: unsuitable
+        }
+    );
     assert_eq!(failed.ended_at, Some(at(100)));
 }
 
@@ -111,7 +135,10 @@ async fn the_last_transient_failure_ends_the_job_at_once() {
     let mut job = inference(&site, &store, 1, &["m"]).await;
     for attempt in 1..=3 {
         let lost = failure(FailureClass::WorkerLost);
-        store.fail(&job, lost, Some(at(10))).await.expect("put back or failed");
+        store
+            .fail(&job, lost, Some(at(10)))
+            .await
+            .expect("put back or failed");
         if attempt < 3 {
             job = lease(&store).await;
         }
@@ -152,8 +179,14 @@ async fn people_cancel_what_waits_and_retry_what_ended() {
     let job = inference(&site, &store, 1, &["m"]).await;
     let (id, by) = (job.job.id, Actor::CommandLine);
     let refused = store.cancel_job(id, by.clone()).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "it is at work: {refused:?}");
-    store.fail(&job, failure(FailureClass::ModelFailed), None).await.expect("failed");
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "it is at work: {refused:?}"
+    );
+    store
+        .fail(&job, failure(FailureClass::ModelFailed), None)
+        .await
+        .expect("failed");
     let retried = store.retry_job(id, by.clone()).await.expect("retried");
     assert_eq!(retried.state, JobState::Waiting { due_at: at(10) });
     assert_eq!((retried.attempts, retried.ended_at), (0, None));
@@ -165,7 +198,10 @@ async fn people_cancel_what_waits_and_retry_what_ended() {
     let none = store.retry_job(JobId(99), by).await;
     assert_eq!(none.err(), Some(StoreError::NotFound("job")));
     let verbs = site::verbs(&store).await;
-    assert_eq!(verbs[2..], ["fail job", "retry job", "cancel job", "retry job"]);
+    assert_eq!(
+        verbs[2..],
+        ["fail job", "retry job", "cancel job", "retry job"]
+    );
 }
 
 #[tokio::test]
@@ -175,10 +211,16 @@ async fn an_assembly_is_not_retried_beside_the_next_one() {
     admit(&store, 1, 1).await;
     site.clock.set(at(10));
     let assembly = lease(&store).await;
-    store.fail(&assembly, failure(FailureClass::ModelUnavailable), None).await.expect("failed");
+    store
+        .fail(&assembly, failure(FailureClass::ModelUnavailable), None)
+        .await
+        .expect("failed");
     admit(&store, 1, 2).await;
     let refused = store.retry_job(assembly.job.id, Actor::CommandLine).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -197,7 +239,10 @@ async fn waiting_for_change_misses_nothing() {
         assert!(quiet.is_err(), "nothing has changed");
     }
     let jobs = store.jobs(JobQuery::default()).await.expect("jobs");
-    store.cancel_job(jobs[0].id, Actor::CommandLine).await.expect("cancelled");
+    store
+        .cancel_job(jobs[0].id, Actor::CommandLine)
+        .await
+        .expect("cancelled");
     waiter.changed().await;
 }
 
@@ -212,11 +257,24 @@ async fn jobs_are_listed_latest_first_by_study_and_state() {
         jobs.into_iter().map(|job| job.id.0).collect::<Vec<_>>()
     };
     assert_eq!(list(JobQuery::default()).await, [4, 3, 2, 1]);
-    let leased = JobQuery { state: Some("leased".into()), ..JobQuery::default() };
+    let leased = JobQuery {
+        state: Some("leased".into()),
+        ..JobQuery::default()
+    };
     assert_eq!(list(leased).await, [job.job.id.0]);
-    let of_study = JobQuery { study: Some(site::study_uid(2)), ..JobQuery::default() };
+    let of_study = JobQuery {
+        study: Some(site::study_uid(2)),
+        ..JobQuery::default()
+    };
     assert_eq!(list(of_study).await, [4]);
-    assert_eq!(list(JobQuery { limit: 1, ..JobQuery::default() }).await, [4]);
+    assert_eq!(
+        list(JobQuery {
+            limit: 1,
+            ..JobQuery::default()
+        })
+        .await,
+        [4]
+    );
     let depth = store.depth().await.expect("depth");
     assert_eq!(depth.open_jobs[&Priority::Routine], 3);
 }

@@ -10,59 +10,57 @@ use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use pericard_store::admission::{Admission, NewObject};
 use pericard_store::object::Sealed;
-use pericard_store::queue::{
-    Conclusion, LeaseTerms, LeasedJob, PlannedInference, ResultFile,
-};
+use pericard_store::queue::{Conclusion, LeaseTerms, LeasedJob, PlannedInference, ResultFile};
 use pericard_store::{Store, StoreConfig, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub const ORIGIN: &str = "pericard.test/audit";
+pub(crate) const ORIGIN: &str = "pericard.test/audit";
 /// 2026-11-23T18:00:00Z.
-pub const START_MS: i64 = 1_795_456_800_000;
-pub const LEASE: Duration = Duration::from_secs(60);
-pub const TERMS: LeaseTerms = LeaseTerms {
+pub(crate) const START_MS: i64 = 1_795_456_800_000;
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const TERMS: LeaseTerms = LeaseTerms {
     lease: LEASE,
     attempts_max: 3,
 };
 
-pub struct Site {
-    pub dir: tempfile::TempDir,
-    pub clock: Arc<StandingClock>,
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) clock: Arc<StandingClock>,
 }
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a temporary directory"),
             clock: Arc::new(StandingClock::new(Timestamp::from_millis(START_MS))),
         }
     }
 
-    pub fn config(&self) -> StoreConfig {
+    pub(crate) fn config(&self) -> StoreConfig {
         config(self.dir.path())
     }
 
-    pub fn open(&self) -> Store {
+    pub(crate) fn open(&self) -> Store {
         Store::open(self.config(), self.clock()).expect("the store opens")
     }
 
-    pub fn open_beside(&self) -> Store {
+    pub(crate) fn open_beside(&self) -> Store {
         Store::open_beside(self.config(), self.clock()).expect("the store opens beside")
     }
 
-    pub fn clock(&self) -> Arc<dyn Clock> {
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
-    pub fn database(&self) -> rusqlite::Connection {
+    pub(crate) fn database(&self) -> rusqlite::Connection {
         let path = self.dir.path().join("pericard.db");
         rusqlite::Connection::open(path).expect("the database opens")
     }
 
     /// Every object file, staging files too.
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let objects = self.dir.path().join("objects");
         for shelf in std::fs::read_dir(objects).expect("shelves") {
@@ -75,7 +73,7 @@ impl Site {
     }
 }
 
-pub fn config(dir: &Path) -> StoreConfig {
+pub(crate) fn config(dir: &Path) -> StoreConfig {
     StoreConfig {
         dir: dir.to_owned(),
         audit_origin: ORIGIN.into(),
@@ -84,26 +82,26 @@ pub fn config(dir: &Path) -> StoreConfig {
     }
 }
 
-pub fn at(after_s: u64) -> Timestamp {
+pub(crate) fn at(after_s: u64) -> Timestamp {
     Timestamp::from_millis(START_MS).after(Duration::from_secs(after_s))
 }
 
-pub fn peer() -> Actor {
+pub(crate) fn peer() -> Actor {
     Actor::Peer {
         ae_title: pericard_domain::ae::AeTitle::new("CT1").expect("a title"),
         address: [127, 0, 0, 1].into(),
     }
 }
 
-pub fn study_uid(n: u32) -> StudyUid {
+pub(crate) fn study_uid(n: u32) -> StudyUid {
     StudyUid::new(format!("1.2.3.{n}")).expect("a UID")
 }
 
-pub fn instance_uid(study: u32, n: u32) -> InstanceUid {
+pub(crate) fn instance_uid(study: u32, n: u32) -> InstanceUid {
     InstanceUid::new(format!("1.2.3.{study}.1.{n}")).expect("a UID")
 }
 
-pub fn identity(study: u32, n: u32) -> ObjectIdentity {
+pub(crate) fn identity(study: u32, n: u32) -> ObjectIdentity {
     ObjectIdentity {
         study: study_uid(study),
         series: SeriesUid::new(format!("1.2.3.{study}.1")).expect("a UID"),
@@ -113,7 +111,7 @@ pub fn identity(study: u32, n: u32) -> ObjectIdentity {
     }
 }
 
-pub fn facts(n: u32) -> InstanceFacts {
+pub(crate) fn facts(n: u32) -> InstanceFacts {
     InstanceFacts {
         modality: Some("CT".into()),
         patient_id: Some("P-1".into()),
@@ -126,14 +124,14 @@ pub fn facts(n: u32) -> InstanceFacts {
     }
 }
 
-pub async fn seal(store: &Store, bytes: &[u8]) -> Result<Sealed, StoreError> {
+pub(crate) async fn seal(store: &Store, bytes: &[u8]) -> Result<Sealed, StoreError> {
     let mut incoming = store.incoming()?;
     incoming.write(bytes)?;
     incoming.seal().await
 }
 
 /// The object `n` of study `study` with these bytes, due for assembly after ten seconds.
-pub async fn offer(store: &Store, study: u32, n: u32, bytes: &[u8]) -> NewObject {
+pub(crate) async fn offer(store: &Store, study: u32, n: u32, bytes: &[u8]) -> NewObject {
     NewObject {
         sealed: seal(store, bytes).await.expect("sealed"),
         identity: identity(study, n),
@@ -143,13 +141,13 @@ pub async fn offer(store: &Store, study: u32, n: u32, bytes: &[u8]) -> NewObject
     }
 }
 
-pub async fn admit(store: &Store, study: u32, n: u32) -> Admission {
+pub(crate) async fn admit(store: &Store, study: u32, n: u32) -> Admission {
     let bytes = format!("object {n} of study {study}");
     let object = offer(store, study, n, bytes.as_bytes()).await;
     store.admit(object, peer()).await.expect("admitted")
 }
 
-pub fn model(name: &str) -> ModelRef {
+pub(crate) fn model(name: &str) -> ModelRef {
     ModelRef {
         name: name.into(),
         version: "1.0.0".into(),
@@ -157,7 +155,7 @@ pub fn model(name: &str) -> ModelRef {
     }
 }
 
-pub fn planned(name: &str) -> PlannedInference {
+pub(crate) fn planned(name: &str) -> PlannedInference {
     PlannedInference {
         model: model(name),
         rule: "every CT".into(),
@@ -167,13 +165,13 @@ pub fn planned(name: &str) -> PlannedInference {
 }
 
 /// Leases a job that must be due.
-pub async fn lease(store: &Store) -> LeasedJob {
+pub(crate) async fn lease(store: &Store) -> LeasedJob {
     let leased = store.lease(TERMS).await.expect("leased");
     leased.expect("a job is due")
 }
 
 /// Admits one object of the study, completes it with one planned inference of each model, and leases the first.
-pub async fn inference(site: &Site, store: &Store, study: u32, models: &[&str]) -> LeasedJob {
+pub(crate) async fn inference(site: &Site, store: &Store, study: u32, models: &[&str]) -> LeasedJob {
     admit(store, study, 1).await;
     site.clock.set(at(10));
     let assembly = lease(store).await;
@@ -183,7 +181,7 @@ pub async fn inference(site: &Site, store: &Store, study: u32, models: &[&str]) 
     lease(store).await
 }
 
-pub fn report(job: &LeasedJob) -> Report {
+pub(crate) fn report(job: &LeasedJob) -> Report {
     let Work::Infer {
         study,
         revision,
@@ -206,7 +204,7 @@ pub fn report(job: &LeasedJob) -> Report {
 }
 
 /// A conclusion with one result object, number `n` of the job's study.
-pub async fn conclusion(store: &Store, job: &LeasedJob, (study, n): (u32, u32)) -> Conclusion {
+pub(crate) async fn conclusion(store: &Store, job: &LeasedJob, (study, n): (u32, u32)) -> Conclusion {
     let bytes = format!("result {n} of study {study}");
     Conclusion {
         report: report(job),
@@ -219,7 +217,7 @@ pub async fn conclusion(store: &Store, job: &LeasedJob, (study, n): (u32, u32)) 
 }
 
 /// The verbs of the audit log so far.
-pub async fn verbs(store: &Store) -> Vec<String> {
+pub(crate) async fn verbs(store: &Store) -> Vec<String> {
     let lines = store.audit(Default::default()).await.expect("the log");
     lines.into_iter().map(|line| line.verb).collect()
 }
