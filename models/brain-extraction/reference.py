@@ -40,9 +40,9 @@ def canonical(path):
     return data[..., 0] if data.ndim == 4 else data, image.header.get_zooms()[:3]
 
 
-def reference(data):
+def reference(data, threads=1):
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options)
     image = resize(data, (SIDE, SIDE, SIDE), mode="constant", anti_aliasing=True)
     image = (image / np.max(image)).reshape(1, SIDE, SIDE, SIDE, 1).astype(np.float32)

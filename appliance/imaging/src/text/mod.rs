@@ -24,6 +24,10 @@ use recogniser::Recogniser;
 const FRAME_SIDE_MIN_PX: usize = 24;
 /// Two boxes show the same text when they have this share of the smaller in common.
 const SAME_TEXT_SHARE: f64 = 0.3;
+/// A box holds another when it has this share of it.
+const HELD_SHARE: f64 = 0.9;
+/// A box says more than another that it holds when it is larger by this.
+const LARGER: f64 = 1.2;
 /// Boxes whose tops differ by less than this, in pixels, stand in one line.
 const LINE_SLACK_PX: f32 = 10.0;
 
@@ -197,13 +201,26 @@ impl TextSpotter {
     }
 }
 
-/// Adds the boxes that show none of the text that is known already.
-fn add_new(known: &mut Vec<Quad>, mut looked: Vec<Quad>, picture: &Picture<'_>) {
-    looked.retain(|quad| {
-        let share = |other: &Quad| around(quad, picture).shared(around(other, picture));
-        known.iter().all(|other| share(other) < SAME_TEXT_SHARE)
-    });
-    known.append(&mut looked);
+/// Adds the boxes that show none of the text that is known already. One that holds a known box and more takes its place:
+/// a look at another size often sees a whole word where the first saw its end.
+fn add_new(known: &mut Vec<Quad>, looked: Vec<Quad>, picture: &Picture<'_>) {
+    for quad in looked {
+        let area = around(&quad, picture);
+        let mut same = (0..known.len())
+            .filter(|n| area.shared(around(&known[*n], picture)) >= SAME_TEXT_SHARE);
+        match (same.next(), same.next()) {
+            (None, _) => known.push(quad),
+            (Some(only), None) => {
+                let other = around(&known[only], picture);
+                if area.shared(other) >= HELD_SHARE
+                    && area.pixels() as f64 >= LARGER * other.pixels() as f64
+                {
+                    known[only] = quad;
+                }
+            }
+            (Some(_), Some(_)) => {}
+        }
+    }
 }
 
 fn around(quad: &Quad, picture: &Picture<'_>) -> Area {
