@@ -28,7 +28,7 @@ pub trait OpenParcel: Send {
     /// Takes the next bytes of the object.
     ///
     /// # Errors
-    /// Why no more is taken; the parcel is then of no more use.
+    /// Why no more is taken. [`OpenParcel::admit`] then says the same.
     fn write(&mut self, bytes: &Bytes) -> Result<(), Refused>;
 
     /// Keeps the object. Only when this resolves may the peer be told of success.

@@ -135,7 +135,7 @@ mod tests {
             let head = FileHead::parse(&file[..end], end as u64);
             // Whole elements may be missing at the end, but only those that nobody needs.
             assert!(
-                head.is_err() || head.is_ok_and(|h| h.data_bytes == 0),
+                head.is_err() || head.is_ok_and(|h| h.data_bytes < 2),
                 "{end}"
             );
         }

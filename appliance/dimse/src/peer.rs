@@ -149,11 +149,10 @@ mod tests {
             ("fd00::/8", "fe80::1", false),
             ("0.0.0.0/0", "fd12::1", false),
         ] {
-            let covers = address
-                .parse::<Address>()
-                .unwrap()
-                .covers(caller.parse().unwrap());
-            assert_eq!(covers.await, expected, "{address} covers {caller}");
+            let (address, caller): (Address, IpAddr) =
+                (address.parse().unwrap(), caller.parse().unwrap());
+            let covers = address.covers(caller).await;
+            assert_eq!(covers, expected, "{address} covers {caller}");
         }
     }
 

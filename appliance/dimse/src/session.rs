@@ -105,22 +105,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
                 return Ok(self.refused(&status).await);
             }
         };
-        let mut parcel = self.door.begin(arrival, self.peer.clone());
-        let data_bytes = &mut self.tally.data_bytes;
+        let mut parcel = match self.door.begin(arrival, self.peer.clone()) {
+            Ok(parcel) => parcel,
+            Err(refused) => {
+                // The peer hears only when it has sent all of it: an answer before that would be out of turn.
+                self.association.data_set(context, |_| {}).await?;
+                let why = refused.to_string();
+                self.door.refuse("C-STORE", &why, self.peer.clone()).await;
+                return Ok(self.counted(Err(refused)));
+            }
+        };
+        let (data_bytes, mut is_open) = (&mut self.tally.data_bytes, true);
         let received = self.association.data_set(context, |piece| {
             *data_bytes += piece.len() as u64;
-            // After a refusal the rest is read past: the peer hears only when it has sent all.
-            if let Ok(open) = &mut parcel
-                && let Err(refused) = open.write(piece)
-            {
-                parcel = Err(refused);
-            }
+            // What the parcel refuses once, it refuses again when it is to be kept.
+            is_open = is_open && parcel.write(piece).is_ok();
         });
         received.await?;
-        let outcome = match parcel {
-            Ok(parcel) => parcel.admit().await,
-            Err(refused) => Err(refused),
-        };
+        let outcome = parcel.admit().await;
         Ok(self.counted(outcome))
     }
 
