@@ -1,6 +1,12 @@
 //! Bytes to domain objects and back: scanner, pixels, geometry, structured reports; no sockets.
 
 mod charset;
+pub mod geometry;
 pub mod header;
 pub mod meta;
+pub mod object;
+pub mod pixels;
+pub mod report;
 pub mod scan;
+pub mod source;
+mod write;

@@ -98,10 +98,14 @@ pub enum ReportError {
     #[error("the report names no image that it rests on: a result without evidence is not sent")]
     NoEvidence,
     /// An image's header was not given.
-    #[error("the report refers to image {0}, of which no header was given or which is not in its evidence")]
+    #[error(
+        "the report refers to image {0}, of which no header was given or which is not in its evidence"
+    )]
     NoSource(InstanceUid),
     /// An image is of another study.
-    #[error("image {instance} is of study {found}, not of the report's: a result never goes into another study")]
+    #[error(
+        "image {instance} is of study {found}, not of the report's: a result never goes into another study"
+    )]
     WrongStudy {
         /// Which image.
         instance: InstanceUid,
@@ -109,7 +113,9 @@ pub enum ReportError {
         found: StudyUid,
     },
     /// The images are of more than one patient.
-    #[error("the images of study {0} do not all have one Patient ID: have it corrected at the sender")]
+    #[error(
+        "the images of study {0} do not all have one Patient ID: have it corrected at the sender"
+    )]
     PatientsDiffer(StudyUid),
     /// A frame that the image does not have.
     #[error("the report refers to a frame that image {0} does not have")]
@@ -124,7 +130,9 @@ pub enum ReportError {
     #[error("a score is not between 0 and 1")]
     Score,
     /// A code without value, scheme or meaning.
-    #[error("a code of the report has no value, scheme or meaning: have the model's manifest corrected")]
+    #[error(
+        "a code of the report has no value, scheme or meaning: have the model's manifest corrected"
+    )]
     Code,
     /// A mask that does not fit the volume, or a volume that does not fit its slices.
     #[error("the mask's size {mask:?} is not the volume's {volume:?} (columns, rows, slices)")]
@@ -146,13 +154,23 @@ pub enum ReportError {
 ///
 /// # Errors
 /// When report and images do not fit together; see [`ReportError`].
-pub fn structured_report(report: &Report, context: &ReportContext<'_>) -> Result<ResultObject, ReportError> {
+pub fn structured_report(
+    report: &Report,
+    context: &ReportContext<'_>,
+) -> Result<ResultObject, ReportError> {
     build(report, context, |analysis| {
-        let in_space = analysis.sources.iter().any(|source| library::is_in_space(source));
+        let in_space = analysis
+            .sources
+            .iter()
+            .any(|source| library::is_in_space(source));
         let own = analysis.own_series(
             "SR",
             STRUCTURED_REPORT_SERIES_NUMBER,
-            if in_space { uids::COMPREHENSIVE3_DSR_STORAGE } else { uids::COMPREHENSIVE_SR_STORAGE },
+            if in_space {
+                uids::COMPREHENSIVE3_DSR_STORAGE
+            } else {
+                uids::COMPREHENSIVE_SR_STORAGE
+            },
         );
         let mut object = header::header(analysis, &own);
         put_document(&mut object, analysis);
@@ -166,7 +184,10 @@ pub fn structured_report(report: &Report, context: &ReportContext<'_>) -> Result
 /// `what` tells it from everything else that the model may find there.
 #[must_use]
 pub fn tracking_uid(study: &StudyUid, model: &str, what: &str) -> InstanceUid {
-    let uid = derived_uid("tracking", &[study.as_str().as_bytes(), model.as_bytes(), what.as_bytes()]);
+    let uid = derived_uid(
+        "tracking",
+        &[study.as_str().as_bytes(), model.as_bytes(), what.as_bytes()],
+    );
     // `2.25.` and at most 39 digits are a UID.
     InstanceUid::new(uid).unwrap_or_else(|error| unreachable!("{error}"))
 }
@@ -186,15 +207,24 @@ pub(crate) struct Analysis<'a> {
 
 impl<'a> Analysis<'a> {
     fn new(report: &'a Report, context: &ReportContext<'a>) -> Result<Self, ReportError> {
-        let given: HashMap<_, _> = context.sources.iter().map(|source| (source.instance(), source)).collect();
+        let given: HashMap<_, _> = context
+            .sources
+            .iter()
+            .map(|source| (source.instance(), source))
+            .collect();
         let mut sources = Vec::new();
         let mut by_instance = HashMap::new();
         for evidence in &report.evidence {
             let instance = &evidence.instance;
-            let source = *given.get(instance).ok_or_else(|| ReportError::NoSource(instance.clone()))?;
+            let source = *given
+                .get(instance)
+                .ok_or_else(|| ReportError::NoSource(instance.clone()))?;
             if source.study() != &report.study {
                 let found = source.study().clone();
-                return Err(ReportError::WrongStudy { instance: instance.clone(), found });
+                return Err(ReportError::WrongStudy {
+                    instance: instance.clone(),
+                    found,
+                });
             }
             if by_instance.insert(source.instance(), source).is_none() {
                 sources.push(source);
@@ -202,12 +232,28 @@ impl<'a> Analysis<'a> {
         }
         let first = *sources.first().ok_or(ReportError::NoEvidence)?;
         let patient = first.text(tags::PATIENT_ID);
-        if sources.iter().any(|source| source.text(tags::PATIENT_ID) != patient) {
+        if sources
+            .iter()
+            .any(|source| source.text(tags::PATIENT_ID) != patient)
+        {
             return Err(ReportError::PatientsDiffer(report.study.clone()));
         }
         let moment = LocalTime::new(report.at, first, context.utc_offset_min);
-        let ReportContext { device, segments, predecessor, .. } = *context;
-        Ok(Self { report, device, moment, sources, segments, predecessor, by_instance })
+        let ReportContext {
+            device,
+            segments,
+            predecessor,
+            ..
+        } = *context;
+        Ok(Self {
+            report,
+            device,
+            moment,
+            sources,
+            segments,
+            predecessor,
+            by_instance,
+        })
     }
 
     /// The image that patient and study are copied from.
@@ -222,12 +268,31 @@ impl<'a> Analysis<'a> {
     }
 
     /// Derived, so that the same work makes the same object.
-    fn own_series(&self, modality: &'static str, number: u32, sop_class: &'static str) -> OwnSeries {
+    fn own_series(
+        &self,
+        modality: &'static str,
+        number: u32,
+        sop_class: &'static str,
+    ) -> OwnSeries {
         let revision = self.report.revision.to_le_bytes();
         let model = self.report.model.digest.as_bytes();
-        let fields: [&[u8]; 4] = [self.report.study.as_str().as_bytes(), &revision, model, modality.as_bytes()];
-        let (series, instance) = (derived_uid("result series", &fields), derived_uid("result instance", &fields));
-        OwnSeries { modality, number, series, instance, sop_class }
+        let fields: [&[u8]; 4] = [
+            self.report.study.as_str().as_bytes(),
+            &revision,
+            model,
+            modality.as_bytes(),
+        ];
+        let (series, instance) = (
+            derived_uid("result series", &fields),
+            derived_uid("result instance", &fields),
+        );
+        OwnSeries {
+            modality,
+            number,
+            series,
+            instance,
+            sop_class,
+        }
     }
 }
 
@@ -255,16 +320,29 @@ fn identity(object: &DataSet) -> Result<ObjectIdentity, ReportError> {
         series: SeriesUid::new(uid(tags::SERIES_INSTANCE_UID)).map_err(malformed)?,
         instance: InstanceUid::new(uid(tags::SOP_INSTANCE_UID)).map_err(malformed)?,
         sop_class: SopClassUid::new(uid(tags::SOP_CLASS_UID)).map_err(malformed)?,
-        transfer_syntax: TransferSyntaxUid::new(uids::EXPLICIT_VR_LITTLE_ENDIAN).map_err(malformed)?,
+        transfer_syntax: TransferSyntaxUid::new(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+            .map_err(malformed)?,
     })
 }
 
 fn codes_are_whole(report: &Report) -> Result<(), ReportError> {
-    let whole = |code: &Code| [&code.value, &code.scheme, &code.meaning].iter().all(|text| !text.trim().is_empty());
-    let of_finding = |finding: &pericard_domain::finding::Finding| {
-        whole(&finding.concept) && finding.measurements.iter().all(|m| whole(&m.concept) && whole(&m.unit))
+    let whole = |code: &Code| {
+        [&code.value, &code.scheme, &code.meaning]
+            .iter()
+            .all(|text| !text.trim().is_empty())
     };
-    if report.findings.iter().all(of_finding) { Ok(()) } else { Err(ReportError::Code) }
+    let of_finding = |finding: &pericard_domain::finding::Finding| {
+        whole(&finding.concept)
+            && finding
+                .measurements
+                .iter()
+                .all(|m| whole(&m.concept) && whole(&m.unit))
+    };
+    if report.findings.iter().all(of_finding) {
+        Ok(())
+    } else {
+        Err(ReportError::Code)
+    }
 }
 
 /// What a structured report says of itself (PS3.3 section C.17.2).
@@ -276,8 +354,14 @@ fn put_document(object: &mut DataSet, analysis: &Analysis<'_>) {
         text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED"),
         text(tags::PRELIMINARY_FLAG, VR::CS, "PRELIMINARY"),
         text(tags::VALUE_TYPE, VR::CS, "CONTAINER"),
-        sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, vec![IMAGING_MEASUREMENT_REPORT.item()]),
-        sequence(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, evidence(analysis)),
+        sequence(
+            tags::CONCEPT_NAME_CODE_SEQUENCE,
+            vec![IMAGING_MEASUREMENT_REPORT.item()],
+        ),
+        sequence(
+            tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE,
+            evidence(analysis),
+        ),
     ] {
         object.put(element);
     }
@@ -287,7 +371,10 @@ fn put_document(object: &mut DataSet, analysis: &Analysis<'_>) {
     }
     if uses_private_scheme(analysis.report) {
         let item = private_scheme_item(&analysis.device.manufacturer);
-        object.put(sequence(tags::CODING_SCHEME_IDENTIFICATION_SEQUENCE, vec![item]));
+        object.put(sequence(
+            tags::CODING_SCHEME_IDENTIFICATION_SEQUENCE,
+            vec![item],
+        ));
     }
 }
 
@@ -303,7 +390,10 @@ fn evidence(analysis: &Analysis<'_>) -> Vec<DataSet> {
         instance: source.instance().as_str(),
         sop_class: source.sop_class().as_str(),
     });
-    let segmentations = analysis.segments.iter().map(|segment| referenced(&segment.object));
+    let segmentations = analysis
+        .segments
+        .iter()
+        .map(|segment| referenced(&segment.object));
     reference::by_study(&images.chain(segmentations).collect::<Vec<_>>())
 }
 
@@ -319,7 +409,10 @@ fn referenced(object: &ObjectIdentity) -> Referenced<'_> {
 fn uses_private_scheme(report: &Report) -> bool {
     let private = |code: &Code| code.scheme == PRIVATE_SCHEME;
     report.findings.iter().any(|finding| {
-        let measured = finding.measurements.iter().any(|m| private(&m.concept) || private(&m.unit));
+        let measured = finding
+            .measurements
+            .iter()
+            .any(|m| private(&m.concept) || private(&m.unit));
         finding.text.is_some() || private(&finding.concept) || measured
     })
 }
@@ -330,7 +423,11 @@ fn content(analysis: &Analysis<'_>) -> Result<Vec<DataSet>, ReportError> {
     items.extend(observer(analysis.device));
     items.extend(procedures(analysis.first_source()));
     items.push(library::image_library(&analysis.sources));
-    items.push(container(IMAGING_MEASUREMENTS, None, group::measurement_groups(analysis)?));
+    items.push(container(
+        IMAGING_MEASUREMENTS,
+        None,
+        group::measurement_groups(analysis)?,
+    ));
     Ok(items)
 }
 
@@ -349,21 +446,38 @@ fn observer(device: &Device) -> Vec<DataSet> {
 
 /// The procedures reported: those that the source codes, or what its modality stands for.
 fn procedures(source: &Source) -> Vec<DataSet> {
-    let coded = source.data_set().get(tags::PROCEDURE_CODE_SEQUENCE).and_then(|e| e.items()).unwrap_or_default();
+    let coded = source
+        .data_set()
+        .get(tags::PROCEDURE_CODE_SEQUENCE)
+        .and_then(|e| e.items())
+        .unwrap_or_default();
     let mut procedures: Vec<DataSet> = coded.iter().filter_map(whole_code).collect();
     if procedures.is_empty() {
         let modality = source.text(tags::MODALITY).unwrap_or_default();
         procedures.push(concept::modality(&modality).1.item());
     }
-    procedures.into_iter().map(|item| code(Relation::Modifier, PROCEDURE_REPORTED, item)).collect()
+    procedures
+        .into_iter()
+        .map(|item| code(Relation::Modifier, PROCEDURE_REPORTED, item))
+        .collect()
 }
 
 /// A code of the source, when it is a valid one.
 fn whole_code(item: &DataSet) -> Option<DataSet> {
-    const BASIC: [Tag; 4] =
-        [tags::CODE_VALUE, tags::CODING_SCHEME_DESIGNATOR, tags::CODING_SCHEME_VERSION, tags::CODE_MEANING];
-    for tag in [tags::CODE_VALUE, tags::CODING_SCHEME_DESIGNATOR, tags::CODE_MEANING] {
+    const BASIC: [Tag; 4] = [
+        tags::CODE_VALUE,
+        tags::CODING_SCHEME_DESIGNATOR,
+        tags::CODING_SCHEME_VERSION,
+        tags::CODE_MEANING,
+    ];
+    for tag in [
+        tags::CODE_VALUE,
+        tags::CODING_SCHEME_DESIGNATOR,
+        tags::CODE_MEANING,
+    ] {
         crate::source::text(item, tag)?;
     }
-    Some(data_set(BASIC.iter().filter_map(|tag| item.get(*tag).cloned())))
+    Some(data_set(
+        BASIC.iter().filter_map(|tag| item.get(*tag).cloned()),
+    ))
 }

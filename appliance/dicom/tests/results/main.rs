@@ -269,7 +269,7 @@ fn a_measurement_in_a_series_of_slices() {
 #[test]
 fn nothing_found_is_said() {
     let (sources, device) = (sources::mr(&sources::oblique()), device());
-    let parts = ["All algorithms succeeded; without findings", "analysed"];
+    let parts = ["All algorithms succeeded; without findings", "Comment"];
     let Some(said) = judged(
         &report(&sources, vec![]),
         &context(&sources, &device),
