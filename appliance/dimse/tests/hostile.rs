@@ -24,6 +24,9 @@ enum End {
     Rejected(u8, u8, u8),
 }
 
+/// Elements of a command set.
+type Elements = Vec<(u16, Vec<u8>)>;
+
 struct Stranger {
     name: &'static str,
     /// What it sends, one write each.
@@ -186,9 +189,8 @@ fn within_the_association() -> Vec<Stranger> {
         all.extend(sends);
         all
     };
-    let store = |data_set: &[u8]| {
-        vec![pdv(3, 3, &store_request(1, "1.2.3.1")), pdv(3, 0, data_set)].concat()
-    };
+    let store =
+        |data_set: &[u8]| [pdv(3, 3, &store_request(1, "1.2.3.1")), pdv(3, 0, data_set)].concat();
     let endless = pdv(1, 1, &[0; 4000]);
     vec![
         stranger("silence after the association", then(vec![]), SLOW),
@@ -361,7 +363,7 @@ async fn bad_requests_are_answered_and_the_association_goes_on() {
     let (mut line, _) = established(&appliance).await;
     let data_set = secondary_capture("1.2.3.9", 8);
     let class = || (0x0002, ui(SECONDARY_CAPTURE));
-    let cases: Vec<(&str, u8, Vec<(u16, Vec<u8>)>, bool, u16)> = vec![
+    let cases: Vec<(&str, u8, Elements, bool, u16)> = vec![
         (
             "a bad instance UID",
             3,
