@@ -1,1 +1,44 @@
 //! HTTPS: OpenAI-compatible chat, DICOMweb, operations; identity and refusals.
+//!
+//! This room speaks protocols and decides nothing about medicine: objects go through `intake`, questions through a
+//! [`Talker`], and everything else is read from `store`. It is given its listener, its certificate, its limits and its end.
+//!
+//! - [`serve`]: the accept loop: TLS, limits on connections and slowness, drain.
+//! - [`router`]: the routes, for tests and for [`serve`]. Every route stands once, in one table (`route.rs`), which also
+//!   drives authorisation and the OpenAPI document ([`openapi`]).
+//! - [`mint`]: a new bearer token.
+//! - [`tls_config`]: TLS 1.3 and nothing older.
+//!
+//! Deliberately absent: CORS (no page of another origin has business here), cookies, HTTP Strict Transport Security (it
+//! would bind every other service of the same host name), and any client.
+
+mod access;
+mod appliance;
+mod asked;
+mod body;
+mod config;
+mod dicomweb;
+mod door;
+mod guard;
+mod multipart;
+mod openai;
+mod openapi;
+mod operations;
+mod origin;
+mod problem;
+mod reception;
+mod route;
+mod router;
+mod stall;
+mod talker;
+mod tls;
+mod token;
+
+pub use appliance::Appliance;
+pub use config::ApiConfig;
+pub use door::serve;
+pub use openapi::document as openapi;
+pub use router::router;
+pub use talker::{Speech, Talker};
+pub use tls::tls_config;
+pub use token::{Minted, mint};

@@ -1,0 +1,41 @@
+//! Who may use a route, and who uses it.
+
+use pericard_domain::actor::{Actor, Role};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody, also without a token.
+    Open,
+    /// Every holder of a valid token, of whatever role: nothing there is about a patient.
+    AnyRole,
+    /// Holders of a token with one of these roles.
+    Roles(&'static [Role]),
+}
+
+impl Access {
+    /// Whether a valid token with these roles is enough.
+    pub(crate) fn allows(self, roles: &[Role]) -> bool {
+        match self {
+            Self::Open | Self::AnyRole => true,
+            Self::Roles(allowed) => allowed.iter().any(|role| roles.contains(role)),
+        }
+    }
+}
+
+/// Who uses it: the holder of a valid token. A handler that is given one may rely on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) actor: Actor,
+    pub(crate) roles: Vec<Role>,
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+impl Peer {
+    /// For requests that came through no connection.
+    pub(crate) const NOWHERE: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+}

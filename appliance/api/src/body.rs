@@ -1,0 +1,125 @@
+//! Request bodies, read with a limit on their size and on how long they may bring nothing.
+
+use crate::config::{ApiConfig, kib, mib, seconds};
+use crate::problem::Problem;
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::{HeaderMap, StatusCode, header};
+use std::time::Duration;
+
+/// A request body under a limit of size and a limit of patience.
+pub(crate) struct Inflow {
+    stream: BodyDataStream,
+    left_bytes: u64,
+    limit_bytes: u64,
+    idle: Duration,
+}
+
+impl Inflow {
+    /// An upload: as large as uploads may be.
+    ///
+    /// # Errors
+    /// At once when the header already announces too much.
+    pub(crate) fn upload(
+        config: &ApiConfig,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Problem> {
+        let idle = seconds(config.body_idle_timeout_s);
+        Self::new(headers, body, mib(config.upload_max_mib), idle)
+    }
+
+    fn new(
+        headers: &HeaderMap,
+        body: Body,
+        limit_bytes: u64,
+        idle: Duration,
+    ) -> Result<Self, Problem> {
+        let announced = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limit_bytes) {
+            return Err(too_large(limit_bytes));
+        }
+        Ok(Self {
+            stream: body.into_data_stream(),
+            left_bytes: limit_bytes,
+            limit_bytes,
+            idle,
+        })
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// 413 beyond the limit, 408 when nothing came for too long, 400 when the body broke off.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let Ok(next) = tokio::time::timeout(self.idle, self.stream.next()).await else {
+            return Err(stalled(self.idle));
+        };
+        match next {
+            None => Ok(None),
+            Some(Err(_)) => Err(Problem::bad_request("the body broke off before its end")),
+            Some(Ok(bytes)) => {
+                let left = self.left_bytes.checked_sub(bytes.len() as u64);
+                self.left_bytes = left.ok_or_else(|| too_large(self.limit_bytes))?;
+                Ok(Some(bytes))
+            }
+        }
+    }
+}
+
+/// A JSON body, whole.
+///
+/// # Errors
+/// 415 for another type, 413 and 408 beyond the limits, 400 for what is not JSON.
+pub(crate) async fn json(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<serde_json::Value, Problem> {
+    if media_type(headers).as_deref() != Some("application/json") {
+        return Err(Problem::unsupported_media("application/json"));
+    }
+    let idle = seconds(config.body_idle_timeout_s);
+    let mut inflow = Inflow::new(headers, body, kib(config.json_max_kib), idle)?;
+    let whole = async {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = inflow.next().await? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok::<_, Problem>(all)
+    };
+    let deadline = seconds(config.json_timeout_s);
+    let all = tokio::time::timeout(deadline, whole)
+        .await
+        .map_err(|_| stalled(deadline))??;
+    // What serde says may quote the body, and the body may hold patient data: only the place is told.
+    serde_json::from_slice(&all).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::bad_request(format!(
+            "the body is not JSON at line {line}, column {column}"
+        ))
+    })
+}
+
+/// The body's media type in lower case, without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default();
+    Some(essence.trim().to_ascii_lowercase())
+}
+
+fn too_large(limit_bytes: u64) -> Problem {
+    let detail = format!("the body is larger than the {limit_bytes} bytes that are accepted here");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+}
+
+fn stalled(limit: Duration) -> Problem {
+    let detail = format!(
+        "the body took longer than {} s; send it again",
+        limit.as_secs()
+    );
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
+}

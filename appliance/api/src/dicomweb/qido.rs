@@ -1,0 +1,513 @@
+//! QIDO-RS (PS3.18 section 10.6): search studies, series and instances in what the store knows of them.
+
+use super::attributes::Attributes;
+use super::matching::{Key, Matching, Wanted};
+use super::{accept_json, json_type};
+use crate::access::Caller;
+use crate::appliance::Api;
+use crate::asked::{Asked, id};
+use crate::origin::origin;
+use crate::problem::Problem;
+use axum::Extension;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use pericard_domain::study::{Instance, InstanceFacts, Study};
+use pericard_domain::uid::{SeriesUid, StudyUid};
+use pericard_store::StoreError;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// For the OpenAPI document.
+pub(crate) const PARAMETERS: &[(&str, &str)] = &[
+    ("limit", "at most so many"),
+    ("offset", "from this match on, counted from 0"),
+    (
+        "includefield",
+        "accepted; every attribute that is known is always included",
+    ),
+    (
+        "fuzzymatching",
+        "accepted; matching is never fuzzy, and the answer says so",
+    ),
+    ("{attribute}", "a keyword or a tag, with a value to match"),
+];
+
+/// How many studies are read from the store at a time.
+const PAGE: u32 = 200;
+/// The longest answer to a search over everything that names no limit of its own.
+const MATCHES_UNASKED_MAX: usize = 1000;
+/// The longest answer to any search: more than a study has instances.
+const MATCHES_MAX: usize = 50_000;
+
+const fn key(keyword: &'static str, tag: &'static str, matching: Matching) -> Key {
+    Key {
+        keyword,
+        tag,
+        matching,
+    }
+}
+
+/// What may be asked for of a study (PS3.18 table 10.6.1-5).
+const STUDY_KEYS: [Key; 12] = [
+    key("StudyDate", "00080020", Matching::Range),
+    key("StudyTime", "00080030", Matching::Range),
+    key("AccessionNumber", "00080050", Matching::Text),
+    key("ModalitiesInStudy", "00080061", Matching::Text),
+    key("ReferringPhysicianName", "00080090", Matching::Text),
+    key("StudyDescription", "00081030", Matching::Text),
+    key("PatientName", "00100010", Matching::Text),
+    key("PatientID", "00100020", Matching::Text),
+    key("PatientBirthDate", "00100030", Matching::Range),
+    key("PatientSex", "00100040", Matching::Text),
+    key("StudyInstanceUID", "0020000D", Matching::Uids),
+    key("StudyID", "00200010", Matching::Text),
+];
+
+/// What may be asked for of a series.
+const SERIES_KEYS: [Key; 5] = [
+    key("Modality", "00080060", Matching::Text),
+    key("SeriesDescription", "0008103E", Matching::Text),
+    key("BodyPartExamined", "00180015", Matching::Text),
+    key("SeriesInstanceUID", "0020000E", Matching::Uids),
+    key("SeriesNumber", "00200011", Matching::Text),
+];
+
+/// What may be asked for of an instance.
+const INSTANCE_KEYS: [Key; 3] = [
+    key("SOPClassUID", "00080016", Matching::Uids),
+    key("SOPInstanceUID", "00080018", Matching::Uids),
+    key("InstanceNumber", "00200013", Matching::Text),
+];
+
+/// At which level is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Studies,
+    Series,
+    Instances,
+}
+
+type Handled = Result<Response, Problem>;
+
+pub(crate) async fn studies(api: State<Api>, caller: Extension<Caller>, asking: Asking) -> Handled {
+    search(api.0, caller.0, asking, Level::Studies, (None, None)).await
+}
+
+pub(crate) async fn series(api: State<Api>, caller: Extension<Caller>, asking: Asking) -> Handled {
+    search(api.0, caller.0, asking, Level::Series, (None, None)).await
+}
+
+pub(crate) async fn instances(
+    api: State<Api>,
+    caller: Extension<Caller>,
+    asking: Asking,
+) -> Handled {
+    search(api.0, caller.0, asking, Level::Instances, (None, None)).await
+}
+
+pub(crate) async fn study_series(
+    api: State<Api>,
+    caller: Extension<Caller>,
+    Path(study): Path<String>,
+    asking: Asking,
+) -> Handled {
+    let study = id("such study", &study)?;
+    search(api.0, caller.0, asking, Level::Series, (Some(study), None)).await
+}
+
+pub(crate) async fn study_instances(
+    api: State<Api>,
+    caller: Extension<Caller>,
+    Path(study): Path<String>,
+    asking: Asking,
+) -> Handled {
+    let study = id("such study", &study)?;
+    search(
+        api.0,
+        caller.0,
+        asking,
+        Level::Instances,
+        (Some(study), None),
+    )
+    .await
+}
+
+pub(crate) async fn series_instances(
+    api: State<Api>,
+    caller: Extension<Caller>,
+    Path((study, series)): Path<(String, String)>,
+    asking: Asking,
+) -> Handled {
+    let (study, series) = (id("such study", &study)?, id("such series", &series)?);
+    search(
+        api.0,
+        caller.0,
+        asking,
+        Level::Instances,
+        (Some(study), Some(series)),
+    )
+    .await
+}
+
+/// What a search's request says, besides its path.
+pub(crate) struct Asking {
+    asked: Asked,
+    headers: HeaderMap,
+    uri: Uri,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asking {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let asked = Asked::from_request_parts(parts, state).await?;
+        Ok(Self {
+            asked,
+            headers: parts.headers.clone(),
+            uri: parts.uri.clone(),
+        })
+    }
+}
+
+async fn search(
+    api: Api,
+    caller: Caller,
+    asking: Asking,
+    level: Level,
+    within: (Option<StudyUid>, Option<SeriesUid>),
+) -> Handled {
+    accept_json(&asking.headers)?;
+    let search = Search::read(&api, &asking, level, within)?;
+    let subject = search.study.as_ref().map_or("all", StudyUid::as_str);
+    api.note_access("search", subject, &caller).await?;
+    let found = search.run(&api).await?;
+    let cut = found.len() == search.limit && asking.asked.text("limit").is_none();
+    // 200 with an empty list: PS3.18 also allows 204, which several client libraries fail to parse.
+    let mut response = (
+        StatusCode::OK,
+        [json_type()],
+        Value::Array(found).to_string(),
+    )
+        .into_response();
+    // The standard's own words (PS3.18 sections 8.3.4.4 and 8.3.4.2).
+    for (applies, warning) in [
+        (
+            cut,
+            "299 - \"There are additional results that can be requested\"",
+        ),
+        (
+            asking.asked.text("fuzzymatching") == Some("true"),
+            "299 - \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
+        ),
+    ] {
+        if applies {
+            response
+                .headers_mut()
+                .append(header::WARNING, HeaderValue::from_static(warning));
+        }
+    }
+    Ok(response)
+}
+
+/// One search.
+struct Search {
+    level: Level,
+    study: Option<StudyUid>,
+    of_study: Vec<Wanted>,
+    of_series: Vec<Wanted>,
+    of_instance: Vec<Wanted>,
+    limit: usize,
+    offset: usize,
+    base: String,
+}
+
+impl Search {
+    fn read(
+        api: &Api,
+        asking: &Asking,
+        level: Level,
+        within: (Option<StudyUid>, Option<SeriesUid>),
+    ) -> Result<Self, Problem> {
+        let (study, series) = within;
+        let unasked = if study.is_some() {
+            MATCHES_MAX
+        } else {
+            MATCHES_UNASKED_MAX
+        };
+        let mut search = Self {
+            level,
+            study,
+            of_study: Vec::new(),
+            of_series: Vec::new(),
+            of_instance: Vec::new(),
+            limit: asking
+                .asked
+                .value("limit")?
+                .unwrap_or(unasked)
+                .min(MATCHES_MAX),
+            offset: asking.asked.offset()? as usize,
+            base: origin(&api.config, &asking.headers, &asking.uri),
+        };
+        for (name, value) in &asking.asked.0 {
+            search
+                .of_study
+                .extend(Wanted::read(name, value, &STUDY_KEYS)?);
+            search
+                .of_series
+                .extend(Wanted::read(name, value, &SERIES_KEYS)?);
+            search
+                .of_instance
+                .extend(Wanted::read(name, value, &INSTANCE_KEYS)?);
+        }
+        if let Some(series) = series {
+            search.of_series.extend(Wanted::read(
+                "SeriesInstanceUID",
+                series.as_str(),
+                &SERIES_KEYS,
+            )?);
+        }
+        Ok(search)
+    }
+
+    async fn run(&self, api: &Api) -> Result<Vec<Value>, Problem> {
+        let mut found = Vec::new();
+        let enough = self.offset.saturating_add(self.limit);
+        if let Some(named) = self.named_studies() {
+            for study in named {
+                match api.rooms.store.study(&study).await {
+                    Ok(study) => self.look(api, &study, &mut found).await?,
+                    Err(StoreError::NotFound(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            return Ok(self.page(found));
+        }
+        for page in 0.. {
+            let studies = api.rooms.store.studies(PAGE, page * PAGE).await?;
+            for study in &studies {
+                self.look(api, study, &mut found).await?;
+                if found.len() >= enough {
+                    return Ok(self.page(found));
+                }
+            }
+            if studies.len() < PAGE as usize {
+                break;
+            }
+        }
+        Ok(self.page(found))
+    }
+
+    /// The studies that the search names by their UIDs; `None` when it may be any.
+    fn named_studies(&self) -> Option<BTreeSet<StudyUid>> {
+        if let Some(study) = &self.study {
+            return Some(BTreeSet::from([study.clone()]));
+        }
+        let by_uid = self
+            .of_study
+            .iter()
+            .find(|w| w.key.keyword == "StudyInstanceUID");
+        by_uid.map(|w| w.uids().filter_map(|uid| StudyUid::new(uid).ok()).collect())
+    }
+
+    fn page(&self, found: Vec<Value>) -> Vec<Value> {
+        found
+            .into_iter()
+            .skip(self.offset)
+            .take(self.limit)
+            .collect()
+    }
+
+    /// Adds what matches in one study.
+    async fn look(&self, api: &Api, study: &Study, found: &mut Vec<Value>) -> Result<(), Problem> {
+        // What the study itself says comes first: most studies need no second look.
+        let plain = |w: &&Wanted| w.key.keyword != "ModalitiesInStudy";
+        let mut of_study = self.of_study.iter().filter(plain);
+        if !of_study.all(|w| w.accepts(study_value(study, w.key.keyword))) {
+            return Ok(());
+        }
+        let instances = api.rooms.store.instances(&study.study).await?;
+        let modalities = modalities(&instances);
+        let mut by_modality = self.of_study.iter().filter(|w| !plain(w));
+        if !by_modality.all(|w| modalities.iter().any(|m| w.accepts(Some(m)))) {
+            return Ok(());
+        }
+        let wanted: Vec<_> = instances.iter().filter(|i| self.wants(i)).collect();
+        let of_study = study_attributes(study, &instances, &self.base);
+        match self.level {
+            Level::Studies => found.push(of_study.into_json()),
+            Level::Series => {
+                for series in series_of(&wanted) {
+                    found.push(
+                        of_study
+                            .clone()
+                            .and(series_attributes(&series, &self.base))
+                            .into_json(),
+                    );
+                }
+            }
+            Level::Instances => {
+                let each = wanted
+                    .iter()
+                    .map(|i| of_study.clone().and(instance_attributes(i, &self.base)));
+                found.extend(each.map(Attributes::into_json));
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, instance: &Instance) -> bool {
+        self.of_series
+            .iter()
+            .all(|w| w.accepts(series_value(instance, w.key.keyword)))
+            && self
+                .of_instance
+                .iter()
+                .all(|w| w.accepts(instance_value(instance, w.key.keyword)))
+    }
+}
+
+fn study_value<'a>(study: &'a Study, keyword: &str) -> Option<&'a str> {
+    let facts = &study.facts;
+    match keyword {
+        "StudyDate" => facts.study_date.as_deref(),
+        "StudyTime" => facts.study_time.as_deref(),
+        "AccessionNumber" => facts.accession_number.as_deref(),
+        "ReferringPhysicianName" => facts.referring_physician.as_deref(),
+        "StudyDescription" => facts.study_description.as_deref(),
+        "PatientName" => facts.patient_name.as_deref(),
+        "PatientID" => facts.patient_id.as_deref(),
+        "PatientBirthDate" => facts.patient_birth_date.as_deref(),
+        "PatientSex" => facts.patient_sex.as_deref(),
+        "StudyInstanceUID" => Some(study.study.as_str()),
+        "StudyID" => facts.study_id.as_deref(),
+        _ => None,
+    }
+}
+
+fn series_value<'a>(instance: &'a Instance, keyword: &str) -> Option<&'a str> {
+    match keyword {
+        "Modality" => instance.facts.modality.as_deref(),
+        "SeriesDescription" => instance.facts.series_description.as_deref(),
+        "BodyPartExamined" => instance.facts.body_part.as_deref(),
+        "SeriesInstanceUID" => Some(instance.identity.series.as_str()),
+        "SeriesNumber" => instance.facts.series_number.as_deref(),
+        _ => None,
+    }
+}
+
+fn instance_value<'a>(instance: &'a Instance, keyword: &str) -> Option<&'a str> {
+    match keyword {
+        "SOPClassUID" => Some(instance.identity.sop_class.as_str()),
+        "SOPInstanceUID" => Some(instance.identity.instance.as_str()),
+        "InstanceNumber" => instance.facts.instance_number.as_deref(),
+        _ => None,
+    }
+}
+
+fn modalities(instances: &[Instance]) -> BTreeSet<&str> {
+    instances
+        .iter()
+        .filter_map(|i| i.facts.modality.as_deref())
+        .collect()
+}
+
+/// The instances by series, in the store's order.
+fn series_of<'a>(instances: &[&'a Instance]) -> Vec<Vec<&'a Instance>> {
+    let mut all: Vec<Vec<&Instance>> = Vec::new();
+    for &instance in instances {
+        let same = |s: &&mut Vec<&Instance>| s[0].identity.series == instance.identity.series;
+        match all.iter_mut().find(same) {
+            Some(series) => series.push(instance),
+            None => all.push(vec![instance]),
+        }
+    }
+    all
+}
+
+fn study_attributes(study: &Study, instances: &[Instance], base: &str) -> Attributes {
+    let facts: &InstanceFacts = &study.facts;
+    let series: BTreeSet<_> = instances.iter().map(|i| &i.identity.series).collect();
+    Attributes::default()
+        .text("00080020", "DA", facts.study_date.as_deref())
+        .text("00080030", "TM", facts.study_time.as_deref())
+        .text("00080050", "SH", facts.accession_number.as_deref())
+        .text("00080056", "CS", Some("ONLINE"))
+        .texts("00080061", "CS", modalities(instances))
+        .text("00080090", "PN", facts.referring_physician.as_deref())
+        .text("00081030", "LO", facts.study_description.as_deref())
+        .text(
+            "00081190",
+            "UR",
+            Some(&format!("{base}/dicomweb/studies/{}", study.study)),
+        )
+        .text("00100010", "PN", facts.patient_name.as_deref())
+        .text("00100020", "LO", facts.patient_id.as_deref())
+        .text("00100030", "DA", facts.patient_birth_date.as_deref())
+        .text("00100040", "CS", facts.patient_sex.as_deref())
+        .text("0020000D", "UI", Some(study.study.as_str()))
+        .text("00200010", "SH", facts.study_id.as_deref())
+        .number(
+            "00201206",
+            "IS",
+            i64::try_from(series.len()).unwrap_or(i64::MAX),
+        )
+        .number(
+            "00201208",
+            "IS",
+            i64::try_from(instances.len()).unwrap_or(i64::MAX),
+        )
+}
+
+fn series_attributes(series: &[&Instance], base: &str) -> Attributes {
+    let (identity, facts) = (&series[0].identity, &series[0].facts);
+    let url = format!(
+        "{base}/dicomweb/studies/{}/series/{}",
+        identity.study, identity.series
+    );
+    of_series(series[0])
+        .text("00081190", "UR", Some(&url))
+        .text("00180015", "CS", facts.body_part.as_deref())
+        .number(
+            "00201209",
+            "IS",
+            i64::try_from(series.len()).unwrap_or(i64::MAX),
+        )
+}
+
+fn of_series(instance: &Instance) -> Attributes {
+    Attributes::default()
+        .text("00080060", "CS", instance.facts.modality.as_deref())
+        .text(
+            "0008103E",
+            "LO",
+            instance.facts.series_description.as_deref(),
+        )
+        .text("0020000E", "UI", Some(instance.identity.series.as_str()))
+        .text("00200011", "IS", instance.facts.series_number.as_deref())
+}
+
+fn instance_attributes(instance: &Instance, base: &str) -> Attributes {
+    let (identity, facts) = (&instance.identity, &instance.facts);
+    let url = format!(
+        "{base}/dicomweb/studies/{}/series/{}/instances/{}",
+        identity.study, identity.series, identity.instance
+    );
+    let mut attributes = of_series(instance)
+        .text("00080016", "UI", Some(identity.sop_class.as_str()))
+        .text("00080018", "UI", Some(identity.instance.as_str()))
+        .text("00081190", "UR", Some(&url))
+        .text("00083002", "UI", Some(identity.transfer_syntax.as_str()))
+        .text("00200013", "IS", facts.instance_number.as_deref());
+    for (tag, vr, value) in [
+        ("00280008", "IS", facts.frames),
+        ("00280010", "US", facts.rows),
+        ("00280011", "US", facts.columns),
+    ] {
+        if let Some(value) = value {
+            attributes = attributes.number(tag, vr, value);
+        }
+    }
+    attributes
+}

@@ -1,0 +1,414 @@
+//! What is asked: the request's JSON, made into the words of the domain.
+
+use super::fields::Fields;
+use crate::problem::Problem;
+use pericard_domain::chat::{ChatRequest, Message, Prompt, Sampling};
+use pericard_domain::job::Priority;
+use serde_json::{Value, json};
+
+/// Stop texts that a request may name, as OpenAI has it.
+const STOPS_MAX: usize = 4;
+
+/// Parameters that say who asks, or where to keep what was said: the answer is the same without them.
+const HARMLESS: [&str; 6] = [
+    "user",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "parallel_tool_calls",
+];
+
+/// Which of the two interfaces is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Text,
+}
+
+/// What is asked, and how it is to be answered.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) form: Form,
+    pub(super) model: String,
+    pub(super) ask: ChatRequest,
+    pub(super) stream: bool,
+    pub(super) include_usage: bool,
+}
+
+impl Question {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    /// 400, naming the parameter that is wrong or not supported.
+    pub(super) fn read(form: Form, body: Value) -> Result<Self, Problem> {
+        let mut fields = Fields::of(body)?;
+        let model = fields.require("model", "the name of a model of /v1/models")?;
+        let prompt = match form {
+            Form::Chat => messages(&mut fields)?,
+            Form::Text => text(&mut fields)?,
+        };
+        let stream = fields.take("stream", "true or false")?.unwrap_or(false);
+        let include_usage = stream_options(&mut fields, stream)?;
+        let ask = ChatRequest {
+            prompt,
+            sampling: sampling(&mut fields)?,
+            priority: priority(&mut fields)?,
+        };
+        pass_over(&mut fields, form);
+        fields.finish("")?;
+        Ok(Self {
+            form,
+            model,
+            ask,
+            stream,
+            include_usage,
+        })
+    }
+}
+
+/// A model's name and a prompt of either form, and nothing else.
+///
+/// # Errors
+/// 400, naming the parameter that is wrong.
+pub(super) fn prompt_alone(body: Value) -> Result<(String, Prompt), Problem> {
+    let is_text = body.get("prompt").is_some();
+    let mut fields = Fields::of(body)?;
+    let model = fields.require("model", "the name of a model of /v1/models")?;
+    let prompt = if is_text {
+        text(&mut fields)?
+    } else {
+        messages(&mut fields)?
+    };
+    fields.finish("")?;
+    Ok((model, prompt))
+}
+
+fn messages(fields: &mut Fields) -> Result<Prompt, Problem> {
+    let messages: Vec<Value> = fields.require("messages", "a list of messages")?;
+    if messages.is_empty() {
+        return Err(Problem::parameter(
+            "messages",
+            "\"messages\" must hold at least one message",
+        ));
+    }
+    let read = messages.into_iter().enumerate().map(|(i, m)| message(i, m));
+    read.collect::<Result<_, _>>().map(Prompt::Messages)
+}
+
+fn message(index: usize, message: Value) -> Result<Message, Problem> {
+    let within = format!("messages[{index}].");
+    let named = |field: &str| format!("{within}{field}");
+    let Ok(mut fields) = Fields::of(message) else {
+        return Err(Problem::parameter(
+            "messages",
+            format!("messages[{index}] must be an object"),
+        ));
+    };
+    let role: String = fields
+        .require("role", "a role")
+        .map_err(|p| prefixed(p, &within))?;
+    let role = match role.as_str() {
+        "system" | "developer" => "system",
+        "user" | "assistant" => role.as_str(),
+        _ => {
+            let detail = "a message's role must be system, developer, user or assistant";
+            return Err(Problem::parameter(&named("role"), detail));
+        }
+    };
+    let content: Value = fields
+        .require("content", "a text, or a list of text parts")
+        .map_err(|p| prefixed(p, &within))?;
+    let content = match content {
+        Value::String(text) => text,
+        Value::Array(parts) => joined(&named("content"), parts)?,
+        _ => {
+            let detail = "a message's content must be a text, or a list of text parts";
+            return Err(Problem::parameter(&named("content"), detail));
+        }
+    };
+    // What OpenAI's own client sends back of an answer it received.
+    fields.ignore_when("tool_calls", is_empty_list);
+    fields.ignore_when("annotations", is_empty_list);
+    fields.finish(&within)?;
+    Ok(Message {
+        role: role.to_owned(),
+        content,
+    })
+}
+
+/// The text of a list of parts. A picture, a sound or a file is refused: no model here would look at it.
+fn joined(name: &str, parts: Vec<Value>) -> Result<String, Problem> {
+    let part_text = |part: &Value| {
+        let is_text = part.get("type").and_then(Value::as_str) == Some("text");
+        let text = part.get("text").and_then(Value::as_str);
+        text.filter(|_| is_text).map(str::to_owned)
+    };
+    let texts: Option<Vec<_>> = parts.iter().map(part_text).collect();
+    let refused = || {
+        Problem::parameter(
+            name,
+            format!("{name:?} may hold parts of type \"text\" only"),
+        )
+    };
+    texts.map(|t| t.concat()).ok_or_else(refused)
+}
+
+fn prefixed(problem: Problem, within: &str) -> Problem {
+    let param = problem.param.map(|p| format!("{within}{p}"));
+    Problem { param, ..problem }
+}
+
+fn text(fields: &mut Fields) -> Result<Prompt, Problem> {
+    let expected = "one text: several prompts, or token ids, are not supported here";
+    let prompt: Value = fields.require("prompt", expected)?;
+    let one = match prompt {
+        Value::String(text) => Some(text),
+        Value::Array(list) => match <[Value; 1]>::try_from(list) {
+            Ok([Value::String(text)]) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    };
+    let refused = || Problem::parameter("prompt", format!("\"prompt\" must be {expected}"));
+    one.map(Prompt::Text).ok_or_else(refused)
+}
+
+fn sampling(fields: &mut Fields) -> Result<Sampling, Problem> {
+    let default = Sampling::default();
+    let temperature = fields.number("temperature", 0.0..=2.0)?;
+    let top_p = fields.number("top_p", 0.0..=1.0)?;
+    let seed: Option<i64> = fields.take("seed", "a whole number")?;
+    // Both names of the same limit; the newer one counts.
+    let expected = "a whole number from 1";
+    let older: Option<u32> = fields.take("max_tokens", expected)?;
+    let newer: Option<u32> = fields.take("max_completion_tokens", expected)?;
+    let max_tokens = newer.or(older);
+    if max_tokens == Some(0) {
+        return Err(Problem::parameter(
+            "max_tokens",
+            format!("\"max_tokens\" must be {expected}"),
+        ));
+    }
+    Ok(Sampling {
+        temperature: temperature.unwrap_or(default.temperature),
+        top_p: top_p.unwrap_or(default.top_p),
+        seed: seed.map_or_else(any_seed, |seed| Ok(seed.cast_unsigned()))?,
+        max_tokens,
+        stop: stop(fields)?,
+    })
+}
+
+fn any_seed() -> Result<u64, Problem> {
+    getrandom::u64().map_err(|error| {
+        tracing::error!(%error, "the system has no random numbers");
+        Problem::internal()
+    })
+}
+
+fn stop(fields: &mut Fields) -> Result<Vec<String>, Problem> {
+    let expected = format!("a text or a list of at most {STOPS_MAX} texts, none of them empty");
+    let refused = || Problem::parameter("stop", format!("\"stop\" must be {expected}"));
+    let stop: Vec<String> = match fields.take::<Value>("stop", &expected)? {
+        None => Vec::new(),
+        Some(Value::String(text)) => vec![text],
+        Some(list) => serde_json::from_value(list).map_err(|_| refused())?,
+    };
+    if stop.len() > STOPS_MAX || stop.iter().any(String::is_empty) {
+        return Err(refused());
+    }
+    Ok(stop)
+}
+
+/// `service_tier` is OpenAI's word for how urgent a request is.
+fn priority(fields: &mut Fields) -> Result<Priority, Problem> {
+    let tier: Option<String> = fields.take("service_tier", "a text")?;
+    match tier.as_deref() {
+        None | Some("auto" | "default") => Ok(Priority::Routine),
+        Some("flex") => Ok(Priority::Batch),
+        Some("priority") => Ok(Priority::Stat),
+        Some(_) => {
+            let detail = "\"service_tier\" must be auto, default, flex or priority";
+            Err(Problem::parameter("service_tier", detail))
+        }
+    }
+}
+
+fn stream_options(fields: &mut Fields, stream: bool) -> Result<bool, Problem> {
+    let Some(options) = fields.take::<Value>("stream_options", "an object")? else {
+        return Ok(false);
+    };
+    if !stream {
+        let detail = "\"stream_options\" may only be given with \"stream\": true";
+        return Err(Problem::parameter("stream_options", detail));
+    }
+    let mut options = Fields::of(options)?;
+    let include_usage = options
+        .take("include_usage", "true or false")?
+        .unwrap_or(false);
+    options.ignore(&["include_obfuscation"]); // Padding against traffic analysis: none is added, none is asked for.
+    options.finish("stream_options.")?;
+    Ok(include_usage)
+}
+
+/// Passes over what cannot change the answer: harmless parameters, and values that ask for what is done anyway.
+fn pass_over(fields: &mut Fields, form: Form) {
+    fields.ignore(&HARMLESS);
+    for (name, value) in [
+        ("n", json!(1)),
+        ("best_of", json!(1)),
+        ("echo", json!(false)),
+        ("store", json!(false)),
+        ("logprobs", json!(false)),
+        ("modalities", json!(["text"])),
+        ("response_format", json!({"type": "text"})),
+        ("tool_choice", json!("none")),
+        ("function_call", json!("none")),
+        ("suffix", json!("")),
+    ] {
+        fields.ignore_when(name, |given| *given == value);
+    }
+    for name in ["presence_penalty", "frequency_penalty"] {
+        fields.ignore_when(name, |given| given.as_f64() == Some(0.0));
+    }
+    fields.ignore_when("logit_bias", |given| {
+        given.as_object().is_some_and(serde_json::Map::is_empty)
+    });
+    if form == Form::Chat {
+        fields.ignore_when("tools", is_empty_list);
+        fields.ignore_when("functions", is_empty_list);
+    }
+}
+
+fn is_empty_list(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(extra: Value) -> Result<Question, Problem> {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        let (fields, extra) = (body.as_object_mut(), extra.as_object().cloned());
+        fields.expect("an object").extend(extra.expect("an object"));
+        Question::read(Form::Chat, body)
+    }
+
+    #[test]
+    fn parameters_are_obeyed() {
+        let question = chat(json!({
+            "temperature": 0, "top_p": 0.5, "seed": -1, "max_tokens": 5, "max_completion_tokens": 7,
+            "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "service_tier": "flex",
+        }))
+        .expect("all supported");
+        let sampling = Sampling {
+            temperature: 0.0,
+            top_p: 0.5,
+            seed: u64::MAX,
+            max_tokens: Some(7),
+            stop: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(question.ask.sampling, sampling);
+        assert_eq!(question.ask.priority, Priority::Batch);
+        assert!(question.stream && question.include_usage);
+        let unseeded =
+            [chat(json!({})), chat(json!({}))].map(|q| q.expect("plain").ask.sampling.seed);
+        assert_ne!(unseeded[0], unseeded[1]);
+    }
+
+    #[test]
+    fn harmless_parameters_pass() {
+        chat(json!({
+            "user": "u", "metadata": {"a": "b"}, "n": 1, "logprobs": false, "tools": [], "tool_choice": "none",
+            "response_format": {"type": "text"}, "presence_penalty": 0, "logit_bias": {}, "store": false,
+            "max_tokens": null, "functions": null, "modalities": ["text"], "stop": "x",
+        }))
+        .expect("nothing of it changes an answer");
+    }
+
+    #[test]
+    fn what_is_not_obeyed_is_refused_by_name() {
+        for (extra, param) in [
+            (json!({"n": 2}), "n"),
+            (json!({"tools": [{"type": "function"}]}), "tools"),
+            (
+                json!({"response_format": {"type": "json_object"}}),
+                "response_format",
+            ),
+            (json!({"logprobs": true}), "logprobs"),
+            (json!({"presence_penalty": 0.5}), "presence_penalty"),
+            (json!({"reasoning_effort": "low"}), "reasoning_effort"),
+            (json!({"temperature": 2.5}), "temperature"),
+            (json!({"temperature": "hot"}), "temperature"),
+            (json!({"top_p": -0.1}), "top_p"),
+            (json!({"max_tokens": 0}), "max_tokens"),
+            (json!({"max_tokens": -3}), "max_tokens"),
+            (json!({"stop": ["a", ""]}), "stop"),
+            (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),
+            (json!({"stop": 3}), "stop"),
+            (
+                json!({"stream_options": {"include_usage": true}}),
+                "stream_options",
+            ),
+            (json!({"model": 7}), "model"),
+            (json!({"messages": []}), "messages"),
+            (json!({"messages": ["hi"]}), "messages"),
+            (
+                json!({"messages": [{"role": "tool", "content": "x"}]}),
+                "messages[0].role",
+            ),
+            (
+                json!({"messages": [{"role": "user"}]}),
+                "messages[0].content",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": 3}]}),
+                "messages[0].content",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": "x", "name": "y"}]}),
+                "messages[0].name",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}),
+                "messages[0].content",
+            ),
+        ] {
+            let refused = chat(extra.clone()).expect_err("refused");
+            assert_eq!(refused.param.as_deref(), Some(param), "{extra}");
+            assert_eq!(refused.status, 400);
+        }
+    }
+
+    #[test]
+    fn messages_and_prompts() {
+        let messages = json!({"messages": [
+            {"role": "developer", "content": "be brief"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": "c", "refusal": null, "tool_calls": []},
+        ]});
+        let Prompt::Messages(read) = chat(messages).expect("supported").ask.prompt else {
+            panic!("messages");
+        };
+        let read: Vec<_> = read
+            .iter()
+            .map(|m| (m.role.as_str(), m.content.as_str()))
+            .collect();
+        assert_eq!(
+            read,
+            [("system", "be brief"), ("user", "ab"), ("assistant", "c")]
+        );
+
+        let text = |prompt: Value| {
+            let body = json!({"model": "m", "prompt": prompt});
+            Question::read(Form::Text, body).map(|q| q.ask.prompt).ok()
+        };
+        assert_eq!(text(json!("x")), Some(Prompt::Text("x".into())));
+        assert_eq!(text(json!(["x"])), Some(Prompt::Text("x".into())));
+        assert_eq!(text(json!(["x", "y"])), None);
+        assert_eq!(text(json!([1, 2])), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! The audit log, for auditors: ids and closed words, without patient data.
+
+use crate::access::Caller;
+use crate::appliance::Api;
+use crate::asked::Asked;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::{Extension, Json};
+use pericard_store::audit_log::{AuditLine, AuditQuery};
+use serde_json::{Value, json};
+
+/// For the OpenAPI document.
+pub(crate) const PARAMETERS: &[(&str, &str)] = &[
+    ("from", "from this line on, counted from 0"),
+    ("limit", "at most so many"),
+    ("subject", "only lines whose subject holds this"),
+];
+
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let query = AuditQuery {
+        from: asked.value("from")?.unwrap_or(0),
+        limit: asked.limit()?,
+        subject: asked.text("subject").map(str::to_owned),
+    };
+    api.note_access("read audit", "log", &caller).await?;
+    let lines = api.rooms.store.audit(query).await?;
+    let lines: Vec<_> = lines.iter().map(shown).collect();
+    Ok(Json(json!({"lines": lines})))
+}
+
+/// Recomputes the whole log against its signed checkpoint, and shows that.
+pub(crate) async fn checkpoint(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>, Problem> {
+    api.note_access("verify audit", "log", &caller).await?;
+    let verified = api.rooms.store.verify_audit().await?;
+    Ok(Json(json!(verified)))
+}
+
+fn shown(line: &AuditLine) -> Value {
+    json!({
+        "index": line.index, "at": line.at.rfc3339(), "by": line.by, "verb": line.verb,
+        "subject": line.subject, "detail": line.detail,
+    })
+}

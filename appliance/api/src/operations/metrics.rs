@@ -1,0 +1,139 @@
+//! Figures for the hospital's own monitoring, in Prometheus' text format. No label ever comes from an object.
+
+use crate::appliance::Api;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use pericard_domain::job::Priority;
+use std::fmt::Write as _;
+
+/// The format's media type.
+pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4";
+
+pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let depth = api.rooms.store.depth().await?;
+    let mut page = Page::default();
+    let version = [("version", api.rooms.version.to_owned())];
+    page.family("pericard_build_info", "gauge", "The appliance's version.");
+    page.sample("pericard_build_info", &version, 1);
+    page.family(
+        "pericard_start_time_seconds",
+        "gauge",
+        "When it started, seconds since 1970.",
+    );
+    page.sample(
+        "pericard_start_time_seconds",
+        &[],
+        api.started_at.as_millis() / 1000,
+    );
+    page.family(
+        "pericard_store_writable",
+        "gauge",
+        "1 while objects can be kept, 0 since a disk error or below the floor.",
+    );
+    page.sample(
+        "pericard_store_writable",
+        &[],
+        i64::from(api.rooms.store.trouble().is_none()),
+    );
+    page.family(
+        "pericard_open_jobs",
+        "gauge",
+        "Jobs waiting or at work, by priority.",
+    );
+    for priority in Priority::ALL {
+        let open = depth.open_jobs.get(&priority).copied().unwrap_or(0);
+        page.sample(
+            "pericard_open_jobs",
+            &[("priority", priority.name().to_owned())],
+            open,
+        );
+    }
+    for (name, help, value) in [
+        (
+            "pericard_failed_jobs",
+            "Jobs that failed and were not retried.",
+            depth.failed_jobs,
+        ),
+        (
+            "pericard_undelivered",
+            "Results that wait to be delivered.",
+            depth.undelivered,
+        ),
+        (
+            "pericard_undeliverable",
+            "Deliveries given up for good.",
+            depth.undeliverable,
+        ),
+    ] {
+        page.family(name, "gauge", help);
+        page.sample(name, &[], value);
+    }
+    page.family(
+        "pericard_model_loaded",
+        "gauge",
+        "Whether a model is loaded, and on what it runs.",
+    );
+    let loaded = api.rooms.talker.loaded();
+    for package in api.rooms.packages.iter() {
+        let running = loaded.iter().find(|l| l.model == package.model);
+        let labels = [
+            ("model", package.model.name.clone()),
+            ("version", package.model.version.clone()),
+            (
+                "device",
+                running.map(|r| r.device.clone()).unwrap_or_default(),
+            ),
+        ];
+        page.sample(
+            "pericard_model_loaded",
+            &labels,
+            i64::from(running.is_some()),
+        );
+    }
+    let page = page.0 + &api.rooms.meter.prometheus();
+    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response())
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, String)], value: impl std::fmt::Display) {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(n, v)| format!("{n}=\"{}\"", escaped(v)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_break_out() {
+        let mut page = Page::default();
+        page.sample("m", &[("a", "x\"}\n\\".to_owned())], 3);
+        assert_eq!(page.0, "m{a=\"x\\\"}\\n\\\\\"} 3\n");
+    }
+}

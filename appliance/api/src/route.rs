@@ -1,0 +1,368 @@
+//! The routes, once: what the router serves, whom the guard lets in, and what the OpenAPI document says.
+
+use crate::access::Access;
+use crate::appliance::Api;
+use crate::{dicomweb, openai, openapi, operations};
+use axum::routing::{self, MethodRouter};
+use pericard_domain::actor::Role;
+
+/// The language models: for those who read patients' studies, and for those who try models out.
+const ASKS: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin]);
+/// Patient data.
+const READS: Access = Access::Roles(&[Role::Clinician]);
+/// Objects in.
+const SENDS: Access = Access::Roles(&[Role::Modality]);
+/// The queue: ids and reasons, no patient data.
+const WATCHES: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin, Role::SecurityAdmin]);
+/// Changes to the queue.
+const STEERS: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin]);
+/// The log and what leaves.
+const AUDITS: Access = Access::Roles(&[Role::Auditor]);
+
+/// A method of HTTP that is used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Post,
+}
+
+impl Verb {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// One route.
+pub(crate) struct Route {
+    pub(crate) verb: Verb,
+    /// With its parameters in braces.
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pub(crate) summary: &'static str,
+    /// The names of its query parameters, each with what it means.
+    pub(crate) query: &'static [(&'static str, &'static str)],
+    /// The media types of its body.
+    pub(crate) consumes: &'static [&'static str],
+    /// The media types of its answer.
+    pub(crate) produces: &'static [&'static str],
+    /// The statuses of success, and the refusals beyond those that every route shares.
+    pub(crate) statuses: &'static [u16],
+    pub(crate) handler: fn() -> MethodRouter<Api>,
+}
+
+type Handler = fn() -> MethodRouter<Api>;
+
+fn get(path: &'static str, access: Access, summary: &'static str, handler: Handler) -> Route {
+    Route {
+        verb: Verb::Get,
+        path,
+        access,
+        summary,
+        query: &[],
+        consumes: &[],
+        produces: &["application/json"],
+        statuses: &[200],
+        handler,
+    }
+}
+
+fn post(path: &'static str, access: Access, summary: &'static str, handler: Handler) -> Route {
+    Route {
+        verb: Verb::Post,
+        consumes: &["application/json"],
+        ..get(path, access, summary, handler)
+    }
+}
+
+impl Route {
+    fn query(self, query: &'static [(&'static str, &'static str)]) -> Self {
+        Self { query, ..self }
+    }
+
+    fn consumes(self, consumes: &'static [&'static str]) -> Self {
+        Self { consumes, ..self }
+    }
+
+    fn produces(self, produces: &'static [&'static str]) -> Self {
+        Self { produces, ..self }
+    }
+
+    fn statuses(self, statuses: &'static [u16]) -> Self {
+        Self { statuses, ..self }
+    }
+}
+
+/// Every route.
+pub(crate) fn table() -> Vec<Route> {
+    let mut table = appliance_routes();
+    table.extend(openai_routes());
+    table.extend(dicomweb_routes());
+    table.extend(operations_routes());
+    table
+}
+
+fn appliance_routes() -> Vec<Route> {
+    use operations::{health, metrics};
+    vec![
+        get("/healthz", Access::Open, "The process is alive", || {
+            routing::get(health::live)
+        })
+        .produces(&["text/plain"]),
+        get(
+            "/readyz",
+            Access::AnyRole,
+            "Whether work is taken up; which part is not ready, and why",
+            || routing::get(health::ready),
+        )
+        .statuses(&[200, 503]),
+        get(
+            "/metrics",
+            Access::AnyRole,
+            "Figures for Prometheus, without patient data",
+            || routing::get(metrics::metrics),
+        )
+        .produces(&[metrics::MEDIA_TYPE]),
+        get(
+            "/api/v1/openapi.json",
+            Access::AnyRole,
+            "This document",
+            || routing::get(openapi::serve),
+        ),
+    ]
+}
+
+fn openai_routes() -> Vec<Route> {
+    const STREAM: &[&str] = &["application/json", "text/event-stream"];
+    const ANSWERS: &[u16] = &[200, 400, 404, 413, 429, 503];
+    vec![
+        get(
+            "/v1/models",
+            Access::AnyRole,
+            "The language models that are loaded",
+            || routing::get(openai::models),
+        ),
+        get(
+            "/v1/models/{model}",
+            Access::AnyRole,
+            "One language model",
+            || routing::get(openai::model),
+        )
+        .statuses(&[200, 404]),
+        post(
+            "/v1/chat/completions",
+            ASKS,
+            "Continue a conversation",
+            || routing::post(openai::chat_completions),
+        )
+        .produces(STREAM)
+        .statuses(ANSWERS),
+        post("/v1/completions", ASKS, "Continue a text", || {
+            routing::post(openai::completions)
+        })
+        .produces(STREAM)
+        .statuses(ANSWERS),
+        post("/v1/tokenize", ASKS, "Count the tokens of a prompt", || {
+            routing::post(openai::tokenize)
+        })
+        .statuses(&[200, 400, 404]),
+    ]
+}
+
+fn dicomweb_routes() -> Vec<Route> {
+    use dicomweb::{qido, stow, wado};
+    const DICOM_JSON: &[&str] = &["application/dicom+json"];
+    const OBJECTS_IN: &[&str] = &["multipart/related; type=\"application/dicom\""];
+    const OBJECTS_OUT: &[&str] = &["multipart/related; type=\"application/dicom\""];
+    const STORED: &[u16] = &[200, 202, 400, 408, 409, 413, 415, 503, 507];
+    const FOUND: &[u16] = &[200, 404, 406];
+    const SEARCHED: &[u16] = &[200, 400, 404, 406];
+    let search = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .query(qido::PARAMETERS)
+            .produces(DICOM_JSON)
+            .statuses(SEARCHED)
+    };
+    let store = |path, summary, handler| {
+        post(path, SENDS, summary, handler)
+            .consumes(OBJECTS_IN)
+            .produces(DICOM_JSON)
+            .statuses(STORED)
+    };
+    let retrieve = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .produces(OBJECTS_OUT)
+            .statuses(FOUND)
+    };
+    let describe = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .produces(DICOM_JSON)
+            .statuses(FOUND)
+    };
+    vec![
+        store("/dicomweb/studies", "STOW-RS: store objects", || {
+            routing::post(stow::store)
+        }),
+        store(
+            "/dicomweb/studies/{study}",
+            "STOW-RS: store objects of one study",
+            || routing::post(stow::store_in_study),
+        ),
+        search("/dicomweb/studies", "QIDO-RS: search studies", || {
+            routing::get(qido::studies)
+        }),
+        search("/dicomweb/series", "QIDO-RS: search series", || {
+            routing::get(qido::series)
+        }),
+        search("/dicomweb/instances", "QIDO-RS: search instances", || {
+            routing::get(qido::instances)
+        }),
+        search(
+            "/dicomweb/studies/{study}/series",
+            "QIDO-RS: search a study's series",
+            || routing::get(qido::study_series),
+        ),
+        search(
+            "/dicomweb/studies/{study}/instances",
+            "QIDO-RS: search a study's instances",
+            || routing::get(qido::study_instances),
+        ),
+        search(
+            "/dicomweb/studies/{study}/series/{series}/instances",
+            "QIDO-RS: search a series' instances",
+            || routing::get(qido::series_instances),
+        ),
+        retrieve(
+            "/dicomweb/studies/{study}",
+            "WADO-RS: retrieve a study",
+            || routing::get(wado::study),
+        ),
+        retrieve(
+            "/dicomweb/studies/{study}/series/{series}",
+            "WADO-RS: retrieve a series",
+            || routing::get(wado::series),
+        ),
+        retrieve(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}",
+            "WADO-RS: retrieve an instance",
+            || routing::get(wado::instance),
+        ),
+        describe(
+            "/dicomweb/studies/{study}/metadata",
+            "WADO-RS: a study's metadata",
+            || routing::get(wado::study_metadata),
+        ),
+        describe(
+            "/dicomweb/studies/{study}/series/{series}/metadata",
+            "WADO-RS: a series' metadata",
+            || routing::get(wado::series_metadata),
+        ),
+        describe(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/metadata",
+            "WADO-RS: an instance's metadata",
+            || routing::get(wado::instance_metadata),
+        ),
+    ]
+}
+
+fn operations_routes() -> Vec<Route> {
+    use operations::{audit, egress, jobs, models, studies, system, upload};
+    const PAGE: &[(&str, &str)] = &[
+        ("limit", "at most so many"),
+        ("offset", "from this one on, counted from 0"),
+    ];
+    const ONE: &[u16] = &[200, 400, 404];
+    vec![
+        post(
+            "/api/v1/studies",
+            SENDS,
+            "Submit objects: a zip, a form, or one object",
+            || routing::post(upload::submit),
+        )
+        .consumes(upload::MEDIA_TYPES)
+        .statuses(&[200, 202, 400, 408, 409, 413, 415, 503, 507]),
+        get(
+            "/api/v1/studies",
+            READS,
+            "The studies that are held, latest first",
+            || routing::get(studies::list),
+        )
+        .query(PAGE),
+        get("/api/v1/studies/{study}", READS, "One study", || {
+            routing::get(studies::show)
+        })
+        .statuses(ONE),
+        get(
+            "/api/v1/studies/{study}/results",
+            READS,
+            "What the models found in it",
+            || routing::get(studies::results),
+        )
+        .statuses(ONE),
+        get("/api/v1/jobs", WATCHES, "The queue, latest first", || {
+            routing::get(jobs::list)
+        })
+        .query(jobs::PARAMETERS),
+        get("/api/v1/jobs/{job}", WATCHES, "One job", || {
+            routing::get(jobs::show)
+        })
+        .statuses(ONE),
+        post(
+            "/api/v1/jobs/{job}/retry",
+            STEERS,
+            "Try a failed or cancelled job again",
+            || routing::post(jobs::retry),
+        )
+        .consumes(&[])
+        .statuses(&[200, 404, 409]),
+        post(
+            "/api/v1/jobs/{job}/cancel",
+            STEERS,
+            "Cancel a waiting job",
+            || routing::post(jobs::cancel),
+        )
+        .consumes(&[])
+        .statuses(&[200, 404, 409]),
+        get(
+            "/api/v1/deliveries",
+            WATCHES,
+            "Results and where they are to go",
+            || routing::get(jobs::deliveries),
+        )
+        .query(jobs::DELIVERY_PARAMETERS),
+        get(
+            "/api/v1/models",
+            Access::AnyRole,
+            "The models, and whether they are loaded",
+            || routing::get(models::list),
+        ),
+        get(
+            "/api/v1/audit",
+            AUDITS,
+            "The audit log, oldest first",
+            || routing::get(audit::list),
+        )
+        .query(audit::PARAMETERS),
+        get(
+            "/api/v1/audit/checkpoint",
+            AUDITS,
+            "Verify the log and show its checkpoint",
+            || routing::get(audit::checkpoint),
+        )
+        .statuses(&[200, 409]),
+        get(
+            "/api/v1/egress/preview",
+            AUDITS,
+            "What would be sent to the hub",
+            || routing::get(egress::preview),
+        ),
+        get(
+            "/api/v1/system",
+            Access::AnyRole,
+            "Version, uptime, devices and load",
+            || routing::get(system::show),
+        ),
+    ]
+}

@@ -1,0 +1,95 @@
+//! The routes behind their guards, and what every answer wears.
+
+use crate::appliance::{Api, Appliance};
+use crate::config::ApiConfig;
+use crate::guard::{guard, unrouted};
+use crate::problem::Problem;
+use crate::route;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pericard_egress::Counter;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// What every answer wears. `no-store`: answers hold patient data, and no cache may keep them.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
+
+/// The routes of the appliance, guarded. [`crate::serve`] serves them; tests may call them without a network.
+pub fn router(appliance: Appliance, config: ApiConfig) -> Router {
+    let api = Api::new(appliance, config);
+    let mut router = Router::new();
+    for route in route::table() {
+        let route = Arc::new(route);
+        let guarded = middleware::from_fn_with_state((api.clone(), Arc::clone(&route)), guard);
+        router = router.route(route.path, (route.handler)().route_layer(guarded));
+    }
+    let router = router
+        .fallback(|State(api): State<Api>, request: Request| {
+            unrouted(api, request, StatusCode::NOT_FOUND)
+        })
+        .method_not_allowed_fallback(|State(api): State<Api>, request: Request| {
+            unrouted(api, request, StatusCode::METHOD_NOT_ALLOWED)
+        });
+    finish(router, api)
+}
+
+fn finish(router: Router<Api>, api: Api) -> Router {
+    router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(api.clone(), dress))
+        .with_state(api)
+}
+
+/// A panic costs its own request and nothing else. What it said goes to the journal only through the panic hook.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked; the others go on");
+    Problem::internal().into_response()
+}
+
+async fn dress(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    // The route's pattern: the path itself holds ids, and a query may hold names.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let openai = request.uri().path().starts_with("/v1/");
+    let mut response = next.run(request).await;
+    if openai && let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = problem.into_openai_response();
+    }
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    let status = response.status().as_u16();
+    api.rooms.meter.count(counter(response.status()));
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    tracing::info!(%method, route, status, ms, "answered");
+    response
+}
+
+fn counter(status: StatusCode) -> Counter {
+    match status.as_u16() {
+        ..400 => Counter::HttpSucceeded,
+        400..500 => Counter::HttpRefused,
+        500.. => Counter::HttpFailed,
+    }
+}

@@ -1,0 +1,223 @@
+//! Every route, and everybody who may not use it. The routes are those of the OpenAPI document, which is made of the
+//! same table as the router: none can be forgotten.
+
+use crate::site::Site;
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use pericard_domain::actor::Role;
+use serde_json::Value;
+use std::time::Duration;
+
+/// A route as the document has it: method, path with its parameters filled in, roles (`None`: open to all).
+fn routes() -> Vec<(String, String, Option<Vec<String>>)> {
+    let document = pericard_api::openapi();
+    let paths = document["paths"].as_object().expect("paths");
+    let each = paths.iter().flat_map(|(path, operations)| {
+        let operations = operations.as_object().expect("operations");
+        operations.iter().map(move |(method, operation)| {
+            let roles = operation["x-roles"].as_array().map(|roles| {
+                roles
+                    .iter()
+                    .map(|r| r.as_str().expect("a role").to_owned())
+                    .collect()
+            });
+            (method.to_uppercase(), filled(path), roles)
+        })
+    });
+    each.collect()
+}
+
+fn filled(path: &str) -> String {
+    path.replace("{study}", "1.2.3")
+        .replace("{series}", "1.2.3.1")
+        .replace("{instance}", "1.2.3.1.1")
+        .replace("{job}", "1")
+        .replace("{model}", "parrot")
+}
+
+fn request(method: &str, path: &str, secret: Option<&str>) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(secret) = secret {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
+    }
+    request.body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn nobody_without_a_valid_token_gets_anywhere() {
+    let mut site = Site::new();
+    site.config.refused_identities_per_minute_max = u32::MAX;
+    let ended = Some(Duration::from_secs(60));
+    let (expired, _) = site.token_until(&Role::ALL, ended).await;
+    site.clock.advance(Duration::from_secs(61));
+    let (revoked, id) = site.token_until(&Role::ALL, None).await;
+    let by = pericard_domain::actor::Actor::CommandLine;
+    site.store.revoke_token(&id, by).await.expect("revoked");
+    let other = pericard_api::mint().expect("random numbers").secret;
+    let (mut asked, router) = (0, site.router());
+    for (method, path, roles) in routes() {
+        for secret in [
+            None,
+            Some("hunter2"),
+            Some(&*other),
+            Some(&*expired),
+            Some(&*revoked),
+        ] {
+            let request = request(&method, &path, secret);
+            let response = tower::ServiceExt::oneshot(router.clone(), request)
+                .await
+                .expect("infallible");
+            asked += 1;
+            if roles.is_none() {
+                assert_eq!(
+                    (path.as_str(), response.status()),
+                    ("/healthz", StatusCode::OK)
+                );
+                continue;
+            }
+            assert_eq!(
+                response.status(),
+                StatusCode::UNAUTHORIZED,
+                "{method} {path}"
+            );
+            let challenge = response.headers()[header::WWW_AUTHENTICATE]
+                .to_str()
+                .expect("text");
+            assert!(challenge.starts_with("Bearer realm="), "{challenge}");
+            assert_eq!(
+                challenge.contains("invalid_token"),
+                secret.is_some(),
+                "{challenge}"
+            );
+        }
+    }
+    assert!(asked > 150, "only {asked} requests");
+}
+
+#[tokio::test]
+async fn every_role_gets_where_it_may_and_nowhere_else() {
+    let site = Site::new();
+    let router = site.router();
+    let (mut allowed, mut forbidden) = (0, 0);
+    for role in Role::ALL {
+        let secret = site.token(&[role]).await;
+        for (method, path, roles) in routes() {
+            let request = request(&method, &path, Some(&secret));
+            let response = tower::ServiceExt::oneshot(router.clone(), request)
+                .await
+                .expect("infallible");
+            let may = roles.is_none_or(|roles| roles.iter().any(|r| r == role.name()));
+            let was_forbidden = response.status() == StatusCode::FORBIDDEN;
+            assert_eq!(
+                was_forbidden,
+                !may,
+                "{} {method} {path}: {}",
+                role.name(),
+                response.status()
+            );
+            assert_ne!(response.status(), StatusCode::UNAUTHORIZED);
+            *(if may { &mut allowed } else { &mut forbidden }) += 1;
+        }
+    }
+    assert!(
+        allowed > 50 && forbidden > 50,
+        "{allowed} allowed, {forbidden} forbidden"
+    );
+    let refusals = site
+        .audited()
+        .await
+        .into_iter()
+        .filter(|(verb, _)| verb == "refuse")
+        .count();
+    assert_eq!(refusals, forbidden, "each of them is in the audit log");
+}
+
+#[tokio::test]
+async fn what_is_no_route_tells_strangers_nothing() {
+    let site = Site::new();
+    for path in [
+        "/",
+        "/api/v2/studies",
+        "/v1/embeddings",
+        "/dicomweb/../etc/passwd",
+    ] {
+        assert_eq!(
+            site.send(request("GET", path, None)).await.status,
+            401,
+            "{path}"
+        );
+        assert_eq!(site.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(
+        site.send(request("DELETE", "/api/v1/studies", None))
+            .await
+            .status,
+        401
+    );
+    let wrong = site
+        .call(Request::delete("/api/v1/studies"), Body::empty())
+        .await;
+    assert_eq!(
+        (wrong.status.as_u16(), wrong.header("content-type")),
+        (405, "application/problem+json")
+    );
+}
+
+#[tokio::test]
+async fn strangers_cannot_fill_the_audit_log() {
+    let mut site = Site::new();
+    site.config.refused_identities_per_minute_max = 3;
+    let secret = site.token(&[Role::Clinician]).await;
+    let before = site.audited().await.len();
+    let router = site.router();
+    let send = |secret: Option<String>| {
+        let request = request("GET", "/v1/models", secret.as_deref());
+        let router = router.clone();
+        async move {
+            tower::ServiceExt::oneshot(router, request)
+                .await
+                .expect("infallible")
+        }
+    };
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(send(None).await.status().as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 401, 429, 429]);
+    assert_eq!(site.audited().await.len(), before + 3);
+    let colleague = send(Some(secret)).await;
+    assert_eq!(colleague.status(), 200, "a valid token is never held up");
+    let refused = send(None).await;
+    assert_eq!(refused.headers()[header::RETRY_AFTER], "60");
+}
+
+#[tokio::test]
+async fn every_answer_wears_its_headers_and_refusals_speak_their_protocol() {
+    let site = Site::new();
+    let own = site.send(request("GET", "/api/v1/studies", None)).await;
+    assert_eq!(own.header("content-type"), "application/problem+json");
+    assert_eq!(own.json()["status"], 401);
+    let openai = site.send(request("GET", "/v1/models", None)).await;
+    assert_eq!(openai.json()["error"]["type"], "authentication_error");
+    let health = site.send(request("GET", "/healthz", None)).await;
+    for answer in [own, openai, health] {
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("default-src 'none'")
+        );
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+        assert_eq!(answer.header("server"), "");
+    }
+    let document = site.get("/api/v1/openapi.json").await.json();
+    assert_eq!(
+        document["paths"].as_object().map(serde_json::Map::is_empty),
+        Some(false)
+    );
+    assert_eq!(
+        document["paths"]["/healthz"]["get"]["security"],
+        Value::Array(Vec::new())
+    );
+}

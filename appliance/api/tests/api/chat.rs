@@ -1,0 +1,250 @@
+//! The language model through OpenAI's interface, byte for byte where it matters.
+
+use crate::scripted::MODEL;
+use crate::site::{Answer, Site};
+use http::{Request, header};
+use pericard_egress::Counter;
+use serde_json::{Value, json};
+
+fn question(words: &str, extra: &Value) -> Value {
+    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": words}]});
+    for (name, value) in extra.as_object().expect("an object") {
+        body[name] = value.clone();
+    }
+    body
+}
+
+async fn ask(site: &Site, words: &str, extra: Value) -> Answer {
+    site.post_json("/v1/chat/completions", &question(words, &extra))
+        .await
+}
+
+/// The data of every event; the last is not JSON.
+fn events(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    let text = answer.text();
+    let data = text.split("\n\n").filter(|event| !event.is_empty());
+    data.map(|event| event.strip_prefix("data: ").expect("only data").to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_answer_at_once() {
+    let site = Site::new();
+    let answer = ask(&site, "one two", json!({})).await;
+    let body = answer.json();
+    assert_eq!(answer.status, 200, "{body}");
+    assert_eq!(body["object"], "chat.completion");
+    let message = json!({"role": "assistant", "content": "one two ", "refusal": null});
+    let choice = json!({"index": 0, "message": message, "finish_reason": "stop", "logprobs": null});
+    assert_eq!(body["choices"], json!([choice]));
+    let usage = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
+    assert_eq!(body["usage"], usage);
+    assert_eq!(body["system_fingerprint"], "1.2.3-abababababab-cpu");
+    assert_eq!(answer.header("x-pericard-model"), "parrot/1.2.3");
+    assert_eq!(answer.header("x-pericard-device"), "cpu");
+    assert!(
+        site.audited()
+            .await
+            .contains(&("ask model".into(), "parrot 1.2.3".into()))
+    );
+    let counted = [
+        Counter::ChatsAnswered,
+        Counter::TokensPrompt,
+        Counter::TokensGenerated,
+    ];
+    assert_eq!(counted.map(|c| site.meter.counted(c)), [1, 3, 2]);
+}
+
+#[tokio::test]
+async fn an_answer_as_it_comes() {
+    let site = Site::new();
+    let extra = json!({"stream": true, "max_tokens": 2, "stream_options": {"include_usage": true}});
+    let answer = ask(&site, "one two three", extra).await;
+    let events = events(&answer);
+    let (done, chunks) = events.split_last().expect("events");
+    assert_eq!(done, "[DONE]");
+    let chunks: Vec<Value> = chunks
+        .iter()
+        .map(|c| serde_json::from_str(c).expect("JSON"))
+        .collect();
+    let deltas: Vec<_> = chunks
+        .iter()
+        .map(|c| c["choices"][0]["delta"].clone())
+        .collect();
+    let expected = [
+        json!({"role": "assistant", "content": ""}),
+        json!({"content": "one "}),
+        json!({"content": "two "}),
+        json!({}),
+        Value::Null,
+    ];
+    assert_eq!(deltas, expected);
+    let finishes: Vec<_> = chunks[..4]
+        .iter()
+        .map(|c| c["choices"][0]["finish_reason"].clone())
+        .collect();
+    assert_eq!(
+        finishes,
+        [Value::Null, Value::Null, Value::Null, json!("length")]
+    );
+    assert!(
+        chunks[..4]
+            .iter()
+            .all(|c| c.get("usage") == Some(&Value::Null))
+    );
+    assert_eq!(chunks[4]["choices"], json!([]));
+    assert_eq!(chunks[4]["usage"]["total_tokens"], 6);
+    assert!(
+        chunks
+            .iter()
+            .all(|c| c["object"] == "chat.completion.chunk" && c["id"] == chunks[0]["id"])
+    );
+}
+
+#[tokio::test]
+async fn without_being_asked_no_usage_is_streamed() {
+    let site = Site::new();
+    let events = events(&ask(&site, "one", json!({"stream": true})).await);
+    assert_eq!(events.len(), 4, "{events:?}");
+    assert!(events.iter().all(|e| !e.contains("usage")), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_text_is_continued() {
+    let site = Site::new();
+    let body = json!({"model": MODEL, "prompt": "a b"});
+    let answer = site.post_json("/v1/completions", &body).await.json();
+    assert_eq!(
+        (&answer["object"], &answer["choices"][0]["text"]),
+        (&json!("text_completion"), &json!("a b "))
+    );
+    let body = json!({"model": MODEL, "prompt": "a b", "stream": true});
+    let events = events(&site.post_json("/v1/completions", &body).await);
+    let texts: Vec<_> = events[..events.len() - 1]
+        .iter()
+        .map(|e| serde_json::from_str::<Value>(e).expect("JSON")["choices"][0]["text"].clone())
+        .collect();
+    assert_eq!(texts, ["a ", "b ", ""]);
+}
+
+#[tokio::test]
+async fn refusals_are_openais() {
+    let site = Site::new();
+    let long = "word ".repeat(20);
+    let cases = [
+        (
+            question("hi", &json!({"model": "gpt-9"})),
+            404,
+            "model_not_found",
+            "model",
+        ),
+        (
+            question("hi", &json!({"model": "seer"})),
+            404,
+            "model_not_found",
+            "model",
+        ),
+        (
+            question(&long, &json!({})),
+            400,
+            "context_length_exceeded",
+            "messages",
+        ),
+        (question("busy", &json!({})), 429, "rate_limit_exceeded", ""),
+        (
+            question("hi", &json!({"n": 3})),
+            400,
+            "unsupported_parameter",
+            "n",
+        ),
+        (
+            question("hi", &json!({"temperature": 9})),
+            400,
+            "invalid_parameter",
+            "temperature",
+        ),
+    ];
+    for (body, status, code, param) in cases {
+        let answer = site.post_json("/v1/chat/completions", &body).await;
+        let error = answer.json()["error"].clone();
+        assert_eq!(
+            (answer.status.as_u16(), &error["code"]),
+            (status, &json!(code)),
+            "{body}"
+        );
+        assert_eq!(error["param"].as_str().unwrap_or_default(), param, "{body}");
+        if status == 429 {
+            assert_eq!(answer.header("retry-after"), "7");
+        }
+    }
+    let error = ask(&site, &long, json!({})).await.json()["error"]["message"].clone();
+    let message = error.as_str().expect("a message");
+    assert!(
+        message.contains("21 tokens") && message.contains("holds 16"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_model_that_fails_is_no_answer_and_tells_no_secret() {
+    let site = Site::new();
+    let whole = ask(&site, "fail", json!({})).await;
+    assert_eq!(whole.status, 500);
+    let streamed = ask(&site, "fail", json!({"stream": true})).await;
+    let events = events(&streamed);
+    let last: Value =
+        serde_json::from_str(events.last().expect("an event")).expect("JSON, not [DONE]");
+    assert_eq!(last["error"]["code"], "model_failed");
+    assert!(!format!("{}{}", whole.text(), streamed.text()).contains("DOE"));
+    assert_eq!(site.meter.counted(Counter::ChatsFailed), 2);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_questions() {
+    let mut site = Site::new();
+    site.config.json_max_kib = 1;
+    let send = |media_type: &'static str, body: Vec<u8>| {
+        let request =
+            Request::post("/v1/chat/completions").header(header::CONTENT_TYPE, media_type);
+        site.call(request, body)
+    };
+    assert_eq!(send("text/plain", b"{}".to_vec()).await.status, 415);
+    assert_eq!(send("application/json", vec![b' '; 2000]).await.status, 413);
+    let broken = send("application/json", b"{\"model\": JANE DOE".to_vec()).await;
+    assert_eq!(broken.status, 400);
+    assert!(!broken.text().contains("DOE"), "{}", broken.text());
+    assert_eq!(send("application/json", b"[]".to_vec()).await.status, 400);
+    assert_eq!(
+        send("application/json; charset=utf-8", b"{}".to_vec())
+            .await
+            .status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn models_and_tokens() {
+    let site = Site::new();
+    let models = site.get("/v1/models").await.json();
+    assert_eq!(
+        models["data"].as_array().map(Vec::len),
+        Some(1),
+        "only those that chat"
+    );
+    assert_eq!(models["data"][0]["id"], MODEL);
+    assert_eq!(
+        site.get("/v1/models/parrot").await.json()["max_model_len"],
+        16
+    );
+    let absent = site.get("/v1/models/seer").await;
+    assert_eq!(
+        (absent.status.as_u16(), &absent.json()["error"]["code"]),
+        (404, &json!("model_not_found"))
+    );
+    let body = json!({"model": MODEL, "prompt": "a b c"});
+    assert_eq!(
+        site.post_json("/v1/tokenize", &body).await.json()["count"],
+        3
+    );
+}

@@ -1,0 +1,350 @@
+//! Store, search, retrieve.
+
+use crate::site::{Answer, Site, multipart, object};
+use axum::body::Body;
+use http::{Request, header};
+use serde_json::{Value, json};
+
+const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=b";
+const DICOM: &str = "application/dicom";
+
+async fn store(site: &Site, path: &str, parts: &[(&str, &[u8])]) -> Answer {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, RELATED)
+        .header(header::HOST, "pacs:8443");
+    site.call(request, multipart(parts)).await
+}
+
+/// Two studies: the first with three CT images in two series and one SR, the second with one CT image.
+async fn filled() -> Site {
+    let site = Site::new();
+    let objects = [
+        object(1, 1, 1, 10),
+        object(1, 1, 2, 10),
+        object(1, 2, 1, 10),
+        object(1, 9, 1, 0),
+        object(2, 1, 1, 5),
+    ];
+    let parts: Vec<_> = objects.iter().map(|o| (DICOM, &o[..])).collect();
+    let stored = store(&site, "/dicomweb/studies", &parts).await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    site
+}
+
+fn values(answer: &Value, tag: &str) -> Vec<Value> {
+    let all = answer.as_array().expect("a list");
+    all.iter()
+        .map(|item| item[tag]["Value"][0].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_stored_is_named() {
+    let site = Site::new();
+    let (a, b) = (object(1, 1, 1, 10), object(1, 1, 2, 10));
+    let stored = store(&site, "/dicomweb/studies", &[(DICOM, &a), (DICOM, &b)]).await;
+    let body = stored.json();
+    assert_eq!(
+        (stored.status.as_u16(), stored.header("content-type")),
+        (200, "application/dicom+json")
+    );
+    assert_eq!(
+        body["00081190"]["Value"][0],
+        "https://pacs:8443/dicomweb/studies/1.2.3.1"
+    );
+    let first = json!({
+        "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+        "00081155": {"vr": "UI", "Value": ["1.2.3.1.1.1"]},
+        "00081190": {"vr": "UR", "Value": ["https://pacs:8443/dicomweb/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.1"]},
+    });
+    assert_eq!(body["00081199"]["Value"][0], first);
+    assert_eq!(body["00081199"]["Value"].as_array().map(Vec::len), Some(2));
+    assert_eq!(body.get("0008119A"), None);
+
+    let again = store(&site, "/dicomweb/studies/1.2.3.1", &[(DICOM, &a)]).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("warning")),
+        (200, ""),
+        "the same bytes again"
+    );
+    let other = store(&site, "/dicomweb/studies", &[(DICOM, &object(1, 1, 1, 20))]).await;
+    assert!(
+        other.header("warning").starts_with("299"),
+        "other bytes are never silent"
+    );
+}
+
+#[tokio::test]
+async fn what_was_not_stored_says_why() {
+    let site = Site::new();
+    let good = object(1, 1, 1, 10);
+    let cut = &good[..good.len() - 9];
+    let some = store(
+        &site,
+        "/dicomweb/studies",
+        &[(DICOM, &good), (DICOM, cut), (DICOM, b"no DICOM")],
+    )
+    .await;
+    assert_eq!(some.status, 202, "{}", some.text());
+    let reasons: Vec<_> = some.json()["0008119A"]["Value"]
+        .as_array()
+        .expect("failures")
+        .iter()
+        .map(|item| item["00081197"]["Value"][0].clone())
+        .collect();
+    assert_eq!(reasons, [0xC000, 0xC000]);
+    assert_eq!(
+        some.json()["00081199"]["Value"].as_array().map(Vec::len),
+        Some(1)
+    );
+
+    let none = store(&site, "/dicomweb/studies", &[(DICOM, b"no DICOM")]).await;
+    assert_eq!(none.status, 409);
+    let large = store(
+        &site,
+        "/dicomweb/studies",
+        &[(DICOM, &object(1, 1, 3, 1 << 20))],
+    )
+    .await;
+    assert_eq!(
+        (
+            large.status.as_u16(),
+            &large.json()["0008119A"]["Value"][0]["00081197"]["Value"][0]
+        ),
+        (413, &json!(0xA700))
+    );
+    let text = store(&site, "/dicomweb/studies", &[("text/plain", &good)]).await;
+    assert_eq!(text.status, 409);
+    let refusals = site
+        .audited()
+        .await
+        .into_iter()
+        .filter(|(verb, _)| verb == "refuse")
+        .count();
+    assert_eq!(refusals, 5, "each of them is in the audit log");
+}
+
+#[tokio::test]
+async fn bodies_that_cannot_be_read() {
+    let mut site = Site::new();
+    site.config.upload_max_mib = 1;
+    site.config.upload_objects_max = 2;
+    let send = |media_type: &'static str, body: Vec<u8>| {
+        let request = Request::post("/dicomweb/studies").header(header::CONTENT_TYPE, media_type);
+        site.call(request, body)
+    };
+    let good = object(1, 1, 1, 10);
+    let whole = multipart(&[(DICOM, &good)]);
+    for (media_type, body, status) in [
+        ("application/json", whole.clone(), 415),
+        (
+            "multipart/related; type=\"application/dicom+json\"; boundary=b",
+            whole.clone(),
+            415,
+        ),
+        (
+            "multipart/related; type=\"application/dicom\"",
+            whole.clone(),
+            400,
+        ),
+        (RELATED, Vec::new(), 400),
+        (RELATED, b"--b--\r\n".to_vec(), 400),
+        (RELATED, whole[..whole.len() - 20].to_vec(), 400),
+        (RELATED, vec![0; 2 << 20], 413),
+        (
+            RELATED,
+            multipart(&[(DICOM, &good), (DICOM, &good), (DICOM, &good)]),
+            413,
+        ),
+    ] {
+        let answer = send(media_type, body).await;
+        assert_eq!(answer.status, status, "{media_type} {}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+    }
+}
+
+#[tokio::test]
+async fn searches_find_what_matches() {
+    let site = filled().await;
+    for (path, tag, expected) in [
+        ("studies?PatientID=PID-1", "0020000D", vec!["1.2.3.1"]),
+        ("studies?00100010=doe2*", "0020000D", vec!["1.2.3.2"]),
+        ("studies?StudyDate=20260102-", "0020000D", vec!["1.2.3.2"]),
+        ("studies?ModalitiesInStudy=SR", "0020000D", vec!["1.2.3.1"]),
+        (
+            "studies?StudyInstanceUID=1.2.3.2,1.2.3.9",
+            "0020000D",
+            vec!["1.2.3.2"],
+        ),
+        ("studies?AccessionNumber=other", "0020000D", vec![]),
+        ("studies?limit=1&offset=1", "0020000D", vec!["1.2.3.1"]),
+        ("series?Modality=SR", "0020000E", vec!["1.2.3.1.9"]),
+        (
+            "studies/1.2.3.1/series?Modality=CT",
+            "0020000E",
+            vec!["1.2.3.1.1", "1.2.3.1.2"],
+        ),
+        (
+            "studies/1.2.3.1/instances?InstanceNumber=2",
+            "00080018",
+            vec!["1.2.3.1.1.2"],
+        ),
+        (
+            "studies/1.2.3.1/series/1.2.3.1.1/instances",
+            "00080018",
+            vec!["1.2.3.1.1.1", "1.2.3.1.1.2"],
+        ),
+        (
+            "studies/1.2.3.1/series/1.2.3.2.1/instances",
+            "00080018",
+            vec![],
+        ),
+        (
+            "instances?SOPInstanceUID=1.2.3.2.1.1",
+            "00080018",
+            vec!["1.2.3.2.1.1"],
+        ),
+        ("studies/1.2.3.77/series", "0020000E", vec![]),
+    ] {
+        let answer = site.get(&format!("/dicomweb/{path}")).await;
+        assert_eq!(answer.status, 200, "{path} {}", answer.text());
+        let mut found = values(&answer.json(), tag);
+        found.sort_by_key(Value::to_string);
+        assert_eq!(found, expected, "{path}");
+    }
+    assert!(
+        site.audited()
+            .await
+            .contains(&("search".into(), "1.2.3.1".into()))
+    );
+}
+
+#[tokio::test]
+async fn a_study_is_described_as_the_standard_asks() {
+    let site = filled().await;
+    let answer = site
+        .get("/dicomweb/studies?PatientID=PID-1&includefield=all")
+        .await
+        .json();
+    let study = &answer[0];
+    for (tag, expected) in [
+        ("00080020", json!({"vr": "DA", "Value": ["20260101"]})),
+        ("00080050", json!({"vr": "SH", "Value": ["ACC-7"]})),
+        ("00080056", json!({"vr": "CS", "Value": ["ONLINE"]})),
+        ("00080061", json!({"vr": "CS", "Value": ["CT", "SR"]})),
+        ("00080090", json!({"vr": "PN"})),
+        (
+            "00100010",
+            json!({"vr": "PN", "Value": [{"Alphabetic": "DOE1^JANE"}]}),
+        ),
+        ("00201206", json!({"vr": "IS", "Value": [3]})),
+        ("00201208", json!({"vr": "IS", "Value": [4]})),
+    ] {
+        assert_eq!(study[tag], expected, "{tag}");
+    }
+    let fuzzy = site.get("/dicomweb/studies?fuzzymatching=true").await;
+    assert!(fuzzy.header("warning").contains("fuzzymatching"));
+    assert_eq!(
+        site.get("/dicomweb/studies?StudyDate=yesterday")
+            .await
+            .status,
+        400
+    );
+    assert_eq!(site.get("/dicomweb/studies?limit=many").await.status, 400);
+    let xml = Request::get("/dicomweb/studies").header(header::ACCEPT, "application/dicom+xml");
+    assert_eq!(site.call(xml, Body::empty()).await.status, 406);
+}
+
+#[tokio::test]
+async fn objects_come_back_as_they_went_in() {
+    let site = filled().await;
+    let study = site.get("/dicomweb/studies/1.2.3.1").await;
+    assert_eq!(study.status, 200);
+    let content_type = study.header("content-type");
+    let boundary = content_type.split("boundary=").nth(1).expect("a boundary");
+    assert!(content_type.starts_with("multipart/related; type=\"application/dicom\""));
+    let mut expected = Vec::new();
+    for (series, number) in [(1, 1), (1, 2), (2, 1), (9, 1)] {
+        let extra = if series == 9 { 0 } else { 10 };
+        expected.extend_from_slice(format!("--{boundary}\r\nContent-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.1\r\n\r\n").as_bytes());
+        expected.extend_from_slice(&object(1, series, number, extra));
+        expected.extend_from_slice(b"\r\n");
+    }
+    expected.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    assert!(study.body == expected, "byte for byte");
+
+    let path = "/dicomweb/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.2";
+    let single = Request::get(path).header(header::ACCEPT, "application/dicom; transfer-syntax=*");
+    let single = site.call(single, Body::empty()).await;
+    assert!(single.body == object(1, 1, 2, 10));
+    assert!(
+        site.audited()
+            .await
+            .contains(&("retrieve".into(), "1.2.3.1.1.2".into()))
+    );
+}
+
+#[tokio::test]
+async fn accept_decides_and_nothing_is_transcoded_in_silence() {
+    let site = filled().await;
+    let path = "/dicomweb/studies/1.2.3.1/series/1.2.3.1.1";
+    for (accept, status) in [
+        ("*/*", 200),
+        ("multipart/related; type=\"application/dicom\"", 200),
+        (
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+            200,
+        ),
+        (
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.1",
+            200,
+        ),
+        (
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.50",
+            406,
+        ),
+        ("multipart/related; type=\"application/octet-stream\"", 406),
+        ("image/jpeg", 406),
+        ("application/dicom", 406), // More than one object.
+    ] {
+        let request = Request::get(path).header(header::ACCEPT, accept);
+        assert_eq!(
+            site.call(request, Body::empty()).await.status,
+            status,
+            "{accept}"
+        );
+    }
+    for absent in [
+        "studies/1.2.3.77",
+        "studies/1.2.3.1/series/1.2.3.2.1",
+        "studies/abc",
+        "studies/1.2.3.77/metadata",
+    ] {
+        assert_eq!(
+            site.get(&format!("/dicomweb/{absent}")).await.status,
+            404,
+            "{absent}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_everything_but_the_pixels() {
+    let site = filled().await;
+    let answer = site.get("/dicomweb/studies/1.2.3.1/metadata").await;
+    assert_eq!(answer.header("content-type"), "application/dicom+json");
+    let all = answer.json();
+    assert_eq!(
+        values(&all, "00080018"),
+        ["1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.2.1", "1.2.3.1.9.1"]
+    );
+    assert_eq!(
+        all[0]["00100010"],
+        json!({"vr": "PN", "Value": [{"Alphabetic": "DOE1^JANE"}]})
+    );
+    assert!(all[0].get("7FE00010").is_none() && all[0].get("00020010").is_none());
+    let one = site
+        .get("/dicomweb/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.2/metadata")
+        .await;
+    assert_eq!(one.json().as_array().map(Vec::len), Some(1));
+}

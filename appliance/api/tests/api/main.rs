@@ -1,0 +1,12 @@
+//! The room through its real door: a real store and intake in a temporary directory, a scripted language model, and the
+//! router or a TLS listener in front of them.
+
+mod authorisation;
+mod chat;
+mod dicomweb;
+mod door;
+mod operations;
+mod peers;
+mod scripted;
+mod site;
+mod submission;

@@ -1,0 +1,159 @@
+//! Studies, the queue, audit, egress, health.
+
+use crate::site::{Site, object};
+use axum::body::Body;
+use http::{Request, header};
+use pericard_domain::job::JobId;
+use serde_json::Value;
+
+async fn filled() -> Site {
+    let site = Site::new();
+    for study in [1, 2] {
+        let request =
+            Request::post("/api/v1/studies").header(header::CONTENT_TYPE, "application/dicom");
+        let answer = site.call(request, object(study, 1, 1, 10)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    site
+}
+
+#[tokio::test]
+async fn studies_are_listed_latest_first_and_every_look_is_written_down() {
+    let site = filled().await;
+    let list = site.get("/api/v1/studies?limit=1").await.json();
+    assert_eq!(list["studies"][0]["study"], "1.2.3.2");
+    assert_eq!(list["studies"].as_array().map(Vec::len), Some(1));
+    let study = site.get("/api/v1/studies/1.2.3.1").await.json();
+    assert_eq!(study["facts"]["patient_id"], "PID-1");
+    assert_eq!(study["objects"][0]["instance"], "1.2.3.1.1.1");
+    let results = site.get("/api/v1/studies/1.2.3.1/results").await.json();
+    assert_eq!(results["reports"], Value::Array(Vec::new()));
+    for (path, status) in [("1.2.3.9", 404), ("abc", 404), ("1.2.3.9/results", 404)] {
+        assert_eq!(
+            site.get(&format!("/api/v1/studies/{path}")).await.status,
+            status
+        );
+    }
+    let audited = site.audited().await;
+    for (verb, subject) in [
+        ("list studies", "all"),
+        ("read study", "1.2.3.1"),
+        ("read results", "1.2.3.1"),
+    ] {
+        assert!(
+            audited.contains(&(verb.into(), subject.into())),
+            "{verb}: {audited:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn jobs_are_listed_cancelled_and_retried() {
+    let site = filled().await;
+    let jobs = site
+        .get("/api/v1/jobs?state=waiting&study=1.2.3.1")
+        .await
+        .json();
+    let job = &jobs["jobs"][0];
+    assert_eq!(
+        (&job["state"], &job["study"], &job["work"]["kind"]),
+        (&"waiting".into(), &"1.2.3.1".into(), &"assemble".into())
+    );
+    let id: JobId = serde_json::from_value(job["id"].clone()).expect("an id");
+    let post = |what: &'static str| {
+        site.call(
+            Request::post(format!("/api/v1/jobs/{id}/{what}")),
+            Body::empty(),
+        )
+    };
+    assert_eq!(post("retry").await.status, 409, "it waits already");
+    assert_eq!(post("cancel").await.json()["state"], "cancelled");
+    assert_eq!(
+        site.get(&format!("/api/v1/jobs/{id}")).await.json()["state"],
+        "cancelled"
+    );
+    assert_eq!(post("cancel").await.status, 409);
+    assert_eq!(post("retry").await.json()["state"], "waiting");
+    for (path, status) in [
+        ("jobs/99999", 404),
+        ("jobs/x", 404),
+        ("jobs?state=lost", 400),
+        ("jobs?study=x", 400),
+    ] {
+        assert_eq!(
+            site.get(&format!("/api/v1/{path}")).await.status,
+            status,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        site.get("/api/v1/deliveries").await.json()["deliveries"],
+        Value::Array(Vec::new())
+    );
+}
+
+#[tokio::test]
+async fn the_log_is_read_and_verified_without_patient_data() {
+    let site = filled().await;
+    let page = site.get("/api/v1/audit?from=1&limit=2").await.json();
+    let places: Vec<_> = page["lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|l| l["index"].clone())
+        .collect();
+    assert_eq!(places, [1, 2]);
+    let all = site.get("/api/v1/audit?limit=1000").await;
+    assert!(all.text().contains("1.2.3.1.1.1") && !all.text().contains("DOE"));
+    let checkpoint = site.get("/api/v1/audit/checkpoint").await.json();
+    assert!(
+        checkpoint["checkpoint"]
+            .as_str()
+            .expect("a note")
+            .starts_with("pericard.test/audit\n")
+    );
+}
+
+#[tokio::test]
+async fn what_would_leave_is_shown() {
+    let site = filled().await;
+    let preview = site.get("/api/v1/egress/preview").await.json();
+    assert_eq!(preview["frame_bytes"], 4096);
+    assert!(preview["numbers"].as_array().is_some_and(|n| n.len() > 20));
+}
+
+#[tokio::test]
+async fn health_readiness_and_figures() {
+    let site = filled().await;
+    assert_eq!(site.get("/healthz").await.text(), "ok\n");
+    let ready = site.get("/readyz").await;
+    assert_eq!(
+        (ready.status.as_u16(), &ready.json()["parts"][0]["part"]),
+        (200, &"store".into())
+    );
+    let system = site.get("/api/v1/system").await.json();
+    assert_eq!(
+        (&system["version"], &system["open_jobs"]["routine"]),
+        (&"0.0.0-test".into(), &2.into())
+    );
+    assert_eq!(
+        site.get("/api/v1/models").await.json()["models"],
+        Value::Array(Vec::new())
+    );
+    let metrics = site.get("/metrics").await;
+    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4");
+    let text = metrics.text();
+    for line in [
+        "pericard_open_jobs{priority=\"routine\"} 2",
+        "pericard_store_writable 1",
+        "pericard_objects_total{class=\"admitted\"} 2",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let mut families: Vec<_> = text.lines().filter(|l| l.starts_with("# TYPE")).collect();
+    let all = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), all, "no family twice");
+    assert!(!text.contains("DOE") && !text.contains("PID"));
+}

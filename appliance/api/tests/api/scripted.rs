@@ -1,0 +1,140 @@
+//! A language model that says what it was told to say: it repeats the last message word by word.
+
+use futures_util::future::BoxFuture;
+use pericard_api::{Speech, Talker};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Finish, Prompt, Usage};
+use pericard_domain::digest::Digest;
+use pericard_domain::model::{ModelRef, Task};
+use pericard_runner::Loaded;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// The only model.
+pub const MODEL: &str = "parrot";
+/// Tokens that its context holds: one a word.
+pub const CONTEXT: u32 = 16;
+
+/// The scripted model.
+#[derive(Default)]
+pub struct Scripted {
+    /// Answers under way.
+    pub open: Arc<AtomicUsize>,
+    /// Told whenever an answer is dropped or ends.
+    pub closed: Arc<Notify>,
+}
+
+impl Talker for Scripted {
+    fn loaded(&self) -> Vec<Loaded> {
+        let digest = Digest::new([0xab; 32]);
+        let model = ModelRef {
+            name: MODEL.into(),
+            version: "1.2.3".into(),
+            digest,
+        };
+        let chat = Loaded {
+            model,
+            task: Task::Chat,
+            device: "cpu".into(),
+            load_ms: 1,
+            context_tokens: Some(CONTEXT),
+        };
+        let seer = Loaded {
+            model: ModelRef {
+                name: "seer".into(),
+                ..chat.model.clone()
+            },
+            task: Task::TextSpotting,
+            context_tokens: None,
+            ..chat.clone()
+        };
+        vec![chat, seer]
+    }
+
+    fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal> {
+        let prompt_tokens = self.count_tokens(model, &request.prompt)?;
+        let words = last_words(&request.prompt);
+        let most = request.sampling.max_tokens;
+        if prompt_tokens + most.unwrap_or(1) > CONTEXT {
+            let max_tokens = most.unwrap_or(1);
+            return Err(ChatRefusal::DoesNotFit {
+                prompt_tokens,
+                max_tokens,
+                context_tokens: CONTEXT,
+            });
+        }
+        if words == ["busy"] {
+            return Err(ChatRefusal::Busy { retry_after_s: 7 });
+        }
+        let said = words.iter().take(most.unwrap_or(u32::MAX) as usize);
+        let mut events: VecDeque<_> = said.map(|w| ChatEvent::Text(format!("{w} "))).collect();
+        let completion_tokens = u32::try_from(events.len()).expect("few");
+        let finish = if events.len() < words.len() {
+            Finish::Length
+        } else {
+            Finish::Stop
+        };
+        let usage = Usage {
+            prompt_tokens,
+            completion_tokens,
+        };
+        events.push_back(match words.first().map(String::as_str) {
+            Some("fail") => ChatEvent::Failed("JANE DOE broke the tensor".into()),
+            _ => ChatEvent::Finished { finish, usage },
+        });
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let for_ever = words.first().is_some_and(|w| w == "forever");
+        Ok(Box::new(Told {
+            events,
+            for_ever,
+            open: self.open.clone(),
+            closed: self.closed.clone(),
+        }))
+    }
+
+    fn count_tokens(&self, _: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
+        let words = match prompt {
+            Prompt::Text(text) => text.split_whitespace().count(),
+            Prompt::Messages(all) => all
+                .iter()
+                .map(|m| m.content.split_whitespace().count() + 1)
+                .sum(),
+        };
+        Ok(u32::try_from(words).expect("few"))
+    }
+}
+
+fn last_words(prompt: &Prompt) -> Vec<String> {
+    let text = match prompt {
+        Prompt::Text(text) => text.as_str(),
+        Prompt::Messages(all) => all.last().map_or("", |m| &m.content),
+    };
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+struct Told {
+    events: VecDeque<ChatEvent>,
+    for_ever: bool,
+    open: Arc<AtomicUsize>,
+    closed: Arc<Notify>,
+}
+
+impl Speech for Told {
+    fn next(&mut self) -> BoxFuture<'_, Option<ChatEvent>> {
+        Box::pin(async {
+            if self.for_ever && self.events.len() == 1 {
+                std::future::pending::<()>().await;
+            }
+            self.events.pop_front()
+        })
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.closed.notify_waiters();
+        self.closed.notify_one();
+    }
+}

@@ -1,0 +1,233 @@
+//! An appliance in a directory of its own, and one helper for its door.
+
+use crate::scripted::Scripted;
+use axum::Router;
+use axum::body::Body;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use pericard_api::{ApiConfig, Appliance, mint, router};
+use pericard_domain::actor::{Actor, Role};
+use pericard_domain::time::{Clock, StandingClock, Timestamp};
+use pericard_egress::Meter;
+use pericard_intake::{IdleTimeout, Intake, IntakeConfig};
+use pericard_store::access::NewToken;
+use pericard_store::audit_log::AuditQuery;
+use pericard_store::{Store, StoreConfig};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+/// 2026-11-23T18:00:00Z.
+const START_MS: i64 = 1_795_456_800_000;
+
+pub struct Site {
+    pub store: Store,
+    pub clock: Arc<StandingClock>,
+    pub scripted: Arc<Scripted>,
+    pub meter: Meter,
+    pub config: ApiConfig,
+    intake: Intake,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = Arc::new(StandingClock::new(Timestamp::from_millis(START_MS)));
+        let meter = Meter::in_memory();
+        let config = StoreConfig {
+            dir: dir.path().join("data"),
+            audit_origin: "pericard.test/audit".into(),
+            group_commit_window_us: 100,
+            free_space_floor_mib: 1,
+        };
+        let store = Store::open(config, clock.clone()).expect("the store opens");
+        let settling = Arc::new(IdleTimeout {
+            rules: Vec::new(),
+            otherwise_s: 60,
+        });
+        let limits = IntakeConfig {
+            object_max_mib: 1,
+            parcels_max: 8,
+        };
+        let intake = Intake::new(
+            store.clone(),
+            settling,
+            limits,
+            meter.clone(),
+            clock.clone(),
+        );
+        Self {
+            store,
+            clock,
+            scripted: Arc::default(),
+            meter,
+            config: ApiConfig::new(dir.path()),
+            intake,
+            _dir: dir,
+        }
+    }
+
+    pub fn appliance(&self) -> Appliance {
+        Appliance {
+            store: self.store.clone(),
+            intake: self.intake.clone(),
+            talker: self.scripted.clone(),
+            packages: Arc::from([]),
+            meter: self.meter.clone(),
+            clock: self.clock.clone(),
+            version: "0.0.0-test",
+        }
+    }
+
+    pub fn router(&self) -> Router {
+        router(self.appliance(), self.config.clone())
+    }
+
+    /// The secret of a new token with these roles.
+    pub async fn token(&self, roles: &[Role]) -> String {
+        self.token_until(roles, None).await.0
+    }
+
+    /// The secret of a new token, and its id.
+    pub async fn token_until(&self, roles: &[Role], end: Option<Duration>) -> (String, String) {
+        let minted = mint().expect("random numbers");
+        let new = NewToken {
+            label: "test".into(),
+            roles: roles.to_vec(),
+            secret_sha256: minted.sha256,
+            expires_at: end.map(|end| self.clock.now().after(end)),
+        };
+        let token = self
+            .store
+            .issue_token(new, Actor::CommandLine)
+            .await
+            .expect("issued");
+        (minted.secret, token.id)
+    }
+
+    /// Sends a request with a token of every role.
+    pub async fn call(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {
+        let secret = self.token(&Role::ALL).await;
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
+        self.send(request.body(body.into()).expect("a request"))
+            .await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Request::get(path), Body::empty()).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.call(request, body.to_string()).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router().oneshot(request).await.expect("infallible");
+        Answer::read(response).await
+    }
+
+    /// What the audit log says happened, and to what.
+    pub async fn audited(&self) -> Vec<(String, String)> {
+        let query = AuditQuery {
+            limit: 1000,
+            ..AuditQuery::default()
+        };
+        let lines = self.store.audit(query).await.expect("the log");
+        lines
+            .into_iter()
+            .map(|line| (line.verb, line.subject))
+            .collect()
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    async fn read(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body
+            .collect()
+            .await
+            .expect("a whole body")
+            .to_bytes()
+            .to_vec();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// A small object of study `study`, series `series`, with number `number`, and `extra` bytes of pixels.
+pub fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<u8> {
+    let text = |vr: VR, value: &str| (vr, PrimitiveValue::from(value));
+    let element = |tag, (vr, value): (VR, PrimitiveValue)| DataElement::new(tag, vr, value);
+    let study_uid = format!("1.2.3.{study}");
+    let series_uid = format!("{study_uid}.{series}");
+    let instance_uid = format!("{series_uid}.{number}");
+    let modality = if series == 9 { "SR" } else { "CT" };
+    let name = format!("DOE{study}^JANE");
+    let object = InMemDicomObject::from_element_iter([
+        element(tags::SOP_CLASS_UID, text(VR::UI, uids::CT_IMAGE_STORAGE)),
+        element(tags::SOP_INSTANCE_UID, text(VR::UI, &instance_uid)),
+        element(tags::STUDY_DATE, text(VR::DA, &format!("2026010{study}"))),
+        element(tags::STUDY_TIME, text(VR::TM, "101500")),
+        element(tags::ACCESSION_NUMBER, text(VR::SH, "ACC-7")),
+        element(tags::MODALITY, text(VR::CS, modality)),
+        element(tags::PATIENT_NAME, text(VR::PN, &name)),
+        element(tags::PATIENT_ID, text(VR::LO, &format!("PID-{study}"))),
+        element(tags::STUDY_INSTANCE_UID, text(VR::UI, &study_uid)),
+        element(tags::SERIES_INSTANCE_UID, text(VR::UI, &series_uid)),
+        element(tags::SERIES_NUMBER, text(VR::IS, &series.to_string())),
+        element(tags::INSTANCE_NUMBER, text(VR::IS, &number.to_string())),
+        element(
+            tags::PIXEL_DATA,
+            (VR::OB, PrimitiveValue::from(vec![7_u8; 2 + extra * 2])),
+        ),
+    ]);
+    let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let file = object.with_meta(meta).expect("a file meta table");
+    let mut bytes = Vec::new();
+    file.write_all(&mut bytes).expect("a file");
+    bytes
+}
+
+/// A multipart body of these parts, each with a media type.
+pub fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (media_type, content) in parts {
+        body.extend_from_slice(format!("--b\r\nContent-Type: {media_type}\r\n\r\n").as_bytes());
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--b--\r\n");
+    body
+}
