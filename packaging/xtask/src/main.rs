@@ -90,7 +90,7 @@ fn run(task: Task) -> Result<(), Error> {
             )?;
             let program = target(&tree).join("release/pericard");
             let mut demo = Command::new(&program);
-            demo.arg("demo").args(arguments).env(CACHE, cache.root());
+            demo.arg("demo").args(arguments);
             Err(Error::cannot_run(&program, demo.exec())) // exec returns only when it failed
         }
         Task::Peers => {
@@ -118,8 +118,6 @@ fn run(task: Task) -> Result<(), Error> {
     }
 }
 
-/// Tells the program, its tests and its benchmarks where the fetched files are.
-const CACHE: &str = "PERICARD_CACHE";
 /// Tells the tests where the private Python environment is.
 const PEERS_VENV: &str = "PERICARD_PEERS_VENV";
 
@@ -134,7 +132,6 @@ fn cargo_command(tree: &Path, cache: &Cache, arguments: &[&str]) -> Command {
     command
         .current_dir(tree)
         .args(arguments)
-        .env(CACHE, cache.root())
         .env(PEERS_VENV, cache.venv());
     command
 }
