@@ -1,6 +1,7 @@
 //! Result objects, judged by readers and validators that are not ours.
 
 mod peers;
+mod real;
 mod segmentations;
 mod sources;
 

@@ -108,7 +108,7 @@ def report(path):
         + content.get_image_measurement_groups()
     )
     raw = pydicom.dcmread(path)
-    charset = raw.SpecificCharacterSet
+    charset = raw.get("SpecificCharacterSet", "")
     return {
         "class": raw.SOPClassUID.name,
         "patient": str(raw.PatientName),
@@ -164,4 +164,4 @@ def segmentation(path, expected_path, mask_paths):
 
 if __name__ == "__main__":
     _, path, *rest = sys.argv
-    print(json.dumps(segmentation(path, rest[0], rest[1:]) if rest else report(path)))
+    print(json.dumps(segmentation(path, rest[0], rest[1:]) if rest else report(path), default=list))
