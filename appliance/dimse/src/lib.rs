@@ -3,7 +3,7 @@
 //! Protocol only. What arrives is carried through the [`Door`] as it comes off the wire, and the peer hears of success
 //! only when the door says that the object is kept; what leaves is read from the files that the store names.
 //!
-//! - [`listen`]: C-ECHO and C-STORE, for peers that call here.
+//! - [`listen`], [`listen_tls`]: C-ECHO and C-STORE, for peers that call here.
 //! - [`deliver`]: the outbox: results go to the peers that are to have them.
 //! - [`send_files`], [`echo`]: for a person at the command line.
 //!
@@ -29,14 +29,16 @@ mod sending;
 mod session;
 mod status;
 mod submit;
+mod tls;
 mod wire;
 
 pub use config::{DimseConfig, Limits, Unlisted};
 pub use door::{Door, OpenParcel};
 pub use echo::echo;
-pub use listener::listen;
+pub use listener::{listen, listen_tls};
 pub use outbox::{DeliveryConfig, Mail, deliver};
 pub use peer::{Address, AddressError, Peer};
 pub use request::{CallError, Caller, RequestLimits};
 pub use submit::{FileOutcome, SubmitProgress, send_files};
+pub use tls::TlsDoor;
 pub use wire::LinkError;

@@ -5,15 +5,18 @@ use crate::config::DimseConfig;
 use crate::door::Door;
 use crate::negotiation::{self, Accepted, Rejection};
 use crate::session::{Session, Tally};
+use crate::tls::TlsDoor;
 use crate::wire::{AbortReason, LinkError, Pdu, Wire};
+use dicom_ul::pdu::AssociationRQ;
 use pericard_domain::actor::Actor;
 use pericard_domain::ae::AeTitle;
+use pericard_domain::digest::Digest;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +34,23 @@ pub async fn listen<D: Door>(
     door: D,
     stop: CancellationToken,
 ) {
-    let reception = Arc::new(Reception::new(config, door, stop.clone()));
+    receive_all(listener, Arc::new(Reception::new(config, None, door, stop))).await;
+}
+
+/// The same over TLS (PS3.15 annex B): the handshake has as long as the request for the association.
+pub async fn listen_tls<D: Door>(
+    listener: TcpListener,
+    tls: TlsDoor,
+    config: DimseConfig,
+    door: D,
+    stop: CancellationToken,
+) {
+    let reception = Reception::new(config, Some(tls), door, stop);
+    receive_all(listener, Arc::new(reception)).await;
+}
+
+async fn receive_all<D: Door>(listener: TcpListener, reception: Arc<Reception<D>>) {
+    let stop = reception.stop.clone();
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -61,7 +80,7 @@ pub async fn listen<D: Door>(
         }
         let (reception, ip) = (reception.clone(), address.ip());
         let span = tracing::info_span!("association", peer = %ip);
-        open.spawn(async move { reception.receive(stream, ip, place).await }.instrument(span));
+        open.spawn(async move { reception.connected(stream, ip, place).await }.instrument(span));
     }
     drop(listener);
     drain(open, reception.config.limits.drain_timeout).await;
@@ -96,6 +115,7 @@ fn report(ended: Option<Result<(), tokio::task::JoinError>>) {
 /// What all associations of a listener share.
 struct Reception<D> {
     config: DimseConfig,
+    tls: Option<TlsDoor>,
     door: D,
     stop: CancellationToken,
     connections: Arc<Semaphore>,
@@ -104,24 +124,51 @@ struct Reception<D> {
 }
 
 impl<D: Door> Reception<D> {
-    fn new(config: DimseConfig, door: D, stop: CancellationToken) -> Self {
+    fn new(config: DimseConfig, tls: Option<TlsDoor>, door: D, stop: CancellationToken) -> Self {
         let max = config.limits.associations_max;
         Self {
             connections: Arc::new(Semaphore::new(max + TURNED_AWAY_MAX)),
             associations: Arc::new(Semaphore::new(max)),
             per_ae: Arc::default(),
             config,
+            tls,
             door,
             stop,
         }
     }
 
     /// One connection. `_place` is held as long as it lasts.
-    async fn receive<S>(&self, stream: S, ip: IpAddr, _place: OwnedSemaphorePermit)
+    async fn connected(&self, stream: TcpStream, ip: IpAddr, _place: OwnedSemaphorePermit) {
+        let Some(tls) = &self.tls else {
+            let origin = Origin {
+                ip,
+                certificate: None,
+            };
+            return self.receive(stream, origin).await;
+        };
+        let limit = self.config.limits.artim_timeout;
+        let shaken = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            shaken = tokio::time::timeout(limit, tls.shake_hands(stream)) => shaken,
+        };
+        let why = match shaken {
+            Ok(Ok((stream, certificate))) => {
+                return self.receive(stream, Origin { ip, certificate }).await;
+            }
+            Ok(Err(error)) => format!("the TLS handshake failed: {error}"),
+            Err(_) => LinkError::too_slow("the TLS handshake", limit).to_string(),
+        };
+        tracing::warn!("no association: {why}");
+        let stranger = Actor::Unknown { address: ip };
+        self.door.refuse("association", &why, stranger).await;
+    }
+
+    async fn receive<S>(&self, stream: S, origin: Origin)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let limits = &self.config.limits;
+        let (limits, ip) = (&self.config.limits, origin.ip);
         let mut wire = Wire::new(stream, limits.pdu_timeout.min(limits.artim_timeout));
         let first = tokio::select! {
             biased;
@@ -146,7 +193,7 @@ impl<D: Door> Reception<D> {
                     .await;
             }
         };
-        match negotiation::admitted(&request, ip, &self.config).await {
+        match self.admitted(&request, &origin).await {
             Ok(calling) => {
                 let actor = actor(&calling, ip);
                 let _held = match self.place_for(&calling) {
@@ -165,6 +212,18 @@ impl<D: Door> Reception<D> {
                     });
                 self.reject(wire, rejection, actor).await;
             }
+        }
+    }
+
+    async fn admitted(
+        &self,
+        request: &AssociationRQ,
+        origin: &Origin,
+    ) -> Result<AeTitle, Rejection> {
+        let calling = negotiation::admitted(request, origin.ip, &self.config).await?;
+        match &self.tls {
+            Some(tls) if !tls.is_own(&calling, origin.certificate) => Err(Rejection::Certificate),
+            _ => Ok(calling),
         }
     }
 
@@ -275,6 +334,13 @@ impl<D: Door> Reception<D> {
             per_ae: self.per_ae.clone(),
         })
     }
+}
+
+/// Where a connection comes from.
+struct Origin {
+    ip: IpAddr,
+    /// SHA-256 of the certificate that it showed.
+    certificate: Option<Digest>,
 }
 
 fn actor(calling: &AeTitle, ip: IpAddr) -> Actor {

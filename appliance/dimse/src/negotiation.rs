@@ -51,6 +51,8 @@ pub(crate) enum Rejection {
     CalledAe,
     #[error("the calling AE title is not known at this address")]
     CallingAe,
+    #[error("the calling AE title is bound to another certificate")]
+    Certificate,
     #[error("the protocol version is not supported")]
     ProtocolVersion,
     #[error("the application context is not DICOM's")]
@@ -302,7 +304,9 @@ impl Rejection {
         use AssociationRJSource::{ServiceProviderASCE, ServiceProviderPresentation, ServiceUser};
         let source = match self {
             Self::CalledAe => ServiceUser(UserReason::CalledAETitleNotRecognized),
-            Self::CallingAe => ServiceUser(UserReason::CallingAETitleNotRecognized),
+            Self::CallingAe | Self::Certificate => {
+                ServiceUser(UserReason::CallingAETitleNotRecognized)
+            }
             Self::ApplicationContext => ServiceUser(UserReason::ApplicationContextNameNotSupported),
             Self::PduTooShort => ServiceUser(UserReason::NoReasonGiven),
             Self::ProtocolVersion => ServiceProviderASCE(AcseReason::ProtocolVersionNotSupported),

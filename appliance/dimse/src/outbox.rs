@@ -9,20 +9,24 @@ use crate::peer::Peer;
 use crate::request::{Answer, Call, CallError, Caller, Proposal};
 use crate::sending::{send_bytes, send_file};
 use crate::status::Status;
+use futures_util::FutureExt;
 use pericard_domain::study::Instance;
 use pericard_domain::time::Clock;
 use pericard_store::outbox::{Delivery, DeliveryTrouble};
 use pericard_store::{Store, StoreError};
 use std::future::Future;
-use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The largest object that is written anew for a peer that wants Implicit VR: it is done in memory.
 const REWRITTEN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How long after the store's time for an object it is looked for: two clocks never agree to the millisecond.
+const DUE_MARGIN: Duration = Duration::from_millis(20);
 
 /// How the outbox goes about it.
 #[derive(Debug, Clone)]
@@ -70,7 +74,7 @@ pub trait Mail: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Where the object's file is.
     fn path(&self, instance: &Instance) -> PathBuf;
-    /// Resolves when there may be new mail.
+    /// Resolves when there may be new mail: at once, when some came since this handle last asked.
     fn changed(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -126,6 +130,7 @@ pub async fn deliver<M: Mail>(
             peer,
             mail: mail.clone(),
             clock: clock.clone(),
+            due: Mutex::default(),
         };
         let stop = stop.clone();
         workers.spawn(async move { stop.run_until_cancelled(postman.run()).await });
@@ -146,6 +151,18 @@ struct Postman<M> {
     peer: Peer,
     mail: M,
     clock: Arc<dyn Clock>,
+    /// When what was put off is due again.
+    due: Mutex<Vec<Instant>>,
+}
+
+/// How a round ended.
+enum Round {
+    /// Something was sent, and there may be more.
+    More,
+    /// There was nothing to send.
+    Nothing,
+    /// The peer could not be reached, or broke off.
+    PeerFailed,
 }
 
 /// How an attempt ended.
@@ -162,42 +179,62 @@ impl<M: Mail> Postman<M> {
     async fn run(self) {
         let mut failures = 0;
         loop {
-            // Asked before looking: mail that arrives while we look is not missed.
-            let changed = self.mail.changed();
-            let mut wait = self.config.look_every;
-            match self.round().await {
-                Ok(ControlFlow::Continue(())) => {
+            // A fault of ours must not end deliveries until the next start: it counts as one more failure.
+            let round = AssertUnwindSafe(self.round()).catch_unwind().await;
+            match round {
+                Ok(Ok(Round::More)) => failures = 0,
+                Ok(Ok(Round::Nothing)) => {
                     failures = 0;
-                    continue;
+                    // Whichever comes first is reason enough to look again.
+                    let _ = timeout(self.until_due(), self.mail.changed()).await;
                 }
-                Ok(ControlFlow::Break(true)) => failures = 0,
-                Ok(ControlFlow::Break(false)) => {
+                Ok(Ok(Round::PeerFailed)) => {
                     failures += 1;
-                    wait = self.backoff(failures);
                     // A peer that is down is not asked again because more mail has come for it.
-                    tokio::time::sleep(wait).await;
-                    continue;
+                    sleep(self.backoff(failures)).await;
                 }
-                Err(error) => tracing::error!(peer = %self.peer.name, "outbox: {error}"),
+                Ok(Err(error)) => {
+                    tracing::error!(peer = %self.peer.name, "outbox: {error}");
+                    sleep(self.config.look_every).await;
+                }
+                Err(_) => {
+                    failures += 1;
+                    tracing::error!(peer = %self.peer.name, "delivery failed by a fault of this program");
+                    sleep(self.backoff(failures)).await;
+                }
             }
-            // Either is as good a reason to look again.
-            let _ = tokio::time::timeout(wait, changed).await;
         }
     }
 
-    /// One association's worth: `Continue` when there may be more, `Break(true)` when there was nothing, `Break(false)`
-    /// when the peer could not be reached or broke off.
-    async fn round(&self) -> Result<ControlFlow<bool>, StoreError> {
+    fn remember(&self, due_at: Instant) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.push(due_at);
+    }
+
+    /// How long until something that was put off is due, as far as this worker knows.
+    fn until_due(&self) -> Duration {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // What is due now was just not found: it is somebody else's, or its time is the clock's, not ours.
+        due.retain(|at| *at > now);
+        let soonest = due.iter().min().map(|at| *at - now);
+        soonest.map_or(self.config.look_every, |wait| {
+            wait.min(self.config.look_every)
+        })
+    }
+
+    /// One association's worth.
+    async fn round(&self) -> Result<Round, StoreError> {
         let parcels = self.leased().await?;
         if parcels.is_empty() {
-            return Ok(ControlFlow::Break(true));
+            return Ok(Round::Nothing);
         }
         let proposals = proposals(&parcels);
         let mut call = match self.caller.call(&self.peer, &proposals).await {
             Ok(call) => call,
             Err(error) => {
                 self.all_later(&parcels, &error).await?;
-                return Ok(ControlFlow::Break(false));
+                return Ok(Round::PeerFailed);
             }
         };
         for (at, parcel) in parcels.iter().enumerate() {
@@ -207,13 +244,13 @@ impl<M: Mail> Postman<M> {
                     let name = self.peer.name.clone();
                     self.all_later(&parcels[at..], &CallError::Broken { name, reason })
                         .await?;
-                    return Ok(ControlFlow::Break(false));
+                    return Ok(Round::PeerFailed);
                 }
             }
         }
         // Every object has its answer; how the peer ends the association changes none of them.
         let _ = call.association.release().await;
-        Ok(ControlFlow::Continue(()))
+        Ok(Round::More)
     }
 
     /// What is due, as much as one association takes.
@@ -251,7 +288,9 @@ impl<M: Mail> Postman<M> {
         let settled = match attempt {
             Attempt::Delivered => self.mail.delivered(delivery).await,
             Attempt::Later(reason) => {
-                let retry_at = self.clock.now().after(self.backoff(delivery.attempts));
+                let wait = self.backoff(delivery.attempts);
+                let retry_at = self.clock.now().after(wait);
+                self.remember(Instant::now() + wait + DUE_MARGIN);
                 let trouble = DeliveryTrouble::Transient { reason, retry_at };
                 self.mail.not_delivered(delivery, trouble).await
             }

@@ -6,6 +6,7 @@ mod support;
 
 use pericard_dimse::{DimseConfig, Unlisted};
 use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::{
     Appliance, AssociateRequest, EXPLICIT_LE, SECONDARY_CAPTURE, command, config, context,
@@ -633,10 +634,8 @@ async fn stopping_ends_what_is_open_after_the_message_in_hand() {
     ]))
     .await
     .unwrap();
-    // The idle one is told at once, which shows that the stop was heard; the busy one may end its object.
-    tokio::task::yield_now().await;
-    until("the object has begun", || true).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = || appliance.door.begun.load(Ordering::SeqCst) == 1;
+    until("the object has begun", begun).await;
     appliance.stop.cancel();
     assert_eq!(read_pdu(&mut idle).await.unwrap(), (7, vec![0, 0, 2, 0]));
     drop(idle);

@@ -173,6 +173,10 @@ fn peer(port: u16) -> Peer {
 
 /// Delivers until the guard is dropped.
 fn delivering(mail: &Box_, port: u16) -> impl Drop + use<> {
+    delivering_with(mail, port, hurried())
+}
+
+fn delivering_with(mail: &Box_, port: u16, config: DeliveryConfig) -> impl Drop + use<> {
     let stop = CancellationToken::new();
     let caller = Caller {
         ae_title: AeTitle::new("PERICARD").unwrap(),
@@ -185,7 +189,7 @@ fn delivering(mail: &Box_, port: u16) -> impl Drop + use<> {
     };
     let clock: Arc<dyn Clock> = Arc::new(StandingClock::new(Timestamp::from_millis(1_000)));
     tokio::spawn(deliver(
-        hurried(),
+        config,
         caller,
         vec![peer(port)],
         (mail.clone(), clock),
@@ -337,6 +341,28 @@ async fn what_a_peer_says_decides_what_is_tried_again() {
             until("it is delivered", || mail.states() == [State::Delivered]).await;
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_put_off_is_looked_for_when_it_is_due() {
+    let ours = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.ae_title = AeTitle::new("PACS").unwrap();
+    let pacs = Appliance::start(config).await;
+    *pacs.door.refuse_admit.lock().unwrap() = Some(Refused::Busy { retry_after_s: 1 });
+    let mail = Box_::default();
+    let mut hurried = hurried();
+    hurried.look_every = Duration::from_secs(3600);
+    let _delivering = delivering_with(&mail, pacs.address.port(), hurried);
+    mail.put("pacs", secondary_capture_file(ours.path(), "1.2.4.1", 20));
+    let put_off = || matches!(mail.states()[0], State::Later(_));
+    until("it is put off", put_off).await;
+    *pacs.door.refuse_admit.lock().unwrap() = None;
+    // Due again, but nobody says so: the worker has to remember.
+    for (_, _, state) in mail.lines.lock().unwrap().iter_mut() {
+        *state = State::Waiting;
+    }
+    until("it is delivered", || mail.states() == [State::Delivered]).await;
 }
 
 #[tokio::test]

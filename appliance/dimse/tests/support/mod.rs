@@ -14,6 +14,7 @@ use pericard_domain::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use pericard_intake::{Arrival, Refused};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -39,6 +40,8 @@ pub(crate) struct Kept {
 pub(crate) struct MemoryDoor {
     pub(crate) kept: Arc<Mutex<Vec<Kept>>>,
     pub(crate) refusals: Arc<Mutex<Vec<(String, String, Actor)>>>,
+    /// How many objects have begun.
+    pub(crate) begun: Arc<AtomicUsize>,
     /// Refuse every object at its beginning.
     pub(crate) refuse_begin: Arc<Mutex<Option<Refused>>>,
     /// Refuse every object at its end.
@@ -56,6 +59,7 @@ impl Door for MemoryDoor {
     type Parcel = MemoryParcel;
 
     fn begin(&self, arrival: Arrival, _from: Actor) -> Result<MemoryParcel, Refused> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         if let Some(refused) = self.refuse_begin.lock().unwrap().clone() {
             return Err(refused);
         }
