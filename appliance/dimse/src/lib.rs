@@ -7,8 +7,8 @@
 //! - [`deliver`]: the outbox: results go to the peers that are to have them.
 //! - [`send_files`], [`echo`]: for a person at the command line.
 //!
-//! Inside, from the wire up: [`wire`] cuts the byte stream into PDUs and refuses lengths before it believes them,
-//! [`association`] puts DIMSE messages together, `negotiation` and `request` are its two beginnings, `session` answers
+//! Inside, from the wire up: `wire` cuts the byte stream into PDUs and refuses lengths before it believes them,
+//! `association` puts DIMSE messages together, `negotiation` and `request` are its two beginnings, `session` answers
 //! what a peer asks and `sending` asks a peer to store.
 //!
 //! Absent on purpose: no object is ever held in memory as a whole, none is parsed here, and no answer is remembered.
