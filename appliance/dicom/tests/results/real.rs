@@ -99,10 +99,10 @@ fn inherited(error: &str, of_source: &str) -> bool {
 
 /// The samples in the cache that `cargo xtask` fills.
 fn samples() -> Option<PathBuf> {
-    let cache = std::env::var_os("PERICARD_CACHE").map(PathBuf::from);
-    let home =
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/pericard");
-    let samples = cache.unwrap_or_else(home).join("samples");
+    let set = |name| std::env::var_os(name).map(PathBuf::from);
+    let home = || set("HOME").unwrap_or_default().join(".cache");
+    let cache = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+    let samples = cache.unwrap_or_else(home).join("pericard/samples");
     if samples.is_dir() {
         return Some(samples);
     }
