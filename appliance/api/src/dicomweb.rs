@@ -1,6 +1,7 @@
 //! DICOMweb (PS3.18): store, search, retrieve.
 
 mod attributes;
+mod found;
 mod matching;
 mod metadata;
 pub(crate) mod qido;

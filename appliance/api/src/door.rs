@@ -1,8 +1,9 @@
 //! The accept loop: connections in, within limits; requests to the router; drain at the end.
 
 use crate::access::Peer;
-use crate::appliance::Appliance;
+use crate::appliance::{Api, Appliance};
 use crate::config::{ApiConfig, kib, seconds};
+use crate::router::routes;
 use crate::stall::Stalling;
 use axum::Router;
 use axum::body::Body;
@@ -41,9 +42,11 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     listener.local_addr()?;
+    let api = Api::new(appliance, config.clone());
     let door = Door {
         acceptor: TlsAcceptor::from(tls),
-        router: crate::router(appliance, config.clone()),
+        router: routes(api.clone()),
+        api,
         visitors: Visitors::new(config.connections_per_address_max),
         config: Arc::new(config),
         stop,
@@ -59,6 +62,7 @@ pub async fn serve(
 struct Door {
     acceptor: TlsAcceptor,
     router: Router,
+    api: Api,
     visitors: Visitors,
     config: Arc<ApiConfig>,
     stop: CancellationToken,
@@ -114,7 +118,8 @@ impl Door {
     async fn welcome(self, stream: TcpStream, from: SocketAddr) {
         let address = from.ip().to_canonical();
         let Some(_visit) = self.visitors.enter(address) else {
-            tracing::warn!(%address, "a connection beyond connections_per_address_max was closed");
+            let why = "it is one more than connections_per_address_max";
+            self.api.note_stranger(why, address).await;
             return;
         };
         // Small answers are whole answers here: waiting to fill a segment would cost every client 40 ms.
@@ -126,7 +131,10 @@ impl Door {
         match tokio::time::timeout(patience, handshake).await {
             Ok(Ok(stream)) => self.converse(stream, address).await,
             Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+            Err(_) => {
+                let why = "its TLS handshake took too long";
+                self.api.note_stranger(why, address).await;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::access::{Access, Caller, Peer};
 use crate::appliance::Api;
 use crate::problem::Problem;
-use crate::route::Route;
+use crate::route::{Route, Verb};
 use crate::token;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -40,8 +40,17 @@ pub(crate) async fn guard(
         let what = format!("{} {}", route.verb.name(), route.path);
         return forbid(&api, what, caller.actor).await.into_response();
     }
+    let by = caller.actor.clone();
     request.extensions_mut().insert(caller);
-    next.run(request).await
+    let response = next.run(request).await;
+    // What was offered or asked and not taken is a refusal; a look at something that is not there is none. The code
+    // only: the sentence may repeat what a stranger wrote.
+    let refused = response.extensions().get::<Problem>().map(|p| p.code);
+    if let (Verb::Post, Some(why)) = (route.verb, refused) {
+        let what = format!("POST {}", route.path);
+        api.note_refusal(what, why, by).await;
+    }
+    response
 }
 
 /// Answers what no route is for: to nobody in particular with 401, to holders of a token with what it is.
@@ -127,6 +136,15 @@ impl Api {
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static(challenge),
         )
+    }
+
+    /// Writes into the audit log that a connection was ended before anything was asked, unless this address has filled
+    /// its share of it.
+    pub(crate) async fn note_stranger(&self, why: &str, address: IpAddr) {
+        if self.doorman.admits_refusal(address, self.rooms.clock.now()) {
+            let by = Actor::Unknown { address };
+            self.note_refusal("connection".to_owned(), why, by).await;
+        }
     }
 
     /// Writes a refusal into the audit log. When that fails the refusal stands, and the journal has it.

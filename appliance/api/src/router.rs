@@ -33,7 +33,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 /// The routes of the appliance, guarded. [`crate::serve`] serves them; tests may call them without a network.
 pub fn router(appliance: Appliance, config: ApiConfig) -> Router {
-    let api = Api::new(appliance, config);
+    routes(Api::new(appliance, config))
+}
+
+pub(crate) fn routes(api: Api) -> Router {
     let mut router = Router::new();
     for route in route::table() {
         let route = Arc::new(route);

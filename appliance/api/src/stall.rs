@@ -107,10 +107,10 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    const SILENCE: Duration = Duration::from_secs(3);
-    const STALL: Duration = Duration::from_secs(5);
+    const SILENCE: Duration = Duration::from_millis(30);
+    const STALL: Duration = Duration::from_millis(400);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn silence_ends_a_connection_and_one_word_is_enough() {
         let (_client, server) = tokio::io::duplex(8);
         let refused = Stalling::new(server, SILENCE, STALL).read_u8().await;
@@ -124,7 +124,7 @@ mod tests {
         assert!(later.is_err(), "the first word was enough");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_answer_that_nobody_takes_ends() {
         let (mut client, server) = tokio::io::duplex(8);
         let mut server = Stalling::new(server, SILENCE, STALL);
@@ -133,7 +133,6 @@ mod tests {
             server.write_all(&[0; 8]).await?; // Taken below.
             server.write_all(&[0; 9]).await // Never taken.
         });
-        tokio::time::sleep(STALL / 2).await;
         client.read_exact(&mut [0; 8]).await.expect("written");
         let refused = writing.await.expect("no panic").expect_err("stalled");
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);

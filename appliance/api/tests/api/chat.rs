@@ -178,6 +178,13 @@ async fn refusals_are_openais() {
             assert_eq!(answer.header("retry-after"), "7");
         }
     }
+    let refusals = site
+        .audited()
+        .await
+        .into_iter()
+        .filter(|(verb, _)| verb == "refuse")
+        .count();
+    assert_eq!(refusals, 6, "each of them is in the audit log");
     let error = ask(&site, &long, json!({})).await.json()["error"]["message"].clone();
     let message = error.as_str().expect("a message");
     assert!(

@@ -19,18 +19,18 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A served appliance.
-pub struct Served {
-    pub site: Site,
-    pub address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) site: Site,
+    pub(crate) address: SocketAddr,
     /// The certificate, PEM.
-    pub ca: String,
+    pub(crate) ca: String,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
     certificate: rustls::pki_types::CertificateDer<'static>,
 }
 
 impl Served {
-    pub async fn start(site: Site) -> Self {
+    pub(crate) async fn start(site: Site) -> Self {
         let made =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]);
         let made = made.expect("a certificate");
@@ -57,7 +57,7 @@ impl Served {
         }
     }
 
-    pub async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         self.try_connect(alpn, &[&rustls::version::TLS13])
             .await
             .expect("a handshake")
@@ -84,7 +84,7 @@ impl Served {
             .await
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.serving).await;
         ended
@@ -157,6 +157,17 @@ async fn slow_clients_are_cut() {
     );
     let answer = ask(&served, &body).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let refusals = served
+        .site
+        .audited()
+        .await
+        .into_iter()
+        .filter(|(verb, _)| verb == "refuse")
+        .count();
+    assert_eq!(
+        refusals, 2,
+        "the handshake and the body are in the audit log"
+    );
     served.stop().await;
 }
 
@@ -248,12 +259,15 @@ async fn a_client_that_goes_away_stops_its_answer() {
     let served = Served::start(site).await;
     for stream in [true, false] {
         let connection = endless(&served, &secret, stream).await;
-        let closed = served.site.scripted.closed.notified();
         drop(connection);
+        let closed = async {
+            while served.site.scripted.open.load(Ordering::SeqCst) > 0 {
+                served.site.scripted.closed.notified().await;
+            }
+        };
         tokio::time::timeout(PATIENCE, closed)
             .await
             .expect("dropped at once");
-        assert_eq!(served.site.scripted.open.load(Ordering::SeqCst), 0);
     }
     let dropped = served
         .site

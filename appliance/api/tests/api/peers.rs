@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const OPENAI: &str = r#"
-import sys, httpx, openai
+import sys, openai
 url, token, ca = sys.argv[1:]
-http = httpx.Client(verify=ca, trust_env=False)
+http = openai.DefaultHttpxClient(verify=ca, trust_env=False)
 client = openai.OpenAI(base_url=url + "/v1", api_key=token, http_client=http, max_retries=0)
 assert [m.id for m in client.models.list()] == ["parrot"]
 ask = dict(model="parrot", messages=[{"role": "user", "content": "one two three"}])

@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// The only model.
-pub const MODEL: &str = "parrot";
+pub(crate) const MODEL: &str = "parrot";
 /// Tokens that its context holds: one a word.
-pub const CONTEXT: u32 = 16;
+pub(crate) const CONTEXT: u32 = 16;
 
 /// The scripted model.
 #[derive(Default)]
-pub struct Scripted {
+pub(crate) struct Scripted {
     /// Answers under way.
-    pub open: Arc<AtomicUsize>,
-    /// Told whenever an answer is dropped or ends.
-    pub closed: Arc<Notify>,
+    pub(crate) open: Arc<AtomicUsize>,
+    /// Told whenever an answer is dropped.
+    pub(crate) closed: Arc<Notify>,
 }
 
 impl Talker for Scripted {
@@ -134,7 +134,6 @@ impl Speech for Told {
 impl Drop for Told {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::SeqCst);
-        self.closed.notify_waiters();
         self.closed.notify_one();
     }
 }

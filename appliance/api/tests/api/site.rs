@@ -24,18 +24,18 @@ use tower::ServiceExt as _;
 /// 2026-11-23T18:00:00Z.
 const START_MS: i64 = 1_795_456_800_000;
 
-pub struct Site {
-    pub store: Store,
-    pub clock: Arc<StandingClock>,
-    pub scripted: Arc<Scripted>,
-    pub meter: Meter,
-    pub config: ApiConfig,
+pub(crate) struct Site {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<StandingClock>,
+    pub(crate) scripted: Arc<Scripted>,
+    pub(crate) meter: Meter,
+    pub(crate) config: ApiConfig,
     intake: Intake,
     _dir: tempfile::TempDir,
 }
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(StandingClock::new(Timestamp::from_millis(START_MS)));
         let meter = Meter::in_memory();
@@ -72,7 +72,7 @@ impl Site {
         }
     }
 
-    pub fn appliance(&self) -> Appliance {
+    pub(crate) fn appliance(&self) -> Appliance {
         Appliance {
             store: self.store.clone(),
             intake: self.intake.clone(),
@@ -84,17 +84,21 @@ impl Site {
         }
     }
 
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         router(self.appliance(), self.config.clone())
     }
 
     /// The secret of a new token with these roles.
-    pub async fn token(&self, roles: &[Role]) -> String {
+    pub(crate) async fn token(&self, roles: &[Role]) -> String {
         self.token_until(roles, None).await.0
     }
 
     /// The secret of a new token, and its id.
-    pub async fn token_until(&self, roles: &[Role], end: Option<Duration>) -> (String, String) {
+    pub(crate) async fn token_until(
+        &self,
+        roles: &[Role],
+        end: Option<Duration>,
+    ) -> (String, String) {
         let minted = mint().expect("random numbers");
         let new = NewToken {
             label: "test".into(),
@@ -111,29 +115,33 @@ impl Site {
     }
 
     /// Sends a request with a token of every role.
-    pub async fn call(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn call(
+        &self,
+        request: http::request::Builder,
+        body: impl Into<Body>,
+    ) -> Answer {
         let secret = self.token(&Role::ALL).await;
         let request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
         self.send(request.body(body.into()).expect("a request"))
             .await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Request::get(path), Body::empty()).await
     }
 
-    pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Answer {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.call(request, body.to_string()).await
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router().oneshot(request).await.expect("infallible");
         Answer::read(response).await
     }
 
     /// What the audit log says happened, and to what.
-    pub async fn audited(&self) -> Vec<(String, String)> {
+    pub(crate) async fn audited(&self) -> Vec<(String, String)> {
         let query = AuditQuery {
             limit: 1000,
             ..AuditQuery::default()
@@ -148,10 +156,10 @@ impl Site {
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: http::HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -170,15 +178,15 @@ impl Answer {
         }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .and_then(|v| v.to_str().ok())
@@ -187,7 +195,7 @@ impl Answer {
 }
 
 /// A small object of study `study`, series `series`, with number `number`, and `extra` bytes of pixels.
-pub fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<u8> {
+pub(crate) fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<u8> {
     let text = |vr: VR, value: &str| (vr, PrimitiveValue::from(value));
     let element = |tag, (vr, value): (VR, PrimitiveValue)| DataElement::new(tag, vr, value);
     let study_uid = format!("1.2.3.{study}");
@@ -221,7 +229,7 @@ pub fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<u8> {
 }
 
 /// A multipart body of these parts, each with a media type.
-pub fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (media_type, content) in parts {
         body.extend_from_slice(format!("--b\r\nContent-Type: {media_type}\r\n\r\n").as_bytes());
