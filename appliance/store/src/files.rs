@@ -19,6 +19,7 @@ use pericard_domain::digest::Digest;
 use pericard_domain::time::Timestamp;
 use pericard_domain::uid::InstanceUid;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -142,6 +143,8 @@ pub(crate) struct Files {
     threads: Mutex<Vec<JoinHandle<()>>>,
     staged: AtomicU64,
     approaching: Arc<AtomicUsize>,
+    /// The shelves whose own names are known to be on disk.
+    shelves: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Files {
@@ -165,6 +168,7 @@ impl Files {
             threads: Mutex::new(threads),
             staged: AtomicU64::new(0),
             approaching: Arc::new(AtomicUsize::new(0)),
+            shelves: Mutex::default(),
         })
     }
 
@@ -238,6 +242,21 @@ impl Files {
             self.health.write_failed(step, &error)
         })?;
         self.sync("sync a directory", &opened)
+    }
+
+    /// Makes a shelf, and puts its name on disk, or a power cut could take the objects of a whole day.
+    pub(crate) fn open_shelf(&self, shelf: &Path) -> Result<(), StoreError> {
+        self.health.check()?;
+        // The lock is held while it is made: another thread must not use a shelf whose name is not on disk yet.
+        let mut known = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(shelf) {
+            return Ok(());
+        }
+        make_dir(shelf).map_err(|error| self.health.write_failed("make a shelf", &error))?;
+        // Also when it was there: a former process may have ended before it had synced the name.
+        self.sync_dir(&self.layout.objects())?;
+        known.insert(shelf.to_owned());
+        Ok(())
     }
 
     /// Ends the threads when their work is done.

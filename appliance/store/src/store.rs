@@ -9,7 +9,7 @@ use crate::journal::{self, CheckpointFile};
 use crate::readers::Readers;
 use crate::sql::Sql;
 use crate::verbs::upkeep;
-use crate::writer::{Committer, Placer, Window, Writer};
+use crate::writer::{Committer, Placement, Window, Writer};
 use crate::{evidence, schema};
 use pericard_audit::VerifierKey;
 use pericard_domain::finding::Report;
@@ -31,7 +31,8 @@ pub struct StoreConfig {
     pub dir: PathBuf,
     /// The name of this log in its checkpoints (C2SP tlog-checkpoint "origin"), as in `pericard.example-hospital/audit`.
     pub audit_origin: String,
-    /// How long the writer waits for more changes to commit together, while any is on its way. 0 never waits.
+    /// How long the writer waits for more changes to commit together, while any is on its way; never longer than the
+    /// latest commit took. 0 never waits.
     pub group_commit_window_us: u32,
     /// Below this much free space nothing is admitted.
     pub free_space_floor_mib: u32,
@@ -53,7 +54,6 @@ pub(crate) struct Inner {
     pub(crate) health: Arc<Health>,
     pub(crate) readers: Readers,
     pub(crate) writer: Writer,
-    pub(crate) placer: Placer,
     pub(crate) news: watch::Receiver<u64>,
     pub(crate) verifier: VerifierKey,
     /// The lock of the serving process; `None` in a process beside it.
@@ -124,7 +124,7 @@ impl Store {
             run_here(
                 &mut committer,
                 "lapse the leases of a former process",
-                |tx| upkeep::lapse_all(tx),
+                upkeep::lapse_all,
             )?;
         }
         let (tell, news) = watch::channel(1);
@@ -133,16 +133,12 @@ impl Store {
             approaching: files.approaching(),
         };
         let writer = Writer::start(committer, window, tell, Arc::clone(&health))?;
-        let queue = writer.queue();
-        let queue = queue.ok_or_else(|| StoreError::failed("open the store", "no writer"))?;
-        let placer = Placer::start(Arc::clone(&files), queue)?;
         let inner = Inner {
             clock,
             files,
             health,
             readers: Readers::new(layout.database()),
             writer,
-            placer,
             news,
             verifier,
             serving,
@@ -160,6 +156,16 @@ impl Store {
         F: FnOnce(Tx<'_>) -> Result<Done<T>, Fault> + Send + 'static,
     {
         self.inner.writer.change(name, body).await
+    }
+
+    /// Puts files in place on a file thread, from where the change goes on to the writer, whether or not anybody still
+    /// waits for it.
+    pub(crate) fn place(&self, placement: Placement) {
+        let files = Arc::clone(&self.inner.files);
+        if let Some(queue) = self.inner.writer.queue() {
+            let step = move || placement.run(&files, &queue);
+            self.inner.files.start_step(Box::new(step));
+        }
     }
 
     /// Runs a named read.
@@ -190,9 +196,8 @@ impl std::fmt::Debug for Store {
 impl Drop for Inner {
     /// In the order of the way of a change, so that none is left between two threads.
     fn drop(&mut self) {
-        self.placer.close();
-        self.writer.close();
         self.files.close();
+        self.writer.close();
     }
 }
 

@@ -1,16 +1,16 @@
 //! The one thread that changes the database: it gathers waiting changes, commits them together, and answers.
 //!
 //! ```text
-//! verb --> [placer: rename, sync directory] --> queue --> writer: BEGIN, change, change, ..., audit, COMMIT --> answers
+//! verb --> [file thread: rename, sync directory] --> queue --> writer: BEGIN, change, change, ..., audit, COMMIT --> answers
 //! ```
-//! A verb that brings files goes by way of the placer, which puts the files of all that wait in place and syncs each
-//! directory once; so does the commit with the rows. The more callers, the more of them share each sync.
+//! A verb that brings files goes by way of a file thread, which puts them in place. The more callers there are, the more
+//! of them share each commit.
 
 mod batch;
 mod placer;
 
 pub(crate) use batch::Committer;
-pub(crate) use placer::{Placement, Placer};
+pub(crate) use placer::Placement;
 
 use crate::StoreError;
 use crate::change::{Answer, Change, Done, Tx, named};
@@ -107,7 +107,7 @@ impl Writer {
         Ok((queued, answer))
     }
 
-    /// The queue itself, for the placer.
+    /// The queue itself, for whoever puts files in place first.
     pub(crate) fn queue(&self) -> Option<mpsc::Sender<Queued>> {
         let queue = self.queue.lock();
         queue.unwrap_or_else(PoisonError::into_inner).clone()
@@ -147,7 +147,7 @@ fn write(
     let poll = Duration::from_millis(BESIDE_POLL_MS);
     loop {
         let batch = match waiting.recv_timeout(poll) {
-            Ok(first) => gather(first, window, waiting),
+            Ok(first) => gather(first, window, committer.latest_took(), waiting),
             Err(mpsc::RecvTimeoutError::Timeout) => Vec::new(),
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         };
@@ -161,10 +161,16 @@ fn write(
 }
 
 /// The first change and whoever comes with it: those that wait already, and those that come within the window while
-/// any is known to be on its way. A lone caller never waits.
-fn gather(first: Queued, window: &Window, waiting: &mpsc::Receiver<Queued>) -> Vec<Queued> {
+/// any is known to be on its way. A lone caller never waits, and nobody waits for longer than a commit takes: on a fast
+/// disk it is better to commit and take whoever comes meanwhile into the next.
+fn gather(
+    first: Queued,
+    window: &Window,
+    commit_took: Duration,
+    waiting: &mpsc::Receiver<Queued>,
+) -> Vec<Queued> {
     let mut batch = vec![first];
-    let until = Instant::now() + window.wait;
+    let until = Instant::now() + window.wait.min(commit_took);
     while batch.len() < MAX_CHANGES_PER_COMMIT {
         if let Ok(next) = waiting.try_recv() {
             batch.push(next);

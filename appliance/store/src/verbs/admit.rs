@@ -54,7 +54,7 @@ impl Store {
             .writer
             .queued(NAME, move |tx| admit(tx, admittance))
             .await?;
-        self.inner.placer.place(Placement {
+        self.place(Placement {
             files: vec![(sealed.staging, to.clone())],
             change,
             approach: Some(sealed.approach),

@@ -58,7 +58,7 @@ impl Store {
             .writer
             .queued(NAME, move |tx| conclude(tx, &results))
             .await?;
-        self.inner.placer.place(Placement {
+        self.place(Placement {
             files,
             change,
             approach,

@@ -52,7 +52,10 @@ impl Store {
         let mut news = self.inner.news.clone();
         let seen = self.seen.load(Ordering::Relaxed);
         // Copied out at once: the guard must not be held over an await.
-        let count = news.wait_for(|count| *count != seen).await.map(|count| *count);
+        let count = news
+            .wait_for(|count| *count != seen)
+            .await
+            .map(|count| *count);
         match count {
             Ok(count) => self.seen.store(count, Ordering::Relaxed),
             // The writer has ended: there will be no news, and the next verb says why.

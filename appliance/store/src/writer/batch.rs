@@ -12,6 +12,7 @@ use pericard_domain::time::Clock;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// After how many changes the write-ahead log is copied into the database.
 const CHANGES_PER_WAL_CHECKPOINT: usize = 512;
@@ -25,6 +26,7 @@ pub(crate) struct Committer {
     pub(crate) checkpoint: Arc<CheckpointFile>,
     since_wal_checkpoint: usize,
     data_version: i64,
+    latest_took: Duration,
 }
 
 /// What a transaction came to, change by change.
@@ -50,6 +52,7 @@ impl Committer {
             checkpoint,
             since_wal_checkpoint: 0,
             data_version: 0,
+            latest_took: Duration::ZERO,
         }
     }
 
@@ -60,11 +63,18 @@ impl Committer {
         }
         let (mut changes, places): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|q| (q.change, q._place)).unzip();
+        let begun = Instant::now();
         let outcome = self.commit_all(&mut changes);
+        self.latest_took = begun.elapsed();
         let wakes = outcome.as_ref().is_ok_and(|committed| committed.wakes);
         answer(changes, outcome.map(|committed| committed.failures));
         drop(places);
         wakes
+    }
+
+    /// How long the latest commit took.
+    pub(crate) const fn latest_took(&self) -> Duration {
+        self.latest_took
     }
 
     /// Commits one change on this thread: for what is done before the thread starts.
@@ -272,5 +282,102 @@ fn answer(changes: Vec<Box<dyn Change>>, outcome: Result<Vec<Option<StoreError>>
                 change.answer(Some(error.clone()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::change::{Done, Tx};
+    use crate::error::Fault;
+    use crate::journal::Line;
+    use crate::{Store, StoreConfig, StoreError};
+    use pericard_domain::actor::Actor;
+    use pericard_domain::time::{StandingClock, Timestamp};
+    use std::sync::Arc;
+
+    fn open(dir: &tempfile::TempDir) -> Store {
+        let config = StoreConfig {
+            dir: dir.path().to_owned(),
+            audit_origin: "pericard.test/audit".into(),
+            group_commit_window_us: 2000,
+            free_space_floor_mib: 1,
+        };
+        let clock = StandingClock::new(Timestamp::from_millis(0));
+        Store::open(config, Arc::new(clock)).expect("opens")
+    }
+
+    fn insert(tx: Tx<'_>, uid: &str) -> Result<(), Fault> {
+        const INSERT: &str = "-- insert a study\n\
+            INSERT INTO studies (uid, state, priority, first_received_at, last_received_at, facts) \
+            VALUES (?1, 'arriving', 1, 0, 0, '{}')";
+        tx.change(INSERT, [uid]).map(drop)
+    }
+
+    fn line() -> Line {
+        Line::new("insert", "a study", Actor::CommandLine)
+    }
+
+    async fn count(store: &Store) -> (usize, usize) {
+        let studies = store.studies(100, 0).await.expect("studies").len();
+        let lines = store.audit(Default::default()).await.expect("lines").len();
+        (studies, lines)
+    }
+
+    #[tokio::test]
+    async fn a_change_without_a_line_is_refused_and_undone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir);
+        let silent = store.change("be silent", |tx| {
+            insert(tx, "1")?;
+            Ok(Done::unchanged(()))
+        });
+        let refused = silent.await.expect_err("refused").to_string();
+        assert!(refused.contains("no audit line"), "{refused}");
+        assert_eq!(count(&store).await, (0, 0));
+    }
+
+    #[tokio::test]
+    async fn in_one_commit_a_failing_change_fails_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir);
+        let good = |uid: &'static str| {
+            store.change("insert", move |tx| {
+                insert(tx, uid)?;
+                Ok(Done::said((), line()))
+            })
+        };
+        let late = store.change("fail late", |tx| -> Result<Done<()>, Fault> {
+            insert(tx, "2")?;
+            Err(StoreError::NotFound("thing").into())
+        });
+        let panicking = store.change("panic", |tx| -> Result<Done<()>, Fault> {
+            insert(tx, "3")?;
+            panic!("a bug")
+        });
+        let (a, late, panicked, same, b) =
+            tokio::join!(good("1"), late, panicking, good("1"), good("4"));
+        assert_eq!((a, b), (Ok(()), Ok(())));
+        assert_eq!(late, Err(StoreError::NotFound("thing")));
+        assert!(panicked.is_err() && same.is_err());
+        assert_eq!(count(&store).await, (2, 2));
+        store.verify_audit().await.expect("a whole log");
+    }
+
+    #[tokio::test]
+    async fn changes_are_made_in_the_order_in_which_they_came() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(&dir);
+        let notes = (0..50).map(|n| {
+            let line = Line::new("note", n.to_string(), Actor::CommandLine);
+            let store = store.clone();
+            async move { store.change("note", |_| Ok(Done::said((), line))).await }
+        });
+        let mut answers = tokio::task::JoinSet::new();
+        notes.for_each(|note| drop(answers.spawn(note)));
+        answers.join_all().await;
+        let lines = store.audit(Default::default()).await.expect("lines");
+        let subjects: Vec<_> = lines.iter().map(|line| line.subject.clone()).collect();
+        let expected: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+        assert_eq!(subjects, expected);
     }
 }

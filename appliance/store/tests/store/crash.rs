@@ -9,7 +9,7 @@ use pericard_store::Store;
 use pericard_store::admission::NewObject;
 use pericard_store::queue::Conclusion;
 use sha2::{Digest as _, Sha256};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -70,13 +70,15 @@ fn serve_and_kill(dir: &Path, mode: &str, round: u32) -> Vec<u32> {
         acknowledged.push(line.split_once("ack ")?.1.parse().ok()?);
         Some(acknowledged.len() as u32)
     };
-    while let Some(line) = lines.next() {
+    for line in lines.by_ref() {
         if number_of(line).is_some_and(|count| count >= enough) {
             break;
         }
     }
     child.kill().expect("killed");
-    lines.for_each(|line| drop(number_of(line)));
+    for line in lines {
+        number_of(line);
+    }
     child.wait().expect("gone");
     acknowledged
 }
@@ -156,13 +158,8 @@ async fn send(store: Store, next: Arc<AtomicU32>, is_hasty: bool) {
     }
 }
 
-/// One write a line, so that a kill leaves no half of one.
 fn acknowledge(n: u32) {
-    let line = format!("ack {n}\n");
-    let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .expect("told");
+    site::say(&format!("ack {n}"));
 }
 
 /// Assembles and concludes beside the senders, so that kills hit those changes too.

@@ -171,7 +171,12 @@ pub(crate) async fn lease(store: &Store) -> LeasedJob {
 }
 
 /// Admits one object of the study, completes it with one planned inference of each model, and leases the first.
-pub(crate) async fn inference(site: &Site, store: &Store, study: u32, models: &[&str]) -> LeasedJob {
+pub(crate) async fn inference(
+    site: &Site,
+    store: &Store,
+    study: u32,
+    models: &[&str],
+) -> LeasedJob {
     admit(store, study, 1).await;
     site.clock.set(at(10));
     let assembly = lease(store).await;
@@ -204,7 +209,11 @@ pub(crate) fn report(job: &LeasedJob) -> Report {
 }
 
 /// A conclusion with one result object, number `n` of the job's study.
-pub(crate) async fn conclusion(store: &Store, job: &LeasedJob, (study, n): (u32, u32)) -> Conclusion {
+pub(crate) async fn conclusion(
+    store: &Store,
+    job: &LeasedJob,
+    (study, n): (u32, u32),
+) -> Conclusion {
     let bytes = format!("result {n} of study {study}");
     Conclusion {
         report: report(job),
@@ -220,4 +229,14 @@ pub(crate) async fn conclusion(store: &Store, job: &LeasedJob, (study, n): (u32,
 pub(crate) async fn verbs(store: &Store) -> Vec<String> {
     let lines = store.audit(Default::default()).await.expect("the log");
     lines.into_iter().map(|line| line.verb).collect()
+}
+
+/// Tells the parent of a child process a line: in one write, so that a kill leaves no half of one.
+pub(crate) fn say(words: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let line = format!("{words}\n");
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .expect("told");
 }
