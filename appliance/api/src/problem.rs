@@ -21,7 +21,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// The parameter that was wrong.
     pub(crate) param: Option<String>,
-    pub(crate) header: Option<(HeaderName, HeaderValue)>,
+    /// A header of its own. Boxed, as few have one, so that every `Result` here stays small.
+    pub(crate) header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -80,7 +81,7 @@ impl Problem {
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -120,7 +121,7 @@ impl Problem {
     fn respond(self, body: &Value, media_type: &'static str) -> Response {
         let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
         let mut response = (self.status, content_type, body.to_string()).into_response();
-        if let Some((name, value)) = self.header.clone() {
+        if let Some((name, value)) = self.header.as_deref().cloned() {
             response.headers_mut().insert(name, value);
         }
         // For the outermost layer, which knows which protocol the route speaks.
