@@ -12,9 +12,13 @@ use pericard_dicom::object::read_file;
 use pericard_dicom::pixels::{PixelError, Pixels};
 use pericard_dicom::scan::{ScanError, ScanLimits, scan_file};
 use std::io::Cursor;
+use std::time::{Duration, Instant};
 
 /// Most that any of these may take: they are all about nothing.
 const SMALL_BYTES: usize = 24 * 1024 * 1024;
+
+/// Longest that one of these may take on a busy machine. What took this long once took 10 s, the others milliseconds.
+const LONG: Duration = Duration::from_secs(5);
 
 fn scan(bytes: &[u8]) -> Result<(), ScanError> {
     scan_file(&mut Cursor::new(bytes), &ScanLimits::default()).map(drop)
@@ -477,10 +481,13 @@ fn survives(name: &str, whole: &[u8], rounds: usize, allowed: usize) {
     let mut random = Random(0x5eed_0001);
     for round in 0..rounds {
         let bytes = random.mutate(whole);
+        let begun = Instant::now();
         let (_, peak) = memory::peak(|| {
             let _ = scan(&bytes);
             everything(&bytes).is_ok()
         });
+        let took = begun.elapsed();
+        assert!(took < LONG, "{name}, round {round}: {took:?}");
         assert!(
             peak < allowed,
             "{name}, round {round}: {peak} bytes at once"

@@ -133,3 +133,75 @@ fn guarded<T>(step: &'static str, decode: impl FnOnce() -> Result<T, String>) ->
         Err(_) => Err(Fault::new(step, "the decoder gave up on the stream")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::PixelInfo;
+    use charls::{FrameInfo, InterleaveMode};
+
+    fn layout(samples: u16) -> Layout {
+        Layout::of(&PixelInfo {
+            rows: 6,
+            columns: 5,
+            samples,
+            bits_allocated: 8,
+            bits_stored: 8,
+            high_bit: 7,
+            photometric: if samples == 3 { "RGB" } else { "MONOCHROME2" }.to_owned(),
+            frames: 1,
+            ..PixelInfo::default()
+        })
+        .expect("makes sense")
+    }
+
+    fn encoded(samples: u16, mode: InterleaveMode, near: i32, source: &[u8]) -> Vec<u8> {
+        let info = FrameInfo {
+            width: 5,
+            height: 6,
+            bits_per_sample: 8,
+            component_count: i32::from(samples),
+        };
+        let mut codec = CharLS::default();
+        codec.set_interleave_mode(mode).expect("a mode");
+        codec.encode(info, near, source).expect("encodes")
+    }
+
+    fn numbers(decoded: Decoded) -> Vec<i32> {
+        match decoded.samples {
+            Samples::Integer(samples) => samples,
+            Samples::Real(_) => panic!("8 bits"),
+        }
+    }
+
+    #[test]
+    fn jpeg_ls_in_every_interleave_mode() {
+        let pixels: Vec<u8> = (0..90).map(|i| (i * 37 % 251) as u8).collect();
+        let expected: Vec<i32> = pixels.iter().map(|p| i32::from(*p)).collect();
+        let planes: Vec<u8> = (0..3)
+            .flat_map(|c| pixels[c..].iter().step_by(3).copied())
+            .collect();
+        for (mode, source) in [
+            (InterleaveMode::None, &planes),
+            (InterleaveMode::Line, &pixels),
+            (InterleaveMode::Sample, &pixels),
+        ] {
+            let stream = encoded(3, mode, 0, source);
+            let decoded = jpeg_ls(&layout(3), &stream).expect("decodes");
+            assert_eq!(numbers(decoded), expected, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn jpeg_ls_near_lossless() {
+        let pixels: Vec<u8> = (0..30).map(|i| (i * 37 % 251) as u8).collect();
+        let stream = encoded(1, InterleaveMode::None, 3, &pixels);
+        let decoded = numbers(jpeg_ls(&layout(1), &stream).expect("decodes"));
+        let off = decoded
+            .iter()
+            .zip(&pixels)
+            .map(|(d, p)| (d - i32::from(*p)).abs())
+            .max();
+        assert!(off <= Some(3) && off > Some(0), "{off:?}");
+    }
+}
