@@ -93,7 +93,7 @@ fn an_error_of_the_disk_while_writing_is_the_end_too() {
         ("write:error=EIO:when=1", "objects/incoming/3"),
         ("pwrite64:error=EIO:when=6", "pericard.db-wal"),
         (
-            "rename,renameat,renameat2:error=EIO:when=2",
+            "rename,renameat,renameat2:error=EIO:when=1",
             "objects/incoming/3",
         ),
     ];
@@ -103,6 +103,7 @@ fn an_error_of_the_disk_while_writing_is_the_end_too() {
         let Some(run) = run(&site, "honest", fault, file) else {
             return;
         };
+        assert!(run.was_injected, "{fault} {file}: {run:?}");
         if let Some(wrong) = false_acknowledgement(&run) {
             panic!("{fault} {file}: {wrong}\n{run:?}");
         }
