@@ -219,6 +219,13 @@ impl Engine {
         self.door.tokenizer.encode(text).map_err(ChatRefusal::Invalid)
     }
 
+    /// The text of token ids; special tokens have none.
+    #[must_use]
+    pub fn detokenize(&self, ids: &[u32]) -> String {
+        let bytes = ids.iter().flat_map(|id| self.door.tokenizer.bytes(*id)).copied().collect::<Vec<u8>>();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// What is loaded.
     #[must_use]
     pub fn info(&self) -> ModelInfo {

@@ -97,7 +97,7 @@ impl Graph {
         let Self { shape, weights, pool, tier, buffers, .. } = self;
         let layer = &weights.layers[number];
         buffers.norm(pool, &layer.attention_norm, shape.epsilon);
-        buffers.narrow.quantise(pool, &buffers.normed);
+        buffers.narrow.quantise(pool, *tier, &buffers.normed);
         let Buffers { queries, keys, values, narrow, .. } = buffers;
         let mut targets = [
             Target { weights: &layer.query.matrix, out: queries },
@@ -116,7 +116,7 @@ impl Graph {
             width: shape.head_width,
         };
         attend_all(pool, *tier, &attention, &buffers.queries, &mut buffers.attended);
-        buffers.heads.quantise(pool, &buffers.attended);
+        buffers.heads.quantise(pool, *tier, &buffers.attended);
         let mut target = Target { weights: &layer.output.matrix, out: &mut buffers.stream };
         product::add(pool, *tier, &buffers.heads, &mut target);
         add_bias(&layer.output, &mut buffers.stream);
@@ -126,11 +126,11 @@ impl Graph {
         let Self { shape, weights, pool, tier, buffers, .. } = self;
         let layer = &weights.layers[number];
         buffers.norm(pool, &layer.gated_norm, shape.epsilon);
-        buffers.narrow.quantise(pool, &buffers.normed);
+        buffers.narrow.quantise(pool, *tier, &buffers.normed);
         debug_assert_eq!(buffers.hidden.len(), rows * shape.hidden);
         let mut up = Target { weights: &layer.up, out: &mut buffers.hidden };
         product::gated(pool, *tier, &buffers.narrow, &layer.gate, &mut up);
-        buffers.wide.quantise(pool, &buffers.hidden);
+        buffers.wide.quantise(pool, *tier, &buffers.hidden);
         let mut down = Target { weights: &layer.down, out: &mut buffers.stream };
         product::add(pool, *tier, &buffers.wide, &mut down);
     }
@@ -146,7 +146,7 @@ impl Graph {
         buffers.logits.resize(count * head.outputs, 0.0);
         if count > 0 {
             buffers.narrow.shape(count, shape.width);
-            buffers.narrow.quantise(pool, &buffers.normed);
+            buffers.narrow.quantise(pool, *tier, &buffers.normed);
             let mut targets = [Target { weights: head, out: &mut buffers.logits }];
             product::store(pool, *tier, &buffers.narrow, &mut targets);
         }
@@ -232,4 +232,68 @@ fn frequencies(shape: &Architecture, factors: &[f32]) -> Vec<f32> {
             own
         })
         .collect()
+}
+
+#[cfg(test)]
+#[path = "../tests/package/mod.rs"]
+mod package;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::ModelFile;
+    use serde::Deserialize;
+    use std::path::Path;
+
+    #[derive(Deserialize)]
+    struct Case {
+        prompt_ids: Vec<u32>,
+        exact: Answer,
+    }
+
+    #[derive(Deserialize)]
+    struct Answer {
+        first_logits: Vec<(u32, f32)>,
+    }
+
+    #[test]
+    fn logits_are_those_of_the_weights_in_the_file() {
+        let Some(weights) = package::weights() else { return };
+        let file = ModelFile::open(&weights).expect("opens");
+        let shape = Architecture::read(&file).expect("a known architecture");
+        let weights = Weights::read(&file, &shape, 49_152).expect("the weights");
+        let mut cache = Cache::new(&shape, 1 << 26);
+        let mut graph = Graph::new(shape, weights, Pool::new(2).expect("threads"), Tier::detect());
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/greedy.json");
+        let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(golden).expect("golden")).expect("its form");
+        let (mut worst, mut divergence) = (0.0_f32, 0.0_f32);
+        for case in &cases {
+            let rows = case.prompt_ids.len();
+            let pages: Vec<_> = (0..Cache::pages_for(rows)).map_while(|_| cache.take()).collect();
+            let batch = Batch {
+                tokens: case.prompt_ids.clone(),
+                segments: vec![Segment { first_row: 0, rows, position: 0, pages: pages.clone() }],
+                outputs: vec![rows - 1],
+            };
+            let logits = graph.forward(&mut cache, &batch);
+            let exact: Vec<f32> = case.exact.first_logits.iter().map(|(_, logit)| *logit).collect();
+            let ours: Vec<f32> = case.exact.first_logits.iter().map(|(id, _)| logits[*id as usize]).collect();
+            worst = exact.iter().zip(&ours).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+            divergence += kullback_leibler(&exact, &ours) / cases.len() as f32;
+            cache.give(pages);
+        }
+        println!("the largest difference of a logit is {worst}, the mean divergence {divergence}");
+        assert!(worst < 0.05, "a logit is off by {worst}");
+        assert!(divergence < 1e-5, "the mean divergence is {divergence}");
+    }
+
+    /// Of the distributions over the kept tokens.
+    fn kullback_leibler(of: &[f32], from: &[f32]) -> f32 {
+        let normal = |logits: &[f32]| {
+            let peak = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f32 = logits.iter().map(|logit| (logit - peak).exp()).sum();
+            logits.iter().map(|logit| logit - peak - total.ln()).collect::<Vec<f32>>()
+        };
+        normal(of).iter().zip(normal(from)).map(|(p, q)| p.exp() * (p - q)).sum()
+    }
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Above this gap between the peer's two likeliest tokens, another choice is a fault and not rounding.
 const EXPLAINED_GAP: f32 = 0.01;
+/// The same for the peer that rounds activations: its logits move by up to 0.95 when only its batch size changes.
+const PEER_NOISE_GAP: f32 = 1.0;
 
 #[derive(Deserialize)]
 struct TokenCase {
@@ -23,10 +25,17 @@ struct GreedyCase {
     messages: Vec<Message>,
     prompt: String,
     prompt_ids: Vec<u32>,
+    /// The peer with the file as it is: its activations are rounded to eight bits.
+    peer: Answer,
+    /// The peer with the same weights in f32 and nothing rounded.
+    exact: Answer,
+}
+
+#[derive(Deserialize)]
+struct Answer {
     output_ids: Vec<u32>,
     gaps: Vec<f32>,
     second_ids: Vec<u32>,
-    output: String,
 }
 
 fn golden<T: for<'a> Deserialize<'a>>(file: &str) -> Vec<T> {
@@ -78,30 +87,34 @@ fn greedy_text_is_that_of_llama_cpp() {
     let Some(engine) = load(EngineLimits::default()) else { return };
     let cases: Vec<GreedyCase> = golden("greedy.json");
     assert!(cases.len() >= 20, "twenty prompts");
-    let mut same = 0;
+    let (mut same, mut same_as_rounded) = (0, 0);
     for case in &cases {
         let prompt = Prompt::Messages(case.messages.clone());
         assert_eq!(engine.tokenize(&case.prompt), Ok(case.prompt_ids.clone()), "the prompt's ids");
         assert_eq!(engine.count_tokens(&prompt), Ok(case.prompt_ids.len() as u32), "the template renders alike");
-        let text = text_of(&engine, greedy(prompt, case.output_ids.len() as u32));
-        if text == case.output {
-            same += 1;
-        } else {
-            explain(&engine, case, &text);
-        }
+        let text = text_of(&engine, greedy(prompt, case.exact.output_ids.len() as u32));
+        let question = case.messages.last().map_or("", |message| &message.content);
+        same += usize::from(compare(&engine, question, &case.exact, &text, EXPLAINED_GAP));
+        same_as_rounded += usize::from(compare(&engine, question, &case.peer, &text, PEER_NOISE_GAP));
     }
-    println!("{same} of {} answers are the same to the last token", cases.len());
-    assert!(same * 4 >= cases.len() * 3, "only {same} of {} answers are the same", cases.len());
+    println!("the same to the last token: {same} of {} with the exact peer, {same_as_rounded} with the rounding one", cases.len());
+    assert!(same * 10 >= cases.len() * 9, "only {same} of {} answers are the same", cases.len());
 }
 
-/// Where an answer parts from the peer's, the peer itself must have been within rounding of the other token.
-fn explain(engine: &Engine, case: &GreedyCase, text: &str) {
-    let ours = engine.tokenize(text).expect("ids");
-    let at = ours.iter().zip(&case.output_ids).take_while(|(a, b)| a == b).count();
-    let gap = case.gaps[at];
-    println!("parts at token {at}, where the peer's gap was {gap}: {:?}", case.messages.last().map(|m| &m.content));
-    assert!(gap < EXPLAINED_GAP, "token {at} differs although the peer's gap was {gap}:\n{text}\n{}", case.output);
-    assert_eq!(ours.get(at), Some(&case.second_ids[at]), "the other token is the peer's second");
+/// Whether `text` is the peer's answer. Where it parts from it, the peer itself must have been within `gap` of the
+/// token taken here.
+fn compare(engine: &Engine, question: &str, peer: &Answer, text: &str, gap: f32) -> bool {
+    let theirs = |count: usize| engine.detokenize(&peer.output_ids[..count]);
+    let length = peer.output_ids.len();
+    if text.starts_with(&theirs(length)) || theirs(length).starts_with(text) {
+        return true;
+    }
+    let at = (0..length).take_while(|at| text.starts_with(&theirs(at + 1))).count();
+    println!("parts at token {at}, where the peer's gap was {}: {question:.60}", peer.gaps[at]);
+    assert!(peer.gaps[at] < gap, "the peer was sure by {}:\n{text}\n{}", peer.gaps[at], theirs(length));
+    let second = [&peer.output_ids[..at], &[peer.second_ids[at]]].concat();
+    assert!(gap > EXPLAINED_GAP || text.starts_with(&engine.detokenize(&second)), "the other token is not its second");
+    false
 }
 
 #[test]
@@ -140,12 +153,13 @@ fn eight_conversations_finish_together() {
 #[test]
 fn stop_texts_and_limits_end_an_answer() {
     let Some(engine) = load(EngineLimits::default()) else { return };
-    let whole = text_of(&engine, greedy(user("What is the capital of France?"), 40));
-    assert!(whole.contains("Paris"), "{whole:?}");
-    let mut request = greedy(user("What is the capital of France?"), 40);
-    request.sampling.stop = vec!["Par".to_owned(), "zzz".to_owned()];
+    let prompt = || user("Name the four chambers of the heart.");
+    let whole = text_of(&engine, greedy(prompt(), 40));
+    let (before, _) = whole.split_once("atri").expect("the answer names the atria");
+    let mut request = greedy(prompt(), 40);
+    request.sampling.stop = vec!["atri".to_owned(), "zzz".to_owned()];
     let (text, finish, _) = drain(engine.submit(request).expect("taken up"));
-    assert_eq!((text.as_str(), finish), (whole.split("Par").next().unwrap_or_default(), Finish::Stop));
+    assert_eq!((text.as_str(), finish), (before, Finish::Stop));
     let (_, finish, usage) = drain(engine.submit(greedy(user("Tell me a long story."), 5)).expect("taken up"));
     assert_eq!((finish, usage.completion_tokens), (Finish::Length, 5));
 }
@@ -179,7 +193,8 @@ fn what_does_not_fit_is_refused_with_both_counts() {
 fn a_full_queue_says_when_to_come_back_and_lets_the_urgent_in() {
     let limits = EngineLimits { sequences_max: 1, queue_max: 1, ..EngineLimits::default() };
     let Some(engine) = load(limits) else { return };
-    let long = || ChatRequest { priority: Priority::Batch, ..greedy(user("Tell me a very long story."), 300) };
+    let story = "Write down the numbers from one to one thousand, each on its own line.";
+    let long = || ChatRequest { priority: Priority::Batch, ..greedy(user(story), 1500) };
     let first = engine.submit(long()).expect("runs");
     let second = engine.submit(long()).expect("waits");
     match engine.submit(long()) {
@@ -189,8 +204,10 @@ fn a_full_queue_says_when_to_come_back_and_lets_the_urgent_in() {
     let urgent = ChatRequest { priority: Priority::Stat, ..greedy(user("Is the heart a muscle?"), 8) };
     let (_, _, usage) = drain(engine.submit(urgent).expect("the urgent get in"));
     assert!(usage.completion_tokens > 0);
-    assert_eq!(engine.stats().running + engine.stats().waiting, 2, "the batch requests were only paused");
-    drop((first, second));
+    for mut paused in [first, second] {
+        let events: Vec<ChatEvent> = std::iter::from_fn(|| paused.try_recv()).collect();
+        assert!(events.iter().all(|event| matches!(event, ChatEvent::Text(_))), "it was only paused: {events:?}");
+    }
 }
 
 #[test]

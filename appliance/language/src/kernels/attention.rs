@@ -5,8 +5,10 @@
 //! so that the sum is. The softmax is kept running from page to page; a query's arithmetic depends on its own
 //! position alone, so several queries may share one pass.
 
+#![allow(clippy::needless_range_loop)] // parallel lanes: indices say what belongs together
+
 use super::Tier;
-use super::lanes::{self, Lane, Widen, exp, fma, largest};
+use super::lanes::{self, Lane, Widen, exp, fma, largest, scaled};
 use super::pages::{Cache, Segment};
 use super::pool::{Disjoint, Pool};
 
@@ -158,13 +160,18 @@ fn some<'p, W: Widen, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(u
         let mut fades = [1.0; R];
         for r in 0..R {
             mask(&mut scores[r], number * PAGE, queries[r].position);
-            let peak = scores[r].iter().map(largest).fold(peaks[r], f32::max);
+            let mut peak = peaks[r];
+            for lane in &scores[r] {
+                peak = peak.max(largest(lane));
+            }
             fades[r] = exp(peaks[r] - peak);
             peaks[r] = peak;
-            totals[r] = totals[r].map(|total| total * fades[r]);
+            totals[r] = scaled(&totals[r], fades[r]);
             for lane in &mut scores[r] {
-                *lane = lane.map(|score| exp(score - peak));
-                totals[r] = std::array::from_fn(|i| totals[r][i] + lane[i]);
+                for i in 0..16 {
+                    lane[i] = exp(lane[i] - peak);
+                    totals[r][i] += lane[i];
+                }
             }
         }
         weigh::<W, R>(&scores, &fades, &view, &mut sums, width);
@@ -177,14 +184,16 @@ fn some<'p, W: Widen, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(u
 
 #[inline(always)]
 fn score<W: Widen, const R: usize>(queries: &[Query<'_>], view: &PageView<'_>, width: usize) -> [Scores; R] {
-    let values: [&[f32]; R] = std::array::from_fn(|r| &queries[r].values[..width]);
+    let mut values = [queries[0].values; R];
+    for r in 0..R {
+        values[r] = &queries[r].values[..width];
+    }
     let mut scores = [[[0.0; 16]; LANES_OF_PAGE]; R];
     for (d, keys) in view.keys.as_chunks::<16>().0.as_chunks::<LANES_OF_PAGE>().0[..width].iter().enumerate() {
-        let keys: Scores = std::array::from_fn(|lane| W::widen(&keys[lane]));
-        for r in 0..R {
-            let value = values[r][d];
-            for lane in 0..LANES_OF_PAGE {
-                scores[r][lane] = fma(value, &keys[lane], &scores[r][lane]);
+        for lane in 0..LANES_OF_PAGE {
+            let keys = W::widen(&keys[lane]);
+            for r in 0..R {
+                scores[r][lane] = fma(values[r][d], &keys, &scores[r][lane]);
             }
         }
     }
@@ -197,7 +206,11 @@ fn mask(scores: &mut Scores, first: usize, position: usize) {
     let visible = (position + 1).saturating_sub(first);
     if visible < PAGE {
         for (lane, scores) in scores.iter_mut().enumerate() {
-            *scores = std::array::from_fn(|i| if lane * 16 + i < visible { scores[i] } else { f32::NEG_INFINITY });
+            for i in 0..16 {
+                if lane * 16 + i >= visible {
+                    scores[i] = f32::NEG_INFINITY;
+                }
+            }
         }
     }
 }
@@ -211,12 +224,12 @@ fn weigh<W: Widen, const R: usize>(
     width: usize,
 ) {
     for d in (0..width).step_by(16) {
-        let mut lanes: [Lane; R] = std::array::from_fn(|r| {
-            let old: &Lane = sums[r][d..].first_chunk().expect("the width is a multiple of sixteen");
-            old.map(|value| value * fades[r])
-        });
+        let mut lanes = [[0.0; 16]; R];
+        for r in 0..R {
+            lanes[r] = scaled(lane_at(&sums[r], d), fades[r]);
+        }
         for (position, row) in view.values.chunks_exact(width).enumerate() {
-            let row = W::widen(row[d..].first_chunk().expect("the width is a multiple of sixteen"));
+            let row = W::widen(lane_at(row, d));
             for r in 0..R {
                 lanes[r] = fma(scores[r][position / 16][position % 16], &row, &lanes[r]);
             }
@@ -227,12 +240,17 @@ fn weigh<W: Widen, const R: usize>(
     }
 }
 
+#[inline(always)]
+fn lane_at<T>(row: &[T], d: usize) -> &[T; 16] {
+    row[d..].first_chunk().expect("widths are multiples of sixteen")
+}
+
 struct Plain;
 
 impl Widen for Plain {
     #[inline(always)]
     fn widen(from: &[u16; 16]) -> Lane {
-        from.map(|bits| half::f16::from_bits(bits).to_f32())
+        std::array::from_fn(|i| half::f16::from_bits(from[i]).to_f32())
     }
 }
 

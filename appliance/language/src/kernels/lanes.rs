@@ -1,7 +1,12 @@
 //! Sixteen floats at a time, written once and compiled for every tier.
 //!
 //! The functions are plain code over arrays; where they are inlined into a function compiled for wider instructions,
-//! the compiler turns them into those. The operations and their order are the same everywhere, hence so are the bits.
+//! the compiler turns them into those. Hence loops and not closures: a closure that is not inlined would be compiled
+//! for the plainest machine. The operations and their order are the same everywhere, hence so are the bits.
+
+#![allow(clippy::needless_range_loop)] // parallel lanes: indices say what belongs together
+
+use super::Tier;
 
 /// Sixteen floats.
 pub(crate) type Lane = [f32; 16];
@@ -15,7 +20,55 @@ pub(crate) trait Widen {
 /// `a * b + c` with one rounding.
 #[inline(always)]
 pub(crate) fn fma(a: f32, b: &Lane, c: &Lane) -> Lane {
-    std::array::from_fn(|i| a.mul_add(b[i], c[i]))
+    let mut lane = *c;
+    for i in 0..16 {
+        lane[i] = a.mul_add(b[i], lane[i]);
+    }
+    lane
+}
+
+/// Every value times `factor`.
+#[inline(always)]
+pub(crate) fn scaled(lane: &Lane, factor: f32) -> Lane {
+    let mut lane = *lane;
+    for value in &mut lane {
+        *value *= factor;
+    }
+    lane
+}
+
+/// `product *= silu(gate)`, value by value.
+pub(crate) fn gate(tier: Tier, gates: &[Lane], products: &mut [Lane]) {
+    match tier {
+        // SAFETY: `Tier::detect` found the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx512 => unsafe { gate_avx512(gates, products) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 => unsafe { gate_avx2(gates, products) },
+        _ => gate_lanes(gates, products),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+unsafe fn gate_avx512(gates: &[Lane], products: &mut [Lane]) {
+    gate_lanes(gates, products);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn gate_avx2(gates: &[Lane], products: &mut [Lane]) {
+    gate_lanes(gates, products);
+}
+
+#[inline(always)]
+fn gate_lanes(gates: &[Lane], products: &mut [Lane]) {
+    for (product, gate) in products.iter_mut().zip(gates) {
+        for i in 0..16 {
+            product[i] *= gate[i] / (1.0 + exp(-gate[i]));
+        }
+    }
 }
 
 /// The exponential: exactly one at zero, exactly zero below -87, within 2 units of the last place above.
@@ -35,26 +88,27 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { sum * power }
 }
 
-/// `x * sigmoid(x)`.
-#[inline(always)]
-pub(crate) fn silu(x: f32) -> f32 {
-    x / (1.0 + exp(-x))
-}
-
 /// The sum of sixteen floats, always in the same order.
 #[inline(always)]
 pub(crate) fn sum(lane: &Lane) -> f32 {
-    let eight: [f32; 8] = std::array::from_fn(|i| lane[i] + lane[i + 8]);
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
+    fold(*lane, |a, b| a + b)
 }
 
 /// The largest of sixteen floats.
 #[inline(always)]
 pub(crate) fn largest(lane: &Lane) -> f32 {
-    let eight: [f32; 8] = std::array::from_fn(|i| lane[i].max(lane[i + 8]));
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i].max(eight[i + 4]));
-    four[0].max(four[2]).max(four[1].max(four[3]))
+    fold(*lane, f32::max)
+}
+
+/// Halves upon halves.
+#[inline(always)]
+fn fold(mut lane: Lane, join: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lane[i] = join(lane[i], lane[i + half]);
+        }
+    }
+    lane[0]
 }
 
 #[cfg(test)]

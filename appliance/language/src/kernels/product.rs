@@ -2,7 +2,7 @@
 
 use super::Tier;
 use super::activation::Activations;
-use super::lanes::silu;
+use super::lanes;
 use super::packed::{Packed, TILE};
 use super::pool::{Disjoint, Pool};
 #[cfg(target_arch = "x86_64")]
@@ -23,7 +23,7 @@ pub(crate) struct Target<'a> {
 
 /// `out = weights * x` for every target, all in one round of the pool.
 pub(crate) fn store(pool: &mut Pool, tier: Tier, x: &Activations, targets: &mut [Target<'_>]) {
-    let rows = rows_of(x);
+    let rows = x.rows();
     let parts: Vec<Part<'_>> = targets
         .iter_mut()
         .map(|target| Part::new(target.weights, target.out, rows))
@@ -43,7 +43,7 @@ pub(crate) fn store(pool: &mut Pool, tier: Tier, x: &Activations, targets: &mut 
 
 /// `out += weights * x`.
 pub(crate) fn add(pool: &mut Pool, tier: Tier, x: &Activations, target: &mut Target<'_>) {
-    let rows = rows_of(x);
+    let rows = x.rows();
     let part = Part::new(target.weights, target.out, rows);
     let tiles = part.weights.tiles();
     let piece = piece_of(tiles, pool.threads());
@@ -60,7 +60,7 @@ pub(crate) fn add(pool: &mut Pool, tier: Tier, x: &Activations, target: &mut Tar
 /// `out = silu(gate * x) * (up * x)`: both halves of a gated layer while their activations are at hand.
 pub(crate) fn gated(pool: &mut Pool, tier: Tier, x: &Activations, gate: &Packed, up: &mut Target<'_>) {
     assert_eq!((gate.outputs, gate.inputs), (up.weights.outputs, up.weights.inputs), "the halves match");
-    let rows = rows_of(x);
+    let rows = x.rows();
     let part = Part::new(up.weights, up.out, rows);
     let tiles = part.weights.tiles();
     let piece = piece_of(tiles, pool.threads());
@@ -71,9 +71,7 @@ pub(crate) fn gated(pool: &mut Pool, tier: Tier, x: &Activations, gate: &Packed,
                 let gates = &mut gates[..products.len()];
                 compute(tier, gate, tile, x, row, gates);
                 compute(tier, part.weights, tile, x, row, products);
-                for (product, gate) in products.iter_mut().zip(gates) {
-                    *product = std::array::from_fn(|i| silu(gate[i]) * product[i]);
-                }
+                lanes::gate(tier, gates, products);
                 part.write(tile, row, products, |old, new| *old = new);
             });
         }
@@ -102,10 +100,6 @@ impl<'a> Part<'a> {
             out.iter_mut().zip(products).for_each(|(old, new)| put(old, *new));
         }
     }
-}
-
-fn rows_of(x: &Activations) -> usize {
-    x.values.len() / x.width
 }
 
 fn piece_of(tiles: usize, threads: usize) -> usize {
@@ -156,11 +150,11 @@ mod tests {
     }
 
     fn quantise(x: &mut Activations, values: &[f32]) {
-        x.quantise(&mut Pool::new(1).expect("no threads"), values);
+        x.quantise(&mut Pool::new(1).expect("no threads"), Tier::detect(), values);
     }
 
     fn product(tier: Tier, weights: &Packed, x: &Activations, threads: usize) -> Vec<f32> {
-        let mut out = vec![0.0; rows_of(x) * weights.outputs];
+        let mut out = vec![0.0; x.rows() * weights.outputs];
         let mut pool = Pool::new(threads).expect("threads");
         store(&mut pool, tier, x, &mut [Target { weights, out: &mut out }]);
         out
@@ -201,7 +195,7 @@ mod tests {
             let out = product(Tier::detect(), &weights, &x, 1);
             for (output, product) in out.iter().enumerate() {
                 let exact: f32 = floats[output * 256..][..256].iter().zip(&values).map(|(w, x)| w * x).sum();
-                assert!((product - exact).abs() < 0.1, "{form:?}: {product} is far from {exact}");
+                assert!((product - exact).abs() < 2e-3, "{form:?}: {product} is far from {exact}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 #![cfg(target_arch = "x86_64")]
 
-use super::activation::{Activations, BLOCK};
+use super::activation::{Activations, FINE_BITS};
 use super::packed::{Form, Packed, TILE, scales_at};
 use std::arch::x86_64::*;
 
@@ -51,7 +51,7 @@ unsafe fn some<const FORM: usize, const R: usize>(
     row: usize,
     out: &mut [[f32; TILE]],
 ) {
-    let form = Form::ALL[FORM];
+    let form = const { Form::ALL[FORM] };
     let blocks = x.blocks();
     for half in 0..2 {
         let mut sums = [_mm256_setzero_ps(); R];
@@ -80,42 +80,56 @@ unsafe fn some<const FORM: usize, const R: usize>(
     }
 }
 
+// The functions below are inlined into the one above always, by an attribute that does not go together with
+// `target_feature`: called for every block, they would otherwise pass their vectors through memory.
+
 /// The exact sum over one block for eight outputs.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
+#[inline(always)]
 unsafe fn dot(form: Form, weights: &[__m256i; 8], x: &Activations, at: usize) -> __m256i {
-    let ones = _mm256_set1_epi16(1);
     // SAFETY: `at` is a block of `x`.
     unsafe {
-        let values = x.values.as_ptr().add(at * BLOCK).cast::<i32>();
+        let [whole, fine] = &*x.values.as_ptr().add(at);
         let signed = form.offset() == 128;
-        let mut count = if form.offset() == 0 || signed {
-            _mm256_setzero_si256()
-        } else {
-            _mm256_set1_epi32(-form.offset() * *x.counts.as_ptr().add(at))
-        };
+        let mut count = _mm256_setzero_si256();
         for (g, weights) in weights.iter().enumerate() {
-            let values = _mm256_set1_epi32(values.add(g).read_unaligned());
-            // Pairs are summed in sixteen bits: eight-bit weights must enter with their magnitude only, or they overflow.
-            let pairs = if signed {
-                let weights = _mm256_xor_si256(*weights, _mm256_set1_epi8(-128));
-                _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(values, weights))
-            } else {
-                _mm256_maddubs_epi16(*weights, values)
-            };
-            count = _mm256_add_epi32(count, _mm256_madd_epi16(pairs, ones));
+            let four = whole.as_ptr().cast::<i32>().add(g).read_unaligned();
+            count = _mm256_add_epi32(count, fours(*weights, _mm256_set1_epi32(four), signed));
+        }
+        count = _mm256_slli_epi32::<{ FINE_BITS as i32 }>(count);
+        if form.offset() != 0 && !signed {
+            let offset = -form.offset() * *x.counts.as_ptr().add(at);
+            count = _mm256_add_epi32(count, _mm256_set1_epi32(offset));
+        }
+        for (g, weights) in weights.iter().enumerate() {
+            let four = fine.as_ptr().cast::<i32>().add(g).read_unaligned();
+            count = _mm256_add_epi32(count, fours(*weights, _mm256_set1_epi32(four), signed));
         }
         count
     }
 }
 
-/// A block's weights of eight outputs as eight vectors of unsigned bytes.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack<const FORM: usize>(quants: *const u8, half: usize) -> [__m256i; 8] {
-    let mut weights = [_mm256_setzero_si256(); 8];
-    // SAFETY: the quants of one block of this form lie here.
+/// Products of four neighbours, summed, for eight outputs. Pairs are summed in sixteen bits on the way: eight-bit
+/// weights must enter with their magnitude only, or they overflow.
+#[inline(always)]
+unsafe fn fours(weights: __m256i, values: __m256i, signed: bool) -> __m256i {
+    // SAFETY: the caller's: the instructions are there.
     unsafe {
+        let pairs = if signed {
+            let weights = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
+            _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(values, weights))
+        } else {
+            _mm256_maddubs_epi16(weights, values)
+        };
+        _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+    }
+}
+
+/// A block's weights of eight outputs as eight vectors of unsigned bytes.
+#[inline(always)]
+unsafe fn unpack<const FORM: usize>(quants: *const u8, half: usize) -> [__m256i; 8] {
+    // SAFETY: the caller's: the instructions are there, and the quants of one block of this form.
+    unsafe {
+        let mut weights = [_mm256_setzero_si256(); 8];
         if FORM == Form::Q8_0 as usize {
             for (g, weights) in weights.iter_mut().enumerate() {
                 *weights = _mm256_loadu_si256(quants.add(g * 64 + half * 32).cast());
@@ -135,18 +149,20 @@ unsafe fn unpack<const FORM: usize>(quants: *const u8, half: usize) -> [__m256i;
                 *weights = _mm256_or_si256(*weights, spread(bits));
             }
         }
+        weights
     }
-    weights
 }
 
 /// Sixteen in every byte whose bit is set.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn spread(bits: u32) -> __m256i {
-    let source = _mm256_set1_epi32(bits as i32);
-    let which = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-    let bytes = _mm256_shuffle_epi8(source, which);
-    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
-    _mm256_and_si256(set, _mm256_set1_epi8(16))
+#[inline(always)]
+unsafe fn spread(bits: u32) -> __m256i {
+    // SAFETY: the caller's: the instructions are there.
+    unsafe {
+        let source = _mm256_set1_epi32(bits as i32);
+        let which = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let bytes = _mm256_shuffle_epi8(source, which);
+        let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+        let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+        _mm256_and_si256(set, _mm256_set1_epi8(16))
+    }
 }

@@ -1,8 +1,9 @@
 //! One tile against some rows with AVX-512 VNNI: one instruction multiplies four weights of each of sixteen outputs.
 
 #![cfg(target_arch = "x86_64")]
+#![allow(clippy::needless_range_loop)] // parallel arrays of registers, unrolled: indices say what belongs together
 
-use super::activation::{Activations, BLOCK};
+use super::activation::{Activations, BLOCK, FINE_BITS};
 use super::packed::{Form, Packed, TILE, scales_at};
 use std::arch::x86_64::*;
 
@@ -59,7 +60,7 @@ unsafe fn some<const FORM: usize, const R: usize>(
     row: usize,
     out: &mut [[f32; TILE]],
 ) {
-    let form = Form::ALL[FORM];
+    let form = const { Form::ALL[FORM] };
     let blocks = x.blocks();
     let mut sums = [_mm512_setzero_ps(); R];
     for block in 0..blocks {
@@ -68,17 +69,17 @@ unsafe fn some<const FORM: usize, const R: usize>(
             let weights = unpack::<FORM>(tile.as_ptr().add(block * form.quant_bytes()));
             let scales = tile.as_ptr().add(scales_at(form, blocks, block)).cast::<__m256i>();
             let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scales));
-            for (r, sum) in sums.iter_mut().enumerate() {
-                let at = (row + r) * blocks + block;
-                let count = dot(form, &weights, x, at);
-                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(count), _mm512_set1_ps(*x.scales.as_ptr().add(at)));
-                *sum = _mm512_fmadd_ps(scaled, scale, *sum);
+            let counts = count::<FORM, R>(&weights, x, row * blocks + block);
+            for r in 0..R {
+                let of_row = _mm512_set1_ps(*x.scales.as_ptr().add((row + r) * blocks + block));
+                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(counts[r]), of_row);
+                sums[r] = _mm512_fmadd_ps(scaled, scale, sums[r]);
             }
             if form.has_minimum() {
                 let minimum = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(1)));
-                for (r, sum) in sums.iter_mut().enumerate() {
+                for r in 0..R {
                     let of_row = _mm512_set1_ps(*x.sums.as_ptr().add((row + r) * blocks + block));
-                    *sum = _mm512_fmadd_ps(minimum, of_row, *sum);
+                    sums[r] = _mm512_fmadd_ps(minimum, of_row, sums[r]);
                 }
             }
         }
@@ -89,35 +90,51 @@ unsafe fn some<const FORM: usize, const R: usize>(
     }
 }
 
-/// The exact sum over one block for the sixteen outputs.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn dot(form: Form, weights: &[__m512i; 8], x: &Activations, at: usize) -> __m512i {
-    // SAFETY: `at` is a block of `x`.
+// The two functions below are inlined into the one above always, by an attribute that does not go together with
+// `target_feature`: called for every block, they would otherwise pass their vectors through memory.
+
+/// The exact sums over one block for the sixteen outputs of `R` rows, the first of which has its block at `at`.
+#[inline(always)]
+unsafe fn count<const FORM: usize, const R: usize>(weights: &[__m512i; 8], x: &Activations, at: usize) -> [__m512i; R] {
+    let form = const { Form::ALL[FORM] };
+    // SAFETY: the caller's: the instructions are there and the blocks within `x`.
     unsafe {
-        let values = x.values.as_ptr().add(at * BLOCK).cast::<i32>();
-        let mut count = if form.offset() == 0 {
-            _mm512_setzero_si512()
-        } else {
-            _mm512_set1_epi32(-form.offset() * *x.counts.as_ptr().add(at))
-        };
-        for (g, weights) in weights.iter().enumerate() {
-            count = _mm512_dpbusd_epi32(count, *weights, _mm512_set1_epi32(values.add(g).read_unaligned()));
+        let first = x.values.as_ptr().add(at).cast::<i32>();
+        let stride = x.blocks() * (2 * BLOCK / 4);
+        let mut counts = [_mm512_setzero_si512(); R];
+        for g in 0..8 {
+            for r in 0..R {
+                let four = _mm512_set1_epi32(first.add(r * stride + g).read_unaligned());
+                counts[r] = _mm512_dpbusd_epi32(counts[r], weights[g], four);
+            }
         }
-        count
+        for r in 0..R {
+            counts[r] = _mm512_slli_epi32::<FINE_BITS>(counts[r]);
+            if form.offset() != 0 {
+                let offset = -form.offset() * *x.counts.as_ptr().add(at + r * x.blocks());
+                counts[r] = _mm512_add_epi32(counts[r], _mm512_set1_epi32(offset));
+            }
+        }
+        for g in 0..8 {
+            for r in 0..R {
+                let four = _mm512_set1_epi32(first.add(r * stride + 8 + g).read_unaligned());
+                counts[r] = _mm512_dpbusd_epi32(counts[r], weights[g], four);
+            }
+        }
+        counts
     }
 }
 
 /// A block's weights as eight vectors of unsigned bytes: four neighbours of each of sixteen outputs.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[inline(always)]
 unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8] {
-    let mut weights = [_mm512_setzero_si512(); 8];
-    // SAFETY: the quants of one block of this form lie here.
+    let form = const { Form::ALL[FORM] };
+    // SAFETY: the caller's: the instructions are there, and the quants of one block of this form.
     unsafe {
-        if Form::ALL[FORM] as usize == Form::Q8_0 as usize {
-            for (g, weights) in weights.iter_mut().enumerate() {
-                *weights = _mm512_loadu_si512(quants.add(g * 64).cast());
+        let mut weights = [_mm512_setzero_si512(); 8];
+        if matches!(form, Form::Q8_0) {
+            for g in 0..8 {
+                weights[g] = _mm512_loadu_si512(quants.add(g * 64).cast());
             }
             return weights;
         }
@@ -127,13 +144,13 @@ unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8] {
             weights[j] = _mm512_and_si512(pairs, nibble);
             weights[4 + j] = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), nibble);
         }
-        if FORM == Form::Q5_0 as usize || FORM == Form::Q5_1 as usize {
+        if matches!(form, Form::Q5_0 | Form::Q5_1) {
             let high = quants.add(256).cast::<u64>();
-            for (g, weights) in weights.iter_mut().enumerate() {
+            for g in 0..8 {
                 let bits = high.add(g).read_unaligned();
-                *weights = _mm512_mask_add_epi8(*weights, bits, *weights, _mm512_set1_epi8(16));
+                weights[g] = _mm512_mask_add_epi8(weights[g], bits, weights[g], _mm512_set1_epi8(16));
             }
         }
+        weights
     }
-    weights
 }

@@ -42,13 +42,6 @@ class Peer:
         assert count >= 0
         return list(ids[:count])
 
-    def text(self, ids):
-        raw = b""
-        for token in ids:
-            piece = ctypes.create_string_buffer(256)
-            raw += piece.raw[:c.llama_token_to_piece(self.vocab, token, piece, 256, 0, False)]
-        return raw.decode(errors="replace")
-
     def clear(self):
         c.llama_memory_clear(c.llama_get_memory(self.context), True)
 

@@ -1,0 +1,123 @@
+//! Measures the engine: tokens per second of prompts, of one answer and of eight at once. One line of JSON on stdout.
+//!
+//! `cargo run --release -p pericard-language --example measure -- MODEL.gguf THREADS`; benches/chat.py runs it
+//! against llama.cpp.
+
+use pericard_domain::chat::{ChatEvent, ChatRequest, Prompt, Sampling};
+use pericard_domain::job::Priority;
+use pericard_language::{Engine, EngineLimits};
+use std::path::Path;
+use std::time::Instant;
+
+const PROMPT_TOKENS: usize = 512;
+const DEEP_TOKENS: usize = 4096;
+const ANSWER_TOKENS: u32 = 128;
+const STREAMS: usize = 8;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(weights), Some(threads)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: measure MODEL.gguf THREADS".into());
+    };
+    let limits = EngineLimits { threads: threads.parse()?, step_tokens_max: PROMPT_TOKENS, ..EngineLimits::default() };
+    let engine = Engine::load(Path::new(&weights), limits)?;
+    run(&engine, 1, 32, 8)?; // first touches of memory are nobody's speed
+    let began = cpu_s()?;
+    let prompt = run(&engine, 1, PROMPT_TOKENS, 1)?;
+    eprintln!("prompt {}", cpu_s()? - began);
+    let answer = run(&engine, 1, 16, ANSWER_TOKENS)?;
+    eprintln!("answer {}", cpu_s()? - began);
+    let streams = run(&engine, STREAMS, 16, ANSWER_TOKENS)?;
+    eprintln!("streams {}", cpu_s()? - began);
+    let deep = run(&engine, 1, DEEP_TOKENS, 32)?;
+    let figures = serde_json::json!({
+        "prompt_tokens_per_s": PROMPT_TOKENS as f64 / prompt.first_s,
+        "answer_tokens_per_s": answer.rate(),
+        "eight_answers_tokens_per_s": streams.rate(),
+        "answer_at_4096_tokens_per_s": deep.rate(),
+        "prompt_cpu_ms_per_token": prompt.first_cpu_s * 1e3 / PROMPT_TOKENS as f64,
+        "answer_cpu_ms_per_token": answer.cpu_ms(),
+        "eight_answers_cpu_ms_per_token": streams.cpu_ms(),
+        "answer_at_4096_cpu_ms_per_token": deep.cpu_ms(),
+        "instructions": engine.info().instructions,
+    });
+    #[allow(clippy::print_stdout, reason = "stdout is this program's data")]
+    {
+        println!("{figures}");
+    }
+    Ok(())
+}
+
+struct Run {
+    first_s: f64,
+    first_cpu_s: f64,
+    rest_s: f64,
+    rest_cpu_s: f64,
+    tokens: u32,
+}
+
+impl Run {
+    fn rate(&self) -> f64 {
+        f64::from(self.tokens) / self.rest_s
+    }
+
+    fn cpu_ms(&self) -> f64 {
+        self.rest_cpu_s * 1e3 / f64::from(self.tokens)
+    }
+}
+
+/// `streams` answers of `answer` tokens to prompts of `prompt` tokens: how long until all had their first token, and
+/// how many tokens followed in what time.
+fn run(engine: &Engine, streams: usize, prompt: usize, answer: u32) -> Result<Run, Box<dyn std::error::Error>> {
+    let (began, began_cpu_s) = (Instant::now(), cpu_s()?);
+    let mut generations = Vec::new();
+    for stream in 0..streams {
+        let request = ChatRequest {
+            prompt: Prompt::Text(text(engine, prompt, stream)?),
+            sampling: Sampling { temperature: 0.0, max_tokens: Some(answer), ..Sampling::default() },
+            priority: Priority::Routine,
+        };
+        generations.push(engine.submit(request)?);
+    }
+    let (mut first_s, mut tokens) = (0.0_f64, 0);
+    for generation in &mut generations {
+        let first = generation.recv();
+        first_s = first_s.max(began.elapsed().as_secs_f64());
+        if let Some(ChatEvent::Finished { usage, .. }) = first {
+            tokens += usage.completion_tokens;
+        }
+    }
+    let first_cpu_s = cpu_s()? - began_cpu_s;
+    for generation in &mut generations {
+        while let Some(event) = generation.recv() {
+            if let ChatEvent::Finished { usage, .. } = event {
+                tokens += usage.completion_tokens - 1;
+            }
+        }
+    }
+    let rest_s = began.elapsed().as_secs_f64() - first_s;
+    Ok(Run { first_s, first_cpu_s, rest_s, rest_cpu_s: cpu_s()? - began_cpu_s - first_cpu_s, tokens })
+}
+
+/// Processor time of all threads so far: what a busy machine cannot falsify.
+fn cpu_s() -> Result<f64, Box<dyn std::error::Error>> {
+    const TICKS_PER_S: f64 = 100.0; // what Linux reports here, whatever its own clock
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let (user, system): (f64, f64) = (fields[11].parse()?, fields[12].parse()?);
+    Ok((user + system) / TICKS_PER_S)
+}
+
+/// A text of exactly so many tokens, which models like to continue for long.
+fn text(engine: &Engine, tokens: usize, stream: usize) -> Result<String, Box<dyn std::error::Error>> {
+    let mut text = format!("{stream}");
+    while engine.count_tokens(&Prompt::Text(text.clone()))? < u32::try_from(tokens)? {
+        let missing = tokens - engine.count_tokens(&Prompt::Text(text.clone()))? as usize;
+        text.push_str(&" one two three".repeat((missing / 3).max(1)));
+        while engine.count_tokens(&Prompt::Text(text.clone()))? as usize > tokens {
+            text.truncate(text.rfind(' ').unwrap_or(0));
+        }
+    }
+    Ok(text)
+}
