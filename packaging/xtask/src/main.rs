@@ -6,6 +6,7 @@
 //! - [`wheel`]: pinned files out of pinned wheels.
 //! - [`fetch`]: the runtime, the model packages and the sample studies.
 //! - [`peers`]: the other programs that the tests talk to.
+//! - [`bench`]: the benchmarks.
 //!
 //! Nothing here opens a connection of its own: pip and apt do, each to its own registry.
 
@@ -14,6 +15,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+mod bench;
 mod cache;
 mod error;
 mod fetch;
@@ -54,9 +56,11 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Fetch, install what the benchmarks compare with, and run them
+    /// Fetch, install what the benchmarks compare with, and run one; benches/README.md says what each one means
     Bench {
-        /// Arguments for `cargo bench`
+        /// Which, as in `ingest` for benches/ingest.py
+        name: String,
+        /// Its arguments, as in `--out DIR`; `--help` shows them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -108,12 +112,13 @@ fn run(task: Task) -> Result<(), Error> {
             }
             error::run(&mut test)
         }
-        Task::Bench { arguments } => {
+        Task::Bench { name, arguments } => {
+            let script = bench::script(&tree, &name)?;
             fetch::everything(&tree, &cache)?;
             peers::install(&tree, &cache, in_ci())?;
-            let mut command = vec!["bench"];
-            command.extend(arguments.iter().map(String::as_str));
-            cargo(&tree, &cache, &command)
+            let release = ["build", "--release", "--package", "pericard"];
+            cargo(&tree, &cache, &release)?;
+            error::run(&mut bench::command(&cache, &script, &arguments)?)
         }
     }
 }
