@@ -60,8 +60,10 @@ fn jpeg_decoder_numbers(layout: &Layout, stream: &[u8]) -> Result<Vec<i32>, Stri
 /// JPEG-LS, lossless and near-lossless (PS3.5 section 8.2.3).
 pub(super) fn jpeg_ls(layout: &Layout, stream: &[u8]) -> Result<Decoded, Fault> {
     let header = JpegHeader::of(stream, layout)?;
+    // Where no marker ends the data, the codec counts zeros behind it for 10 seconds. So one always does.
+    let ended = [stream, &[0xFF, 0xD9]].concat();
     let bytes = guarded("JPEG-LS", || {
-        CharLS::default().decode(stream).map_err(|e| e.to_string())
+        CharLS::default().decode(&ended).map_err(|e| e.to_string())
     })?;
     let numbers: Vec<i32> = if header.precision > 8 {
         bytes
