@@ -11,6 +11,7 @@ use pericard_domain::actor::Actor;
 use pericard_domain::time::Timestamp;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -218,7 +219,10 @@ impl CheckpointFile {
 
 /// Replaces a file that only its owner may read by another of these contents, all or nothing.
 pub(crate) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
+    // A name that neither another process nor another store in this one uses at the same time.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let beside = path.with_extension(format!("new-{process}-{count}"));
     let mut file = private()
         .write(true)
         .create(true)

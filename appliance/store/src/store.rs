@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     pub(crate) news: watch::Receiver<u64>,
     pub(crate) verifier: VerifierKey,
     /// The lock of the serving process; `None` in a process beside it.
-    pub(crate) serving: Option<File>,
+    pub(crate) serving: Option<ServeLock>,
 }
 
 impl Store {
@@ -104,7 +104,7 @@ impl Store {
         layout: Layout,
         connection: Connection,
         clock: Arc<dyn Clock>,
-        serving: Option<File>,
+        serving: Option<ServeLock>,
     ) -> Result<Self, StoreError> {
         let key = journal::signing_key(&layout.audit(), &config.audit_origin)?;
         let verifier = key.verifier();
@@ -201,15 +201,24 @@ impl Drop for Inner {
     }
 }
 
-/// Takes the lock of the serving process; `None` when another has it. The system gives it back when the process ends,
-/// however it ends.
-fn lock(layout: &Layout) -> Result<Option<File>, StoreError> {
+/// The lock of the serving process. The system gives it back when the process ends, however it ends.
+pub(crate) struct ServeLock(File);
+
+impl Drop for ServeLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being spawned has a copy of it until it has begun.
+        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+/// Takes the lock of the serving process; `None` when another has it.
+fn lock(layout: &Layout) -> Result<Option<ServeLock>, StoreError> {
     const STEP: &str = "lock the data directory";
     let path = layout.serve_lock();
     let file = private().append(true).create(true).open(path);
     let file = file.map_err(|error| StoreError::failed(STEP, error))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(ServeLock(file))),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(StoreError::failed(STEP, error)),
     }
