@@ -4,6 +4,7 @@
 //! capitals with the prefix that `systemd-journal-logger` gives; otherwise a line for people. Ids only, never a patient.
 
 use std::fmt::{self, Write as _};
+use std::io::IsTerminal;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -30,6 +31,7 @@ pub fn begin(level: &str) -> Result<(), String> {
     }
     let lines = lines::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_timer(lines::time::SystemTime);
     let _ = tracing_subscriber::registry()

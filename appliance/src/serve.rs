@@ -16,8 +16,10 @@ use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
 use pericard_runner::{Runner, RunnerConfig};
 use pericard_store::{Store, StoreError};
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -45,6 +47,14 @@ pub enum ServeError {
     Door {
         /// Where.
         address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A directory cannot be made.
+    #[error("{path}: {source}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
@@ -111,103 +121,182 @@ pub async fn serve(
     stop: CancellationToken,
     opened: impl FnOnce(Open),
 ) -> Result<(), ServeError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let data = config.written.appliance.data_dir.clone();
-    let store = Store::open(cli::store_config(&config), Arc::clone(&clock))?;
-    let tokens = store
-        .tokens()
-        .await?
-        .iter()
-        .filter(|token| token.revoked_at.is_none())
-        .count();
-    if let Some(why) = config.open_door(tokens) {
-        return Err(ServeError::Unguarded(why));
-    }
-    let packages: Arc<[Package]> = Registry::open(&data.join("registry"))?.live()?.into();
-    let meter = Meter::open(
-        data.join(COUNTERS),
-        Identity {
-            appliance: 0,
-            release: release(),
-        },
-    )?;
-    let runner = Runner::new(runner_config(&config));
-    let intake = intake(&config, &store, &meter, &clock);
-    let paths = match &config.certificate {
-        Some(paths) => paths.clone(),
-        None => tls::own_certificate(&data.join("tls"), &certificate_names(&config))?,
-    };
-    let (tls, fingerprint) = (tls::server_config(&paths)?, tls::fingerprint(&paths)?);
+    let grace = Duration::from_secs(config.written.appliance.shutdown_grace_s.into());
+    let ground = Ground::open(config).await?;
+    let (tls, fingerprint) = certificate(&ground.config)?;
+    let at = (doors.https.local_addr().ok(), doors.dicom.local_addr().ok());
 
     let mut rooms = Rooms::new(stop.clone());
-    let https_at = doors.https.local_addr().ok();
-    let dicom_at = doors.dicom.local_addr().ok();
-    let appliance = Appliance {
-        store: store.clone(),
-        intake: intake.clone(),
-        talker: Arc::new(runner.clone()) as Arc<dyn Talker>,
-        packages: Arc::clone(&packages),
-        meter: meter.clone(),
-        clock: Arc::clone(&clock),
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let api = pericard_api::serve(
+        doors.https,
+        tls,
+        ground.appliance(),
+        api_config(&ground.config),
+        stop.clone(),
+    );
+    let dimse = pericard_dimse::listen(
+        doors.dicom,
+        ground.dimse_config(),
+        ground.intake.clone(),
+        stop.clone(),
+    );
+    rooms.open("api", api);
+    rooms.open("dimse", endless(dimse));
+    rooms.open("deliver", endless(ground.deliver(stop.clone())));
     rooms.open(
-        "api",
-        pericard_api::serve(
-            doors.https,
-            tls,
-            appliance,
-            api_config(&config),
+        "jobs",
+        load_then_work(
+            jobs_config(&ground.config),
+            ground.surroundings(),
             stop.clone(),
         ),
     );
     rooms.open(
-        "dimse",
-        endless(pericard_dimse::listen(
-            doors.dicom,
-            dimse_config(&config),
-            intake,
-            stop.clone(),
-        )),
+        "counters",
+        keep_counters(ground.meter.clone(), stop.clone()),
     );
-    rooms.open(
-        "deliver",
-        endless(deliver(
-            &config,
-            store.clone(),
-            Arc::clone(&clock),
-            stop.clone(),
-        )),
-    );
-    let surroundings = Surroundings {
-        store: store.clone(),
-        runner: runner.clone(),
-        packages: Arc::clone(&packages),
-        meter: meter.clone(),
-        clock,
-    };
-    rooms.open(
-        "jobs",
-        load_then_work(jobs_config(&config), surroundings, stop.clone()),
-    );
-    rooms.open("counters", keep_counters(meter, stop.clone()));
     rooms.open("watchdog", systemd::watchdog(stop));
 
-    tracing::info!(https = ?https_at, dicom = ?dicom_at, certificate_sha256 = fingerprint, "the doors are open");
+    tracing::info!(https = ?at.0, dicom = ?at.1, certificate_sha256 = fingerprint, "the doors are open");
     systemd::ready("serving");
+    let Ground {
+        store,
+        runner,
+        packages,
+        ..
+    } = ground;
     opened(Open {
         store,
         runner: runner.clone(),
         packages,
         fingerprint,
     });
-    let ended = rooms
-        .run(Duration::from_secs(
-            config.written.appliance.shutdown_grace_s.into(),
-        ))
-        .await;
+    let ended = rooms.run(grace).await;
     runner.close();
     Ok(ended?)
+}
+
+/// What the rooms stand on: opened before any door.
+struct Ground {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Store,
+    packages: Arc<[Package]>,
+    meter: Meter,
+    runner: Runner,
+    intake: Intake,
+}
+
+impl Ground {
+    async fn open(config: Config) -> Result<Self, ServeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let data = config.written.appliance.data_dir.clone();
+        let store = Store::open(cli::store_config(&config), Arc::clone(&clock))?;
+        let tokens = store
+            .tokens()
+            .await?
+            .iter()
+            .filter(|token| token.revoked_at.is_none())
+            .count();
+        if let Some(why) = config.open_door(tokens) {
+            return Err(ServeError::Unguarded(why));
+        }
+        for path in [data.join("egress"), data.join("spool")] {
+            std::fs::create_dir_all(&path)
+                .map_err(|source| ServeError::Directory { path, source })?;
+        }
+        let packages: Arc<[Package]> = Registry::open(&data.join("registry"))?.live()?.into();
+        let meter = Meter::open(
+            data.join(COUNTERS),
+            Identity {
+                appliance: 0,
+                release: release(),
+            },
+        )?;
+        let runner = Runner::new(runner_config(&config));
+        let intake = intake(&config, &store, &meter, &clock);
+        Ok(Self {
+            config,
+            clock,
+            store,
+            packages,
+            meter,
+            runner,
+            intake,
+        })
+    }
+
+    fn appliance(&self) -> Appliance {
+        Appliance {
+            store: self.store.clone(),
+            intake: self.intake.clone(),
+            talker: Arc::new(self.runner.clone()) as Arc<dyn Talker>,
+            packages: Arc::clone(&self.packages),
+            meter: self.meter.clone(),
+            clock: Arc::clone(&self.clock),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            store: self.store.clone(),
+            runner: self.runner.clone(),
+            packages: Arc::clone(&self.packages),
+            meter: self.meter.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    fn dimse_config(&self) -> DimseConfig {
+        let (config, dicom) = (&self.config, &self.config.written.dicom);
+        let mut dimse = DimseConfig::new(config.ae_title.clone());
+        dimse.called_ae_must_match = dicom.called_ae_must_match;
+        dimse.peers.clone_from(&config.peers);
+        dimse.unlisted = config.unlisted;
+        dimse.limits.associations_max = dicom.associations_max;
+        dimse.limits.pdu_bytes_max = dicom.pdu_max_kib * 1024;
+        dimse.meter = self.meter.clone();
+        dimse
+    }
+
+    fn deliver(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let jobs = &self.config.written.jobs;
+        let delivery = DeliveryConfig {
+            backoff_min: Duration::from_secs(jobs.delivery_retry_s.into()),
+            backoff_max: Duration::from_secs(jobs.delivery_retry_max_s.into()),
+            meter: self.meter.clone(),
+            ..DeliveryConfig::default()
+        };
+        let caller = Caller {
+            ae_title: self.config.ae_title.clone(),
+            limits: RequestLimits::default(),
+        };
+        let mail = (self.store.clone(), Arc::clone(&self.clock));
+        let delivering = pericard_dimse::deliver(
+            delivery,
+            caller,
+            self.config.peers.clone(),
+            mail,
+            stop.clone(),
+        );
+        async move {
+            delivering.await;
+            stop.cancelled().await; // without a peer to deliver to, the room is open and empty
+        }
+    }
+}
+
+/// The hospital's certificate, or the one that is made at the first start; and its fingerprint.
+fn certificate(config: &Config) -> Result<(Arc<ServerConfig>, String), ServeError> {
+    let paths = match &config.certificate {
+        Some(paths) => paths.clone(),
+        None => tls::own_certificate(
+            &config.written.appliance.data_dir.join("tls"),
+            &certificate_names(config),
+        )?,
+    };
+    Ok((tls::server_config(&paths)?, tls::fingerprint(&paths)?))
 }
 
 /// Loads every live model, then works. A model that does not load is said, and shows in `/readyz`; the others serve.
@@ -307,38 +396,6 @@ fn api_config(config: &Config) -> ApiConfig {
         upload_max_mib: https.upload_max_mib,
         ..ApiConfig::new(config.written.appliance.data_dir.join("spool"))
     }
-}
-
-/// The DICOM door, as configured.
-#[must_use]
-pub fn dimse_config(config: &Config) -> DimseConfig {
-    let dicom = &config.written.dicom;
-    let mut dimse = DimseConfig::new(config.ae_title.clone());
-    dimse.called_ae_must_match = dicom.called_ae_must_match;
-    dimse.peers.clone_from(&config.peers);
-    dimse.unlisted = config.unlisted;
-    dimse.limits.associations_max = dicom.associations_max;
-    dimse.limits.pdu_bytes_max = dicom.pdu_max_kib * 1024;
-    dimse
-}
-
-fn deliver(
-    config: &Config,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + Send + use<> {
-    let jobs = &config.written.jobs;
-    let delivery = DeliveryConfig {
-        backoff_min: Duration::from_secs(jobs.delivery_retry_s.into()),
-        backoff_max: Duration::from_secs(jobs.delivery_retry_max_s.into()),
-        ..DeliveryConfig::default()
-    };
-    let caller = Caller {
-        ae_title: config.ae_title.clone(),
-        limits: RequestLimits::default(),
-    };
-    pericard_dimse::deliver(delivery, caller, config.peers.clone(), (store, clock), stop)
 }
 
 /// A room that cannot fail.

@@ -3,6 +3,7 @@
 use crate::peer::Peer;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::SopClassUid;
+use pericard_egress::Meter;
 use std::time::Duration;
 
 /// How the DICOM door stands.
@@ -20,6 +21,8 @@ pub struct DimseConfig {
     pub further_sop_classes: Vec<SopClassUid>,
     /// How much, how long.
     pub limits: Limits,
+    /// Where associations are counted.
+    pub meter: Meter,
 }
 
 impl DimseConfig {
@@ -33,6 +36,7 @@ impl DimseConfig {
             unlisted: Unlisted::FromLoopback,
             further_sop_classes: Vec::new(),
             limits: Limits::default(),
+            meter: Meter::in_memory(),
         }
     }
 }

@@ -11,6 +11,7 @@ use dicom_ul::pdu::AssociationRQ;
 use pericard_domain::actor::Actor;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::digest::Digest;
+use pericard_egress::Counter;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -161,6 +162,7 @@ impl<D: Door> Reception<D> {
         };
         tracing::warn!("no association: {why}");
         let stranger = Actor::Unknown { address: ip };
+        self.config.meter.count(Counter::AssociationsRejected);
         self.door.refuse("association", &why, stranger).await;
     }
 
@@ -236,6 +238,7 @@ impl<D: Door> Reception<D> {
         if let Err(error) = wire.send(&accepted.answer).await {
             return self.ended(&Err(error), Tally::default(), peer).await;
         }
+        self.config.meter.count(Counter::AssociationsAccepted);
         tracing::debug!(ae_title = %accepted.calling, contexts = accepted.contexts.len(), "association accepted");
         let mut association = Association::new(
             wire,
@@ -270,6 +273,7 @@ impl<D: Door> Reception<D> {
         match end {
             Ok(()) => tracing::info!(stored, refused, data_bytes, "association released"),
             Err(error) => {
+                self.config.meter.count(Counter::AssociationsAborted);
                 tracing::warn!(stored, refused, data_bytes, "association ended: {error}");
                 if matches!(
                     error,
@@ -287,6 +291,7 @@ impl<D: Door> Reception<D> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.config.meter.count(Counter::AssociationsRejected);
         tracing::warn!("association rejected: {rejection}");
         if let Ok(pdu) = rejection.pdu()
             && wire.send(&pdu).await.is_ok()
@@ -303,6 +308,7 @@ impl<D: Door> Reception<D> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.config.meter.count(Counter::AssociationsRejected);
         tracing::warn!("no association: {error}");
         if let Some(reason) = error.abort() {
             wire.abort(reason, self.farewell()).await;

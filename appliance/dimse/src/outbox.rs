@@ -12,6 +12,7 @@ use crate::status::Status;
 use futures_util::FutureExt;
 use pericard_domain::study::Instance;
 use pericard_domain::time::Clock;
+use pericard_egress::{Counter, Meter};
 use pericard_store::outbox::{Delivery, DeliveryTrouble};
 use pericard_store::{Store, StoreError};
 use std::future::Future;
@@ -41,6 +42,8 @@ pub struct DeliveryConfig {
     pub backoff_max: Duration,
     /// How often to look for mail that nobody announced.
     pub look_every: Duration,
+    /// Where deliveries are counted.
+    pub meter: Meter,
 }
 
 impl Default for DeliveryConfig {
@@ -51,6 +54,7 @@ impl Default for DeliveryConfig {
             backoff_min: Duration::from_secs(5),
             backoff_max: Duration::from_secs(15 * 60),
             look_every: Duration::from_secs(30),
+            meter: Meter::in_memory(),
         }
     }
 }
@@ -285,6 +289,11 @@ impl<M: Mail> Postman<M> {
     }
 
     async fn settle(&self, delivery: &Delivery, attempt: Attempt) -> Result<(), StoreError> {
+        self.config.meter.count(match attempt {
+            Attempt::Delivered => Counter::DeliveriesDone,
+            Attempt::Later(_) => Counter::DeliveriesTransient,
+            Attempt::Never(_) => Counter::DeliveriesPermanent,
+        });
         let settled = match attempt {
             Attempt::Delivered => self.mail.delivered(delivery).await,
             Attempt::Later(reason) => {

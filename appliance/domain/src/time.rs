@@ -81,6 +81,11 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// The hospital's offset from UTC at that time, minutes; positive to the east.
+    fn utc_offset_min(&self, _at: Timestamp) -> i32 {
+        0
+    }
 }
 
 /// A clock that stands where it is put: for tests.

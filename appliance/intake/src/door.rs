@@ -260,7 +260,7 @@ impl Drop for Parcel {
 async fn admit(
     intake: &Intake,
     arrival: &Arrival,
-    mut incoming: Incoming,
+    incoming: Incoming,
     from: Actor,
 ) -> Result<(ObjectIdentity, Admission), Refused> {
     let inner = &intake.inner;

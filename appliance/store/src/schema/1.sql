@@ -68,6 +68,7 @@ CREATE TABLE jobs (
   leased_until  INTEGER,
   attempts      INTEGER NOT NULL DEFAULT 0,
   attempts_max  INTEGER,                         -- as the latest lease said
+  interruptions INTEGER NOT NULL DEFAULT 0,      -- times that the whole appliance ended while it was in hand
   more_at       INTEGER,                         -- an object came while it was leased: assemble again then
   failure_class TEXT,
   failure       TEXT,

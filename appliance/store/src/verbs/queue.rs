@@ -177,7 +177,7 @@ pub(crate) fn end(tx: Tx<'_>, row: &JobRow, failure: Option<&Failure>) -> Result
 
 fn retry(tx: Tx<'_>, id: JobId, by: Actor) -> Result<Done<Job>, Fault> {
     const RETRY: &str = "-- retry job\n\
-        UPDATE jobs SET state = 'waiting', due_at = ?2, attempts = 0, ended_at = NULL WHERE id = ?1";
+        UPDATE jobs SET state = 'waiting', due_at = ?2, attempts = 0, interruptions = 0, ended_at = NULL WHERE id = ?1";
     let row = find(tx, id)?;
     if !matches!(row.job.state, JobState::Failed { .. } | JobState::Cancelled) {
         let reason = format!("job {id} is {} and cannot be retried", row.job.state.name());

@@ -15,11 +15,21 @@ use std::path::{Path, PathBuf};
 /// being put; two, because it may have been midnight.
 const SHELVES_SWEPT: usize = 2;
 
+/// How often the whole appliance may end while a job is in hand before the job is failed. As a rule the job is not at
+/// fault, so it costs no attempt; but one that is in hand every time may be what ends it.
+const INTERRUPTIONS_MAX: u32 = 100;
+
 /// Lets every lease of a former process lapse: whoever held one is gone.
 pub(crate) fn lapse_all(tx: Tx<'_>) -> Result<Done<()>, Fault> {
     const LAPSE: &str = "-- lapse all delivery leases\n\
         UPDATE outbox SET state = 'waiting', lease_id = NULL, leased_until = NULL WHERE state = 'leased'";
+    const INTERRUPT: &str = "-- count interruptions\n\
+        UPDATE jobs SET interruptions = interruptions + 1, \
+            attempts = CASE WHEN interruptions + 1 >= ?1 THEN coalesce(attempts_max, attempts) \
+                ELSE max(attempts - 1, 0) END \
+        WHERE state = 'leased'";
     tx.change(LAPSE, ())?;
+    tx.change(INTERRUPT, [INTERRUPTIONS_MAX])?;
     let lines = lapse(tx, Timestamp::from_millis(i64::MAX))?;
     Ok(Done::unchanged(()).and_all(lines).moving_lease())
 }

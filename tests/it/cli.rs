@@ -1,0 +1,181 @@
+//! The command line and the process: wrong keys, wrong usage, exit codes, the end.
+
+use crate::support::*;
+use std::path::Path;
+use std::process::Command;
+
+fn pericard(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = ended(Command::new(PERICARD).args(args));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_wrong_key_is_named_with_its_line() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("pericard.toml");
+    std::fs::write(&file, "[https]\nlisten = '127.0.0.1:8443'\nlistens = 1\n").expect("the file");
+    let (code, _, said) = pericard(&["check", "--config", file.to_str().expect("a path")]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("line 3") && said.contains("listens"),
+        "{said}"
+    );
+    let (code, _, said) = pericard(&["check", "--config", "/nowhere.toml"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("/nowhere.toml"), "{said}");
+}
+
+#[test]
+fn usage_is_told_from_failure() {
+    assert_eq!(pericard(&["--version"]).0, Some(0));
+    assert_eq!(pericard(&["frobnicate"]).0, Some(2));
+    assert_eq!(pericard(&[]).0, Some(2));
+    let (code, out, _) = pericard(&["--help"]);
+    assert_eq!(code, Some(0));
+    for command in [
+        "serve", "demo", "check", "submit", "jobs", "model", "audit", "egress", "token",
+    ] {
+        assert!(out.contains(command), "--help does not name {command}");
+    }
+}
+
+#[test]
+fn a_door_beyond_loopback_stays_shut_while_nobody_is_known() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("pericard.toml");
+    let data = dir.path().join("data");
+    let text = format!(
+        "[appliance]\ndata_dir = '{}'\n[https]\nlisten = '0.0.0.0:{}'\n[dicom]\nlisten = '127.0.0.1:{}'\n\
+         [storage]\nfree_space_floor_mib = 64\n",
+        data.display(),
+        free_port(),
+        free_port()
+    );
+    std::fs::write(&file, text).expect("the file");
+    let (code, _, said) = pericard(&["serve", "--config", file.to_str().expect("a path")]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("token issue"), "{said}");
+}
+
+#[test]
+fn sigterm_drains_and_ends_with_0() {
+    let (Some(ultrasound), Some(_)) = (sample("us1"), program("storescu")) else {
+        return;
+    };
+    let toml = "[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n";
+    let Some(mut appliance) = Appliance::start(Given {
+        toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    assert!(
+        appliance
+            .storescu(&["-R", "+r", "+sd"], &[&ultrasound])
+            .status
+            .success()
+    );
+    appliance.process().signal("TERM");
+    assert_eq!(appliance.process().wait(), Some(0), "{}", appliance.log());
+    appliance.restart();
+    let studies = appliance.json("/api/v1/studies");
+    let study = studies["studies"][0]["study"]
+        .as_str()
+        .expect("the study is there")
+        .to_owned();
+    appliance.jobs_ended(&study);
+    assert_eq!(
+        appliance.reports(&study).len(),
+        1,
+        "the work was taken up again, once"
+    );
+}
+
+#[test]
+fn submit_waits_and_prints_and_the_queue_is_shown() {
+    let Some(ultrasound) = sample("us1") else {
+        return;
+    };
+    let toml = "[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n";
+    let Some(appliance) = Appliance::start(Given {
+        toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let printed = appliance.pericard(&["submit", "--wait", ultrasound.to_str().expect("a path")]);
+    assert!(
+        printed.contains("BAPTIST") && printed.contains("object 2.25."),
+        "{printed}"
+    );
+    let jobs = appliance.pericard(&["jobs", "list"]);
+    assert!(
+        jobs.contains("assemble") && jobs.contains("burned-in-text 1.0.0"),
+        "{jobs}"
+    );
+    let refused = ended(&mut appliance.command(&["submit", "/nowhere"]));
+    assert_eq!(refused.status.code(), Some(1));
+    let models = appliance.pericard(&["model", "list"]);
+    assert!(
+        models.contains("burned-in-text") && models.contains("live"),
+        "{models}"
+    );
+    appliance.pericard(&["model", "verify", "burned-in-text", "1.0.0"]);
+    let preview = until("the counters on disk", || {
+        let output = ended(&mut appliance.command(&["egress", "preview"]));
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    assert!(preview.contains("objects"), "{preview}");
+    assert!(!preview.contains("BAPTIST"));
+}
+
+#[test]
+fn the_demonstration_starts_for_scripts_and_ends() {
+    if needed(cache().join("onnxruntime/libonnxruntime.so")).is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().to_str().expect("a path");
+    let log = dir.path().join("log");
+    let mut demo = Process::start(
+        Path::new(PERICARD),
+        &["demo", "--dir", path, "--no-samples"],
+        &log,
+    );
+    let found = until("demo.json", || {
+        assert!(
+            demo.is_running(),
+            "{}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        );
+        let text = std::fs::read_to_string(dir.path().join("demo.json")).ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()
+    });
+    for key in [
+        "https", "dicom", "ae_title", "token", "ca", "config", "data", "pid",
+    ] {
+        assert!(!found[key].is_null(), "demo.json has no {key}: {found}");
+    }
+    assert_eq!(found["pid"], demo.id());
+    let url = format!(
+        "https://{}/healthz",
+        found["https"].as_str().expect("an address")
+    );
+    let ca = found["ca"].as_str().expect("a path");
+    run(Command::new("curl").args(["--silent", "--fail", "--noproxy", "*", "--cacert", ca, &url]));
+    demo.signal("TERM");
+    assert_eq!(
+        demo.wait(),
+        Some(0),
+        "{}",
+        std::fs::read_to_string(&log).unwrap_or_default()
+    );
+}

@@ -1,0 +1,15 @@
+//! The appliance through its real doors, with peers of other makes.
+//!
+//! One binary, so that the heavy link is made once. Every test reaches the appliance as the world does: as a process
+//! with a configuration file, DICOM and HTTPS ports, signals, and a command line. Peers that are missing are said on
+//! stderr and passed over; with `CI=true` they are a failure.
+
+mod acceptance;
+mod audit;
+mod chat;
+mod cli;
+mod crash;
+mod network;
+mod strangers;
+mod support;
+mod web;

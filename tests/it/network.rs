@@ -1,0 +1,284 @@
+//! The DICOM network, with DCMTK, pynetdicom and Orthanc at the other end.
+
+use crate::support::*;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|e| e.expect("an entry").path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_study_goes_in_by_c_store_and_its_report_comes_back_valid() {
+    let (Some(ultrasound), Some(_), Some(_)) =
+        (sample("us1"), program("storescu"), program("dcmdump"))
+    else {
+        return;
+    };
+    let Some(appliance) = shared() else { return };
+    let echo = ended(Command::new(program("echoscu").expect("echoscu")).args([
+        "-aec",
+        "PERICARD",
+        &appliance.dicom.ip().to_string(),
+        &appliance.dicom.port().to_string(),
+    ]));
+    assert!(echo.status.success(), "C-ECHO");
+    let file = &files_in(&ultrasound)[0];
+    let sent = appliance.storescu(&["-R"], &[file]);
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
+    let study = study_of(file);
+    for job in appliance.jobs_ended(&study) {
+        assert_eq!(job["state"], "done", "{job}");
+    }
+    let reports = appliance.reports(&study);
+    assert_eq!(reports.len(), 1);
+    let texts: Vec<&str> = reports[0]["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .filter_map(|f| f["text"].as_str())
+        .collect();
+    assert!(
+        texts.iter().any(|text| text.contains("BAPTIST")),
+        "{texts:?}"
+    );
+    valid_objects(&appliance, &reports[0], &study);
+}
+
+/// Retrieves every object of a report over HTTPS and puts it before validators and readers of other makes.
+pub(crate) fn valid_objects(appliance: &Appliance, report: &Value, study: &str) {
+    for object in report["objects"].as_array().expect("objects") {
+        let instance = object["instance"].as_str().expect("a UID");
+        let url = object["wado_url"].as_str().expect("a URL");
+        let path = &url[url.find("/dicomweb").expect("a DICOMweb path")..];
+        let file = appliance.dir.path().join(format!("{instance}.dcm"));
+        let Some(printed) = python(
+            "wado.py",
+            &[
+                &format!("https://{}{path}", appliance.https),
+                &appliance.token,
+                appliance.ca().to_str().expect("a path"),
+                file.to_str().expect("a path"),
+            ],
+        ) else {
+            return;
+        };
+        assert!(
+            printed.contains(study),
+            "the object is of the study: {printed}"
+        );
+        validate(&file);
+    }
+}
+
+/// No error by dciodvfy, readable by dsrdump and highdicom.
+pub(crate) fn validate(file: &Path) {
+    let (Some(dciodvfy), Some(dsrdump)) = (venv("dciodvfy"), program("dsrdump")) else {
+        return;
+    };
+    let output = ended(Command::new(dciodvfy).arg("-new").arg(file));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    let errors: Vec<_> = said.lines().filter(|line| line.contains("Error")).collect();
+    assert!(
+        errors.is_empty(),
+        "{}: dciodvfy: {errors:#?}",
+        file.display()
+    );
+    let kind = python("read_result.py", &[file.to_str().expect("a path")]);
+    if kind.is_some_and(|kind| kind.contains("SR")) {
+        run(Command::new(dsrdump).arg(file));
+    }
+}
+
+#[test]
+fn results_return_to_orthanc_in_the_right_study() {
+    let (Some(chest), Some(orthanc), Some(_)) =
+        (sample("us1"), program("Orthanc"), program("storescu"))
+    else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (http, dicom) = (free_port(), free_port());
+    let config = serde_json::json!({
+        "Name": "pacs", "StorageDirectory": dir.path().join("db"), "IndexDirectory": dir.path().join("db"),
+        "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "RemoteAccessAllowed": false,
+        "DicomCheckCalledAet": false, "DicomAlwaysAllowStore": true, "AuthenticationEnabled": false, "Plugins": [],
+    });
+    let config_file = dir.path().join("orthanc.json");
+    std::fs::write(&config_file, config.to_string()).expect("Orthanc's configuration");
+    let log = dir.path().join("log");
+    let _orthanc = Process::start(&orthanc, &[config_file.to_str().expect("a path")], &log);
+    let asked = |path: &str| {
+        let url = format!("http://127.0.0.1:{http}{path}");
+        let output =
+            ended(Command::new("curl").args(["-s", "--noproxy", "*", "--max-time", "10", &url]));
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    until("Orthanc", || asked("/system"));
+    let toml = format!(
+        "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\n\
+         [[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\ndestinations = ['pacs']\n"
+    );
+    let Some(appliance) = Appliance::start(Given {
+        toml: &toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let file = &files_in(&chest)[0];
+    // The PACS has the study; the appliance gets it from a modality.
+    let stored = ended(
+        Command::new(program("storescu").expect("storescu"))
+            .env("TCP_NODELAY", "1")
+            .args(["-R", "-aec", "ORTHANC", "127.0.0.1", &dicom.to_string()])
+            .arg(file),
+    );
+    assert!(stored.status.success());
+    assert!(appliance.storescu(&["-R"], &[file]).status.success());
+    let study = study_of(file);
+    appliance.jobs_ended(&study);
+    let delivered = until("the delivery", || {
+        let list = appliance.json(&format!("/api/v1/deliveries?study={study}"));
+        let rows = list["deliveries"].as_array()?.clone();
+        (!rows.is_empty() && rows.iter().all(|row| row["state"] == "delivered")).then_some(rows)
+    });
+    let studies = asked("/studies?expand").expect("Orthanc's studies");
+    assert_eq!(
+        studies.as_array().map(Vec::len),
+        Some(1),
+        "one study, ours in it: {studies}"
+    );
+    assert_eq!(
+        studies[0]["MainDicomTags"]["StudyInstanceUID"],
+        study.as_str()
+    );
+    let modalities: Vec<String> = asked("/series?expand")
+        .and_then(|series| series.as_array().cloned())
+        .expect("Orthanc's series")
+        .iter()
+        .map(|series| {
+            series["MainDicomTags"]["Modality"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
+    assert!(modalities.contains(&"SR".to_owned()), "{modalities:?}");
+    assert_eq!(delivered.len(), 1);
+}
+
+#[test]
+fn a_destination_that_is_down_gets_its_results_when_it_is_back() {
+    let (Some(ultrasound), Some(storescp), Some(_)) =
+        (sample("us1"), program("storescp"), program("storescu"))
+    else {
+        return;
+    };
+    let port = free_port();
+    let toml = format!(
+        "[[peers]]\nname = 'pacs'\nae_title = 'ARCHIVE'\naddress = '127.0.0.1'\nport = {port}\n\
+         [[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\ndestinations = ['pacs']\n"
+    );
+    let Some(appliance) = Appliance::start(Given {
+        toml: &toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let file = &files_in(&ultrasound)[0];
+    assert!(appliance.storescu(&["-R"], &[file]).status.success());
+    let study = study_of(file);
+    appliance.jobs_ended(&study);
+    let state = || {
+        let list = appliance.json(&format!("/api/v1/deliveries?study={study}"));
+        (
+            list["deliveries"][0]["state"].as_str().map(str::to_owned),
+            list["deliveries"][0]["attempts"].as_u64(),
+        )
+    };
+    until("a failed attempt", || {
+        state().1.filter(|attempts| *attempts >= 1)
+    });
+    let received = appliance.dir.path().join("received");
+    std::fs::create_dir(&received).expect("a directory");
+    let log = appliance.dir.path().join("storescp");
+    let args = [
+        "+B",
+        "-od",
+        received.to_str().expect("a path"),
+        "-aet",
+        "ARCHIVE",
+        &port.to_string(),
+    ];
+    let _archive = Process::start(&storescp, &args, &log);
+    until("the delivery", || {
+        (state().0.as_deref() == Some("delivered")).then_some(())
+    });
+    let files = files_in(&received);
+    assert_eq!(files.len(), 1, "exactly once");
+    validate(&files[0]);
+}
+
+#[test]
+fn pynetdicom_sends_many_classes_and_syntaxes() {
+    let Some(appliance) = shared() else { return };
+    let Some(printed) = python("send_all.py", &[&appliance.dicom.port().to_string()]) else {
+        return;
+    };
+    // Every file with an identity is kept as it came: the script compares what WADO gives back in `web`.
+    let counts: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(counts["sent"].as_u64() > Some(60), "{counts}");
+    assert_eq!(counts["failed"], serde_json::json!([]), "{counts}");
+    assert!(counts["syntaxes"].as_u64() >= Some(10), "{counts}");
+}
+
+#[test]
+fn the_same_bytes_twice_are_one_object_and_other_bytes_are_a_revision() {
+    let (Some(chest), Some(_), Some(dcmodify)) =
+        (sample("chest"), program("storescu"), program("dcmodify"))
+    else {
+        return;
+    };
+    let Some(appliance) = Appliance::start(Given::default()) else {
+        return;
+    };
+    let file = &files_in(&chest)[0];
+    let study = study_of(file);
+    for _ in 0..2 {
+        assert!(appliance.storescu(&["-R"], &[file]).status.success());
+    }
+    let held = appliance.json(&format!("/api/v1/studies/{study}"));
+    assert_eq!(
+        (&held["instances"], &held["objects"][0]["revision"]),
+        (&1.into(), &1.into()),
+        "{held}"
+    );
+    let other = appliance.dir.path().join("other.dcm");
+    std::fs::copy(file, &other).expect("a copy");
+    run(Command::new(dcmodify)
+        .args(["-nb", "-i", "0010,4000=corrected"])
+        .arg(&other));
+    assert!(appliance.storescu(&["-R"], &[&other]).status.success());
+    let held = appliance.json(&format!("/api/v1/studies/{study}"));
+    assert_eq!(
+        (&held["instances"], &held["objects"][0]["revision"]),
+        (&1.into(), &2.into()),
+        "{held}"
+    );
+    let log = appliance.pericard(&["audit", "show", "--json"]);
+    assert!(
+        log.contains("revis"),
+        "the revision is in the audit log: {log}"
+    );
+}

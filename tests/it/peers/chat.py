@@ -1,0 +1,60 @@
+"""The OpenAI Python client against the appliance: chat.py BASE TOKEN CA MODEL."""
+import concurrent.futures, sys
+import openai
+
+base, token, ca, model = sys.argv[1:]
+http = openai.DefaultHttpxClient(verify=ca, trust_env=False, timeout=240)
+client = openai.OpenAI(base_url=base, api_key=token, http_client=http, max_retries=0)
+assert model in [m.id for m in client.models.list()]
+ask = lambda text: [{"role": "user", "content": text}]
+
+whole = client.chat.completions.create(model=model, messages=ask("What is the capital of France?"), temperature=0, max_tokens=24)
+assert "Paris" in whole.choices[0].message.content, whole
+assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+
+stream = client.chat.completions.create(model=model, messages=ask("What is the capital of France?"), temperature=0,
+                                        max_tokens=24, stream=True, stream_options={"include_usage": True})
+text, usage, finish = "", None, None
+for chunk in stream:
+    usage = chunk.usage or usage
+    for choice in chunk.choices:
+        text += choice.delta.content or ""
+        finish = choice.finish_reason or finish
+assert text == whole.choices[0].message.content, (text, whole)
+assert usage == whole.usage and finish == whole.choices[0].finish_reason, (usage, finish)
+
+stopped = client.chat.completions.create(model=model, messages=ask("Count from one to nine in digits."), temperature=0, max_tokens=48, stop=["5"])
+assert "5" not in stopped.choices[0].message.content
+twice = [client.chat.completions.create(model=model, messages=ask("Tell me a story."), temperature=0.9, top_p=0.9, seed=7,
+                                        max_tokens=24).choices[0].message.content for _ in range(2)]
+assert twice[0] == twice[1], twice
+
+def refused(kind, **request):
+    try:
+        client.chat.completions.create(**{"model": model, "messages": ask("hello"), "max_tokens": 4, **request})
+    except kind as error:
+        return error
+    raise AssertionError(f"{request} was not refused")
+
+error = refused(openai.BadRequestError, messages=ask("pain " * 20000))
+assert error.code == "context_length_exceeded" and "20" in str(error), error
+refused(openai.NotFoundError, model="gpt-4o")
+refused(openai.BadRequestError, messages=[{"role": "wizard", "content": "hello"}])
+refused(openai.BadRequestError, temperature=-1)
+
+def one(n):
+    answer = client.chat.completions.create(model=model, messages=ask(f"Say something about the number {n}."), temperature=0, max_tokens=32)
+    return answer.choices[0].message.content
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(one, range(8)))
+assert all(answers), answers
+assert one(3) == answers[3], "the answer does not depend on what else runs"
+
+stream = client.chat.completions.create(model=model, messages=ask("Tell me a very long story."), stream=True, max_tokens=2000)
+next(iter(stream))
+stream.close()  # gone: the sequence is freed, and the next request is served at once
+assert one(1)
+
+completion = client.completions.create(model=model, prompt="The heart is", max_tokens=8, temperature=0)
+assert completion.choices[0].text
+print("ok")

@@ -1,0 +1,31 @@
+"""STOW, QIDO, WADO with dicomweb-client: dicomweb.py BASE TOKEN CA FOLDER."""
+import sys
+from pathlib import Path
+import pydicom
+from dicomweb_client.api import DICOMwebClient
+from dicomweb_client.session_utils import create_session
+
+base, token, ca, folder = sys.argv[1:]
+session = create_session()
+session.trust_env = False
+session.verify = ca
+session.headers["Authorization"] = f"Bearer {token}"
+client = DICOMwebClient(url=base, session=session)
+objects = [pydicom.dcmread(path) for path in sorted(Path(folder).glob("*.dcm"))]
+answer = client.store_instances(objects)
+assert len(answer.ReferencedSOPSequence) == len(objects), answer
+study = str(objects[0].StudyInstanceUID)
+found = client.search_for_studies(search_filters={"StudyInstanceUID": study})
+assert len(found) == 1, found
+assert found[0]["0020000D"]["Value"] == [study]
+series = client.search_for_series(study)
+assert {s["0020000E"]["Value"][0] for s in series} >= {str(o.SeriesInstanceUID) for o in objects}
+for sent in objects:
+    got = client.retrieve_instance(study, str(sent.SeriesInstanceUID), str(sent.SOPInstanceUID))
+    assert got.PixelData == sent.PixelData, "pixels differ"
+    assert got.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+    meta = client.retrieve_instance_metadata(study, str(sent.SeriesInstanceUID), str(sent.SOPInstanceUID))
+    ds = pydicom.Dataset.from_json(meta)
+    assert ds.SOPInstanceUID == sent.SOPInstanceUID and ds.Rows == sent.Rows
+assert client.search_for_studies(search_filters={"PatientID": "nobody-has-this-id"}) == []
+print("ok", len(objects))
