@@ -19,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(weights), Some(threads)) = (arguments.next(), arguments.next()) else {
         return Err("usage: measure MODEL.gguf THREADS".into());
     };
-    let limits = EngineLimits { threads: threads.parse()?, step_tokens_max: PROMPT_TOKENS, ..EngineLimits::default() };
+    let limits = EngineLimits {
+        threads: threads.parse()?,
+        step_tokens_max: PROMPT_TOKENS,
+        ..EngineLimits::default()
+    };
     let engine = Engine::load(Path::new(&weights), limits)?;
     run(&engine, 1, 32, 8)?; // first touches of memory are nobody's speed
     let began = cpu_s()?;
@@ -68,13 +72,22 @@ impl Run {
 
 /// `streams` answers of `answer` tokens to prompts of `prompt` tokens: how long until all had their first token, and
 /// how many tokens followed in what time.
-fn run(engine: &Engine, streams: usize, prompt: usize, answer: u32) -> Result<Run, Box<dyn std::error::Error>> {
+fn run(
+    engine: &Engine,
+    streams: usize,
+    prompt: usize,
+    answer: u32,
+) -> Result<Run, Box<dyn std::error::Error>> {
     let (began, began_cpu_s) = (Instant::now(), cpu_s()?);
     let mut generations = Vec::new();
     for stream in 0..streams {
         let request = ChatRequest {
             prompt: Prompt::Text(text(engine, prompt, stream)?),
-            sampling: Sampling { temperature: 0.0, max_tokens: Some(answer), ..Sampling::default() },
+            sampling: Sampling {
+                temperature: 0.0,
+                max_tokens: Some(answer),
+                ..Sampling::default()
+            },
             priority: Priority::Routine,
         };
         generations.push(engine.submit(request)?);
@@ -96,7 +109,13 @@ fn run(engine: &Engine, streams: usize, prompt: usize, answer: u32) -> Result<Ru
         }
     }
     let rest_s = began.elapsed().as_secs_f64() - first_s;
-    Ok(Run { first_s, first_cpu_s, rest_s, rest_cpu_s: cpu_s()? - began_cpu_s - first_cpu_s, tokens })
+    Ok(Run {
+        first_s,
+        first_cpu_s,
+        rest_s,
+        rest_cpu_s: cpu_s()? - began_cpu_s - first_cpu_s,
+        tokens,
+    })
 }
 
 /// Processor time of all threads so far: what a busy machine cannot falsify.
@@ -110,7 +129,11 @@ fn cpu_s() -> Result<f64, Box<dyn std::error::Error>> {
 }
 
 /// A text of exactly so many tokens, which models like to continue for long.
-fn text(engine: &Engine, tokens: usize, stream: usize) -> Result<String, Box<dyn std::error::Error>> {
+fn text(
+    engine: &Engine,
+    tokens: usize,
+    stream: usize,
+) -> Result<String, Box<dyn std::error::Error>> {
     let mut text = format!("{stream}");
     while engine.count_tokens(&Prompt::Text(text.clone()))? < u32::try_from(tokens)? {
         let missing = tokens - engine.count_tokens(&Prompt::Text(text.clone()))? as usize;

@@ -60,13 +60,20 @@ impl Architecture {
             }
             Ok(value as usize)
         };
-        if file.u32(&key("expert_count")).is_ok_and(|experts| experts > 0) {
+        if file
+            .u32(&key("expert_count"))
+            .is_ok_and(|experts| experts > 0)
+        {
             return Err(LoadError::Architecture(format!("{name} with experts")));
         }
         let width = dimension("embedding_length", MAX_WIDTH)?;
         let heads = dimension("attention.head_count", MAX_WIDTH)?;
         let optional = |suffix: &str, otherwise: usize| {
-            if file.has(&key(suffix)) { dimension(suffix, MAX_WIDTH) } else { Ok(otherwise) }
+            if file.has(&key(suffix)) {
+                dimension(suffix, MAX_WIDTH)
+            } else {
+                Ok(otherwise)
+            }
         };
         let head_width = optional("attention.key_length", width / heads)?;
         let architecture = Self {
@@ -105,13 +112,24 @@ impl Architecture {
             && (self.heads * self.head_width).is_multiple_of(32)
             && optional("attention.value_length", self.head_width)? == self.head_width;
         if !fits {
-            return Err(LoadError::Architecture(format!("{} with these head widths", self.name)));
+            return Err(LoadError::Architecture(format!(
+                "{} with these head widths",
+                self.name
+            )));
         }
         // A window or a scale that is ignored would give slightly wrong answers to long prompts.
-        for refused in ["attention.sliding_window", "attention.logit_softcapping", "logit_scale", "attention.scale"] {
+        for refused in [
+            "attention.sliding_window",
+            "attention.logit_softcapping",
+            "logit_scale",
+            "attention.scale",
+        ] {
             let key = format!("{}.{refused}", self.name);
             if file.has(&key) && !file.u32(&key).is_ok_and(|value| value == 0) {
-                return Err(LoadError::Architecture(format!("{} with {refused}", self.name)));
+                return Err(LoadError::Architecture(format!(
+                    "{} with {refused}",
+                    self.name
+                )));
             }
         }
         Ok(())
@@ -120,10 +138,16 @@ impl Architecture {
 
 fn stretch(file: &ModelFile, name: &str) -> Result<f32, LoadError> {
     let kind = format!("{name}.rope.scaling.type");
-    let kind = if file.has(&kind) { file.text(&kind)? } else { "none" };
+    let kind = if file.has(&kind) {
+        file.text(&kind)?
+    } else {
+        "none"
+    };
     match kind {
         "none" => Ok(1.0),
         "linear" => file.f32(&format!("{name}.rope.scaling.factor")),
-        other => Err(LoadError::Architecture(format!("{name} with rope scaling {other}"))),
+        other => Err(LoadError::Architecture(format!(
+            "{name} with rope scaling {other}"
+        ))),
     }
 }

@@ -125,7 +125,11 @@ impl Engine {
         let template = Template::new(&file, &tokenizer)?;
         let packed = Weights::read(&file, &shape, tokenizer.size())?;
         let cache = Cache::new(&shape, limits.kv_bytes_max);
-        let context = [shape.context_tokens as usize, limits.context_tokens_max as usize, cache.tokens()];
+        let context = [
+            shape.context_tokens as usize,
+            limits.context_tokens_max as usize,
+            cache.tokens(),
+        ];
         let context = context.into_iter().min().unwrap_or(0);
         if context < 2 {
             return Err(LoadError::Limit("kv_bytes_max"));
@@ -152,7 +156,13 @@ impl Engine {
             began: Instant::now(),
         });
         let tokenizer = Arc::new(tokenizer);
-        let steps = Steps::new(Arc::clone(&shared), graph, cache, Arc::clone(&tokenizer), &limits);
+        let steps = Steps::new(
+            Arc::clone(&shared),
+            graph,
+            cache,
+            Arc::clone(&tokenizer),
+            &limits,
+        );
         std::thread::Builder::new()
             .name("language".to_owned())
             .spawn(move || step::run(steps))
@@ -164,7 +174,15 @@ impl Engine {
             instructions = info.instructions,
             "language model loaded"
         );
-        Ok(Self { door: Arc::new(Door { shared, tokenizer, template, info, limits }) })
+        Ok(Self {
+            door: Arc::new(Door {
+                shared,
+                tokenizer,
+                template,
+                info,
+                limits,
+            }),
+        })
     }
 
     /// Takes up a request. Quick: it tokenises and checks, and never waits for the model.
@@ -172,24 +190,40 @@ impl Engine {
     /// # Errors
     /// [`ChatRefusal`] when the request makes no sense, does not fit, or there is too much work.
     pub fn submit(&self, request: ChatRequest) -> Result<Generation, ChatRefusal> {
-        let ChatRequest { prompt, sampling, priority } = request;
+        let ChatRequest {
+            prompt,
+            sampling,
+            priority,
+        } = request;
         check(&sampling)?;
         let tokens = self.tokens(&prompt)?;
         let context = self.door.info.context_tokens;
         let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         let asked = sampling.max_tokens.unwrap_or(1);
         if u64::from(prompt_tokens) + u64::from(asked) > u64::from(context) {
-            return Err(ChatRefusal::DoesNotFit { prompt_tokens, max_tokens: asked, context_tokens: context });
+            return Err(ChatRefusal::DoesNotFit {
+                prompt_tokens,
+                max_tokens: asked,
+                context_tokens: context,
+            });
         }
         let mut board = self.door.shared.lock();
         if board.closing {
             return Err(ChatRefusal::Closing);
         }
         // Only what goes before a request can keep it out: any amount of batch work leaves the queue open for STAT.
-        let waiting = board.waiting.iter().map(|sequence| sequence.candidate().class);
-        let before = waiting.chain(board.running.iter().copied()).filter(|class| *class <= priority).count();
+        let waiting = board
+            .waiting
+            .iter()
+            .map(|sequence| sequence.candidate().class);
+        let before = waiting
+            .chain(board.running.iter().copied())
+            .filter(|class| *class <= priority)
+            .count();
         if before >= self.door.limits.sequences_max + self.door.limits.queue_max {
-            return Err(ChatRefusal::Busy { retry_after_s: retry_after_s(board.next_place_s) });
+            return Err(ChatRefusal::Busy {
+                retry_after_s: retry_after_s(board.next_place_s),
+            });
         }
         let (sink, generation) = generation::channel();
         let room = context as usize - tokens.len();
@@ -216,13 +250,20 @@ impl Engine {
     /// [`ChatRefusal::Invalid`] when it is longer than a prompt may be.
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, ChatRefusal> {
         self.check_length(text.len())?;
-        self.door.tokenizer.encode(text).map_err(ChatRefusal::Invalid)
+        self.door
+            .tokenizer
+            .encode(text)
+            .map_err(ChatRefusal::Invalid)
     }
 
     /// The text of token ids; special tokens have none.
     #[must_use]
     pub fn detokenize(&self, ids: &[u32]) -> String {
-        let bytes = ids.iter().flat_map(|id| self.door.tokenizer.bytes(*id)).copied().collect::<Vec<u8>>();
+        let bytes = ids
+            .iter()
+            .flat_map(|id| self.door.tokenizer.bytes(*id))
+            .copied()
+            .collect::<Vec<u8>>();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -247,7 +288,11 @@ impl Engine {
     #[must_use]
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         let board = self.door.shared.lock();
-        let waited = self.door.shared.bell.wait_timeout_while(board, timeout, |board| !board.ended);
+        let waited = self
+            .door
+            .shared
+            .bell
+            .wait_timeout_while(board, timeout, |board| !board.ended);
         waited.unwrap_or_else(PoisonError::into_inner).0.ended
     }
 
@@ -266,12 +311,18 @@ impl Engine {
             Prompt::Messages(messages) => {
                 self.check_length(messages.iter().map(|message| message.content.len()).sum())?;
                 let template = self.door.template.as_ref().ok_or_else(|| {
-                    ChatRefusal::Invalid("this model has no chat template; send a plain prompt".to_owned())
+                    ChatRefusal::Invalid(
+                        "this model has no chat template; send a plain prompt".to_owned(),
+                    )
                 })?;
-                template.render(messages, tokenizer).map_err(ChatRefusal::Invalid)?
+                template
+                    .render(messages, tokenizer)
+                    .map_err(ChatRefusal::Invalid)?
             }
         };
-        let tokens = tokenizer.encode_whole(&text).map_err(ChatRefusal::Invalid)?;
+        let tokens = tokenizer
+            .encode_whole(&text)
+            .map_err(ChatRefusal::Invalid)?;
         if tokens.is_empty() {
             return Err(ChatRefusal::Invalid("the prompt is empty".to_owned()));
         }
@@ -281,7 +332,9 @@ impl Engine {
     fn check_length(&self, bytes: usize) -> Result<(), ChatRefusal> {
         let max = self.door.limits.prompt_bytes_max;
         if bytes > max {
-            return Err(ChatRefusal::Invalid(format!("the prompt has {bytes} bytes; at most {max} are read")));
+            return Err(ChatRefusal::Invalid(format!(
+                "the prompt has {bytes} bytes; at most {max} are read"
+            )));
         }
         Ok(())
     }
@@ -302,7 +355,9 @@ impl Shared {
 
     /// Waits until there may be something to do, once.
     pub(crate) fn wait<'a>(&self, board: MutexGuard<'a, Board>) -> MutexGuard<'a, Board> {
-        self.bell.wait(board).unwrap_or_else(PoisonError::into_inner)
+        self.bell
+            .wait(board)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells those who wait that the engine has ended.
@@ -324,7 +379,9 @@ impl Shared {
 fn check(sampling: &Sampling) -> Result<(), ChatRefusal> {
     let refuse = |what: String| Err(ChatRefusal::Invalid(what));
     if !(0.0..=TEMPERATURE_MAX).contains(&sampling.temperature) {
-        return refuse(format!("the temperature must be from 0 to {TEMPERATURE_MAX}"));
+        return refuse(format!(
+            "the temperature must be from 0 to {TEMPERATURE_MAX}"
+        ));
     }
     if !(0.0..=1.0).contains(&sampling.top_p) {
         return refuse("top_p must be from 0 to 1".to_owned());
@@ -333,9 +390,14 @@ fn check(sampling: &Sampling) -> Result<(), ChatRefusal> {
         return refuse("max_tokens must be at least 1".to_owned());
     }
     if sampling.stop.len() > STOPS_MAX
-        || sampling.stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
+        || sampling
+            .stop
+            .iter()
+            .any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
     {
-        return refuse(format!("at most {STOPS_MAX} stop texts of 1 to {STOP_BYTES_MAX} bytes each are taken"));
+        return refuse(format!(
+            "at most {STOPS_MAX} stop texts of 1 to {STOP_BYTES_MAX} bytes each are taken"
+        ));
     }
     Ok(())
 }
@@ -347,26 +409,29 @@ fn retry_after_s(seconds: f64) -> u32 {
 }
 
 #[cfg(test)]
-#[path = "../tests/package/mod.rs"]
-mod package;
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package;
     use pericard_domain::chat::ChatEvent;
     use pericard_domain::job::Priority;
 
     fn request(text: &str, tokens: u32) -> ChatRequest {
         ChatRequest {
             prompt: Prompt::Text(text.to_owned()),
-            sampling: Sampling { temperature: 0.0, max_tokens: Some(tokens), ..Sampling::default() },
+            sampling: Sampling {
+                temperature: 0.0,
+                max_tokens: Some(tokens),
+                ..Sampling::default()
+            },
             priority: Priority::Routine,
         }
     }
 
     #[test]
     fn a_failing_step_costs_its_sequences_and_nothing_else() {
-        let Some(weights) = package::weights() else { return };
+        let Some(weights) = package::weights() else {
+            return;
+        };
         let engine = Engine::load(&weights, EngineLimits::default()).expect("loads");
         engine.fail_next_step();
         let mut lost = engine.submit(request("The heart", 4)).expect("taken up");
@@ -374,10 +439,16 @@ mod tests {
         assert_eq!(lost.recv(), None);
         let mut next = engine.submit(request("The heart", 4)).expect("taken up");
         let events: Vec<ChatEvent> = std::iter::from_fn(|| next.recv()).collect();
-        assert!(matches!(events.last(), Some(ChatEvent::Finished { .. })), "{events:?}");
+        assert!(
+            matches!(events.last(), Some(ChatEvent::Finished { .. })),
+            "{events:?}"
+        );
         engine.close();
         assert!(engine.wait_closed(Duration::from_secs(60)));
-        assert!(matches!(engine.submit(request("x", 1)), Err(ChatRefusal::Closing)));
+        assert!(matches!(
+            engine.submit(request("x", 1)),
+            Err(ChatRefusal::Closing)
+        ));
         assert_eq!(engine.stats().kv_tokens, 0);
     }
 }

@@ -21,7 +21,9 @@ pub enum LoadError {
     #[error("the architecture {0:?} is not supported; {known} are", known = crate::architecture::KNOWN)]
     Architecture(String),
     /// A metadata entry is missing or of the wrong type.
-    #[error("the metadata entry {0:?} is missing or has the wrong type; convert the model again with a current converter")]
+    #[error(
+        "the metadata entry {0:?} is missing or has the wrong type; convert the model again with a current converter"
+    )]
     Metadata(String),
     /// A tensor is missing or has the wrong shape.
     #[error("the tensor {name:?} is missing or does not have the shape {expected:?}")]

@@ -38,7 +38,10 @@ impl ModelFile {
         Ok(Self {
             map,
             metadata: content.metadata,
-            tensors: places.into_iter().map(|place| (place.name.clone(), place)).collect(),
+            tensors: places
+                .into_iter()
+                .map(|place| (place.name.clone(), place))
+                .collect(),
         })
     }
 

@@ -39,7 +39,12 @@ struct State {
 /// The two ends of a generation.
 pub(crate) fn channel() -> (Sink, Generation) {
     let mailbox = Arc::new(Mailbox::default());
-    (Sink { mailbox: Arc::clone(&mailbox) }, Generation { mailbox })
+    (
+        Sink {
+            mailbox: Arc::clone(&mailbox),
+        },
+        Generation { mailbox },
+    )
 }
 
 impl Generation {
@@ -53,7 +58,11 @@ impl Generation {
             if state.ended {
                 return None;
             }
-            state = self.mailbox.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .mailbox
+                .bell
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -112,7 +121,9 @@ impl Sink {
 impl Drop for Sink {
     /// A generation never just goes silent.
     fn drop(&mut self) {
-        self.send(ChatEvent::Failed("the language engine ended before the answer did; ask again".to_owned()));
+        self.send(ChatEvent::Failed(
+            "the language engine ended before the answer did; ask again".to_owned(),
+        ));
     }
 }
 
@@ -150,10 +161,16 @@ mod tests {
         assert_eq!(generation.poll_recv(&mut context), Poll::Pending);
         sink.send(text("a"));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert_eq!(generation.poll_recv(&mut context), Poll::Ready(Some(text("a"))));
+        assert_eq!(
+            generation.poll_recv(&mut context),
+            Poll::Ready(Some(text("a")))
+        );
         assert_eq!(generation.poll_recv(&mut context), Poll::Pending);
         drop(sink);
-        assert!(matches!(generation.poll_recv(&mut context), Poll::Ready(Some(ChatEvent::Failed(_)))));
+        assert!(matches!(
+            generation.poll_recv(&mut context),
+            Poll::Ready(Some(ChatEvent::Failed(_)))
+        ));
         assert_eq!(generation.poll_recv(&mut context), Poll::Ready(None));
     }
 
@@ -162,7 +179,10 @@ mod tests {
         let (sink, mut generation) = channel();
         sink.send(ChatEvent::Failed("x".to_owned()));
         sink.send(text("late"));
-        assert_eq!(generation.try_recv(), Some(ChatEvent::Failed("x".to_owned())));
+        assert_eq!(
+            generation.try_recv(),
+            Some(ChatEvent::Failed("x".to_owned()))
+        );
         assert_eq!(generation.recv(), None);
         assert!(!sink.is_abandoned());
         drop(generation);

@@ -48,14 +48,18 @@ impl Engine {
             },
             priority: Priority::Routine,
         };
-        let mut generation = self.submit(request).map_err(|refusal| refusal.to_string())?;
+        let mut generation = self
+            .submit(request)
+            .map_err(|refusal| refusal.to_string())?;
         let mut text = String::new();
         while let Some(event) = generation.recv() {
             match event {
                 ChatEvent::Text(piece) => text.push_str(&piece),
                 ChatEvent::Failed(reason) => return Err(format!("case {:?}: {reason}", case.name)),
                 ChatEvent::Finished { finish, usage } => {
-                    if (text.as_str(), finish, usage) != (expected.text.as_str(), expected.finish, expected.usage) {
+                    if (text.as_str(), finish, usage)
+                        != (expected.text.as_str(), expected.finish, expected.usage)
+                    {
                         return Err(format!(
                             "case {:?}: expected {:?} ({:?}, {:?}) but the model said {text:?} ({finish:?}, {usage:?})",
                             case.name, expected.text, expected.finish, expected.usage
@@ -69,6 +73,8 @@ impl Engine {
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("{} is not a golden case: {error}", path.display()))
+    let bytes =
+        std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{} is not a golden case: {error}", path.display()))
 }

@@ -55,7 +55,14 @@ struct Buffers {
 impl Graph {
     pub(crate) fn new(shape: Architecture, weights: Weights, pool: Pool, tier: Tier) -> Self {
         let frequencies = frequencies(&shape, &weights.frequency_factors);
-        Self { shape, weights, pool, tier, frequencies, buffers: Buffers::default() }
+        Self {
+            shape,
+            weights,
+            pool,
+            tier,
+            frequencies,
+            buffers: Buffers::default(),
+        }
     }
 
     /// Takes a batch through the decoder: its keys and values go into the cache, and the logits of its outputs come
@@ -76,9 +83,19 @@ impl Graph {
     }
 
     fn begin(&mut self, batch: &Batch, rows: usize) {
-        let Self { shape, weights, buffers, frequencies, .. } = self;
+        let Self {
+            shape,
+            weights,
+            buffers,
+            frequencies,
+            ..
+        } = self;
         buffers.shape(shape, rows);
-        for (token, row) in batch.tokens.iter().zip(buffers.stream.chunks_exact_mut(shape.width)) {
+        for (token, row) in batch
+            .tokens
+            .iter()
+            .zip(buffers.stream.chunks_exact_mut(shape.width))
+        {
             weights.embedding.row(*token as usize, row);
         }
         let half = frequencies.len();
@@ -87,26 +104,55 @@ impl Graph {
                 let at = (segment.first_row + row) * half;
                 let position = (segment.position + row) as f32;
                 for (i, frequency) in frequencies.iter().enumerate() {
-                    (buffers.sines[at + i], buffers.cosines[at + i]) = (position * frequency).sin_cos();
+                    (buffers.sines[at + i], buffers.cosines[at + i]) =
+                        (position * frequency).sin_cos();
                 }
             }
         }
     }
 
     fn attention_half(&mut self, cache: &mut Cache, batch: &Batch, number: usize) {
-        let Self { shape, weights, pool, tier, buffers, .. } = self;
+        let Self {
+            shape,
+            weights,
+            pool,
+            tier,
+            buffers,
+            ..
+        } = self;
         let layer = &weights.layers[number];
         buffers.norm(pool, &layer.attention_norm, shape.epsilon);
         buffers.narrow.quantise(pool, *tier, &buffers.normed);
-        let Buffers { queries, keys, values, narrow, .. } = buffers;
+        let Buffers {
+            queries,
+            keys,
+            values,
+            narrow,
+            ..
+        } = buffers;
         let mut targets = [
-            Target { weights: &layer.query.matrix, out: queries },
-            Target { weights: &layer.key.matrix, out: keys },
-            Target { weights: &layer.value.matrix, out: values },
+            Target {
+                weights: &layer.query.matrix,
+                out: queries,
+            },
+            Target {
+                weights: &layer.key.matrix,
+                out: keys,
+            },
+            Target {
+                weights: &layer.value.matrix,
+                out: values,
+            },
         ];
         product::store(pool, *tier, narrow, &mut targets);
         buffers.turn(pool, shape, layer);
-        cache.append(pool, number, &batch.segments, &buffers.keys, &buffers.values);
+        cache.append(
+            pool,
+            number,
+            &batch.segments,
+            &buffers.keys,
+            &buffers.values,
+        );
         let attention = Attention {
             cache,
             segments: &batch.segments,
@@ -115,31 +161,64 @@ impl Graph {
             kv_heads: shape.kv_heads,
             width: shape.head_width,
         };
-        attend_all(pool, *tier, &attention, &buffers.queries, &mut buffers.attended);
+        attend_all(
+            pool,
+            *tier,
+            &attention,
+            &buffers.queries,
+            &mut buffers.attended,
+        );
         buffers.heads.quantise(pool, *tier, &buffers.attended);
-        let mut target = Target { weights: &layer.output.matrix, out: &mut buffers.stream };
+        let mut target = Target {
+            weights: &layer.output.matrix,
+            out: &mut buffers.stream,
+        };
         product::add(pool, *tier, &buffers.heads, &mut target);
         add_bias(&layer.output, &mut buffers.stream);
     }
 
     fn gated_half(&mut self, number: usize, rows: usize) {
-        let Self { shape, weights, pool, tier, buffers, .. } = self;
+        let Self {
+            shape,
+            weights,
+            pool,
+            tier,
+            buffers,
+            ..
+        } = self;
         let layer = &weights.layers[number];
         buffers.norm(pool, &layer.gated_norm, shape.epsilon);
         buffers.narrow.quantise(pool, *tier, &buffers.normed);
         debug_assert_eq!(buffers.hidden.len(), rows * shape.hidden);
-        let mut up = Target { weights: &layer.up, out: &mut buffers.hidden };
+        let mut up = Target {
+            weights: &layer.up,
+            out: &mut buffers.hidden,
+        };
         product::gated(pool, *tier, &buffers.narrow, &layer.gate, &mut up);
         buffers.wide.quantise(pool, *tier, &buffers.hidden);
-        let mut down = Target { weights: &layer.down, out: &mut buffers.stream };
+        let mut down = Target {
+            weights: &layer.down,
+            out: &mut buffers.stream,
+        };
         product::add(pool, *tier, &buffers.wide, &mut down);
     }
 
     fn logits(&mut self, batch: &Batch) -> &[f32] {
-        let Self { shape, weights, pool, tier, buffers, .. } = self;
+        let Self {
+            shape,
+            weights,
+            pool,
+            tier,
+            buffers,
+            ..
+        } = self;
         let (count, head) = (batch.outputs.len(), weights.head());
         buffers.normed.resize(count * shape.width, 0.0);
-        for (row, into) in batch.outputs.iter().zip(buffers.normed.chunks_exact_mut(shape.width)) {
+        for (row, into) in batch
+            .outputs
+            .iter()
+            .zip(buffers.normed.chunks_exact_mut(shape.width))
+        {
             let row = &buffers.stream[row * shape.width..][..shape.width];
             rms_norm(row, &weights.last_norm, shape.epsilon, into);
         }
@@ -147,7 +226,10 @@ impl Graph {
         if count > 0 {
             buffers.narrow.shape(count, shape.width);
             buffers.narrow.quantise(pool, *tier, &buffers.normed);
-            let mut targets = [Target { weights: head, out: &mut buffers.logits }];
+            let mut targets = [Target {
+                weights: head,
+                out: &mut buffers.logits,
+            }];
             product::store(pool, *tier, &buffers.narrow, &mut targets);
         }
         &buffers.logits
@@ -156,7 +238,10 @@ impl Graph {
 
 impl Buffers {
     fn shape(&mut self, shape: &Architecture, rows: usize) {
-        let (queries, pairs) = (shape.heads * shape.head_width, shape.kv_heads * shape.head_width);
+        let (queries, pairs) = (
+            shape.heads * shape.head_width,
+            shape.kv_heads * shape.head_width,
+        );
         let half = shape.rope.dims / 2;
         for (buffer, width) in [
             (&mut self.stream, shape.width),
@@ -202,21 +287,32 @@ impl Buffers {
                         if let Some(norm) = norm {
                             rms_norm_in_place(head, norm, shape.epsilon);
                         }
-                        rotate(head, &cosines[at..at + half], &sines[at..at + half], shape.rope.pairing);
+                        rotate(
+                            head,
+                            &cosines[at..at + half],
+                            &sines[at..at + half],
+                            shape.rope.pairing,
+                        );
                         head.iter_mut().for_each(|value| *value *= scale);
                     }
                 }
             });
         };
         let scale = 1.0 / (shape.head_width as f32).sqrt();
-        turn(&mut self.queries, shape.heads, layer.query_norm.as_ref(), scale);
+        turn(
+            &mut self.queries,
+            shape.heads,
+            layer.query_norm.as_ref(),
+            scale,
+        );
         turn(&mut self.keys, shape.kv_heads, layer.key_norm.as_ref(), 1.0);
     }
 }
 
 fn add_bias(linear: &Linear, rows: &mut [f32]) {
     if let Some(bias) = &linear.bias {
-        rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias));
+        rows.chunks_exact_mut(bias.len())
+            .for_each(|row| add(row, bias));
     }
 }
 
@@ -235,13 +331,10 @@ fn frequencies(shape: &Architecture, factors: &[f32]) -> Vec<f32> {
 }
 
 #[cfg(test)]
-#[path = "../tests/package/mod.rs"]
-mod package;
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::file::ModelFile;
+    use crate::package;
     use serde::Deserialize;
     use std::path::Path;
 
@@ -258,31 +351,59 @@ mod tests {
 
     #[test]
     fn logits_are_those_of_the_weights_in_the_file() {
-        let Some(weights) = package::weights() else { return };
+        let Some(weights) = package::weights() else {
+            return;
+        };
         let file = ModelFile::open(&weights).expect("opens");
         let shape = Architecture::read(&file).expect("a known architecture");
         let weights = Weights::read(&file, &shape, 49_152).expect("the weights");
         let mut cache = Cache::new(&shape, 1 << 26);
-        let mut graph = Graph::new(shape, weights, Pool::new(2).expect("threads"), Tier::detect());
+        let mut graph = Graph::new(
+            shape,
+            weights,
+            Pool::new(2).expect("threads"),
+            Tier::detect(),
+        );
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/greedy.json");
-        let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(golden).expect("golden")).expect("its form");
+        let cases: Vec<Case> =
+            serde_json::from_slice(&std::fs::read(golden).expect("golden")).expect("its form");
         let (mut worst, mut divergence) = (0.0_f32, 0.0_f32);
         for case in &cases {
             let rows = case.prompt_ids.len();
-            let pages: Vec<_> = (0..Cache::pages_for(rows)).map_while(|_| cache.take()).collect();
+            let pages: Vec<_> = (0..Cache::pages_for(rows))
+                .map_while(|_| cache.take())
+                .collect();
             let batch = Batch {
                 tokens: case.prompt_ids.clone(),
-                segments: vec![Segment { first_row: 0, rows, position: 0, pages: pages.clone() }],
+                segments: vec![Segment {
+                    first_row: 0,
+                    rows,
+                    position: 0,
+                    pages: pages.clone(),
+                }],
                 outputs: vec![rows - 1],
             };
             let logits = graph.forward(&mut cache, &batch);
-            let exact: Vec<f32> = case.exact.first_logits.iter().map(|(_, logit)| *logit).collect();
-            let ours: Vec<f32> = case.exact.first_logits.iter().map(|(id, _)| logits[*id as usize]).collect();
-            worst = exact.iter().zip(&ours).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+            let exact: Vec<f32> = case
+                .exact
+                .first_logits
+                .iter()
+                .map(|(_, logit)| *logit)
+                .collect();
+            let ours: Vec<f32> = case
+                .exact
+                .first_logits
+                .iter()
+                .map(|(id, _)| logits[*id as usize])
+                .collect();
+            worst = exact
+                .iter()
+                .zip(&ours)
+                .fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
             divergence += kullback_leibler(&exact, &ours) / cases.len() as f32;
             cache.give(pages);
         }
-        println!("the largest difference of a logit is {worst}, the mean divergence {divergence}");
+        eprintln!("the largest difference of a logit is {worst}, the mean divergence {divergence}");
         assert!(worst < 0.05, "a logit is off by {worst}");
         assert!(divergence < 1e-5, "the mean divergence is {divergence}");
     }
@@ -292,8 +413,15 @@ mod tests {
         let normal = |logits: &[f32]| {
             let peak = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let total: f32 = logits.iter().map(|logit| (logit - peak).exp()).sum();
-            logits.iter().map(|logit| logit - peak - total.ln()).collect::<Vec<f32>>()
+            logits
+                .iter()
+                .map(|logit| logit - peak - total.ln())
+                .collect::<Vec<f32>>()
         };
-        normal(of).iter().zip(normal(from)).map(|(p, q)| p.exp() * (p - q)).sum()
+        normal(of)
+            .iter()
+            .zip(normal(from))
+            .map(|(p, q)| p.exp() * (p - q))
+            .sum()
     }
 }

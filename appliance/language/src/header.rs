@@ -57,10 +57,14 @@ pub enum HeaderError {
     #[error("a name in the header is not text or occurs twice: {0:?}")]
     Name(String),
     /// The alignment is not a power of two or not within bounds.
-    #[error("the alignment of tensor data, {0}, is not a power of two from 8 to {MAX_ALIGNMENT_BYTES}")]
+    #[error(
+        "the alignment of tensor data, {0}, is not a power of two from 8 to {MAX_ALIGNMENT_BYTES}"
+    )]
     Alignment(u64),
     /// A tensor whose weights are stored in a form that is not computed here.
-    #[error("the tensor {tensor:?} is stored as {kind}, which is not supported; convert the model to Q8_0, Q4_K_M or Q4_1")]
+    #[error(
+        "the tensor {tensor:?} is stored as {kind}, which is not supported; convert the model to Q8_0, Q4_K_M or Q4_1"
+    )]
     TensorType {
         /// Which tensor.
         tensor: String,
@@ -68,7 +72,9 @@ pub enum HeaderError {
         kind: String,
     },
     /// A tensor with impossible dimensions.
-    #[error("the tensor {0:?} has dimensions that are zero, too many, overflow, or do not fill whole blocks")]
+    #[error(
+        "the tensor {0:?} has dimensions that are zero, too many, overflow, or do not fill whole blocks"
+    )]
     Dimensions(String),
     /// A tensor that lies outside the file, unaligned, or over another one.
     #[error("the tensor {0:?} lies outside the file, is not aligned, or overlaps another")]
@@ -164,12 +170,18 @@ fn walk_value(
             match scalar_bytes(kind) {
                 Some(bytes) => at.skip(count.saturating_mul(bytes), WHAT),
                 None if kind == STRING => (0..count).try_for_each(|_| at.text(WHAT).map(drop)),
-                None => Err(HeaderError::ValueType { key: key.to_owned(), kind }),
+                None => Err(HeaderError::ValueType {
+                    key: key.to_owned(),
+                    kind,
+                }),
             }
         }
         _ => match scalar_bytes(kind) {
             Some(bytes) => at.skip(bytes, WHAT),
-            None => Err(HeaderError::ValueType { key: key.to_owned(), kind }),
+            None => Err(HeaderError::ValueType {
+                key: key.to_owned(),
+                kind,
+            }),
         },
     }
 }
@@ -226,7 +238,13 @@ fn walk_tensor(at: &mut Cursor<'_>) -> Result<Claim, HeaderError> {
     else {
         return Err(HeaderError::Dimensions(name));
     };
-    Ok(Claim { name, dims, dtype, offset, bytes })
+    Ok(Claim {
+        name,
+        dims,
+        dtype,
+        offset,
+        bytes,
+    })
 }
 
 fn place(
@@ -341,7 +359,11 @@ impl<'a> Cursor<'a> {
     fn count(&mut self, what: &'static str, limit: u64) -> Result<u64, HeaderError> {
         let claimed = self.u64(what)?;
         if claimed > limit {
-            return Err(HeaderError::TooMany { what, claimed, limit });
+            return Err(HeaderError::TooMany {
+                what,
+                claimed,
+                limit,
+            });
         }
         Ok(claimed)
     }
@@ -356,7 +378,9 @@ impl<'a> Cursor<'a> {
         let bytes = self.take(bytes, what)?;
         match std::str::from_utf8(bytes) {
             Ok(name) if !name.is_empty() => Ok(name.to_owned()),
-            _ => Err(HeaderError::Name(String::from_utf8_lossy(bytes).into_owned())),
+            _ => Err(HeaderError::Name(
+                String::from_utf8_lossy(bytes).into_owned(),
+            )),
         }
     }
 }
@@ -382,7 +406,10 @@ mod tests {
             .tensor("a", &[32, 2], 8, 0)
             .bytes(68);
         for length in 0..file.len() {
-            assert!(walk(&file[..length]).is_err(), "{length} bytes were accepted");
+            assert!(
+                walk(&file[..length]).is_err(),
+                "{length} bytes were accepted"
+            );
         }
     }
 
@@ -410,15 +437,42 @@ mod tests {
     fn claims_beyond_reason_are_refused() {
         let huge = u64::MAX / 2;
         for (what, file) in [
-            ("elements overflow", Gguf::new().tensor("a", &[huge, huge], 8, 0).bytes(64)),
-            ("offset overflow", Gguf::new().tensor("a", &[32], 8, u64::MAX - 31).bytes(64)),
-            ("zero elements", Gguf::new().tensor("a", &[0], 8, 0).bytes(64)),
-            ("half a block", Gguf::new().tensor("a", &[33], 8, 0).bytes(64)),
+            (
+                "elements overflow",
+                Gguf::new().tensor("a", &[huge, huge], 8, 0).bytes(64),
+            ),
+            (
+                "offset overflow",
+                Gguf::new().tensor("a", &[32], 8, u64::MAX - 31).bytes(64),
+            ),
+            (
+                "zero elements",
+                Gguf::new().tensor("a", &[0], 8, 0).bytes(64),
+            ),
+            (
+                "half a block",
+                Gguf::new().tensor("a", &[33], 8, 0).bytes(64),
+            ),
             ("unaligned", Gguf::new().tensor("a", &[32], 8, 1).bytes(64)),
-            ("overlap", Gguf::new().tensor("a", &[32, 4], 8, 0).tensor("b", &[32], 8, 32).bytes(256)),
-            ("twice", Gguf::new().tensor("a", &[32], 8, 0).tensor("a", &[32], 8, 64).bytes(256)),
+            (
+                "overlap",
+                Gguf::new()
+                    .tensor("a", &[32, 4], 8, 0)
+                    .tensor("b", &[32], 8, 32)
+                    .bytes(256),
+            ),
+            (
+                "twice",
+                Gguf::new()
+                    .tensor("a", &[32], 8, 0)
+                    .tensor("a", &[32], 8, 64)
+                    .bytes(256),
+            ),
             ("nested array", Gguf::new().array("a", ARRAY, 1).bytes(64)),
-            ("long array", Gguf::new().claim_array("a", u64::MAX).bytes(64)),
+            (
+                "long array",
+                Gguf::new().claim_array("a", u64::MAX).bytes(64),
+            ),
         ] {
             assert!(walk(&file).is_err(), "{what} was accepted");
         }
@@ -428,7 +482,10 @@ mod tests {
     fn an_unsupported_type_is_refused_by_name() {
         let file = Gguf::new().tensor("blk.0.x", &[256], 20, 0).bytes(512);
         let refusal = walk(&file).expect_err("IQ4_NL is not computed").to_string();
-        assert!(refusal.contains("IQ4_NL") && refusal.contains("blk.0.x"), "{refusal}");
+        assert!(
+            refusal.contains("IQ4_NL") && refusal.contains("blk.0.x"),
+            "{refusal}"
+        );
     }
 
     /// Writes small GGUF files, honest and hostile.
@@ -441,7 +498,12 @@ mod tests {
 
     impl Gguf {
         fn new() -> Self {
-            Self { entries: Vec::new(), entry_count: 0, tensors: Vec::new(), tensor_count: 0 }
+            Self {
+                entries: Vec::new(),
+                entry_count: 0,
+                tensors: Vec::new(),
+                tensor_count: 0,
+            }
         }
 
         fn text(mut self, key: &str, value: &str) -> Self {

@@ -33,6 +33,10 @@ mod template;
 mod tokenizer;
 mod weights;
 
+#[cfg(test)]
+#[path = "../tests/package/mod.rs"]
+mod package;
+
 pub use engine::{Engine, EngineStats, ModelInfo};
 pub use error::LoadError;
 pub use generation::Generation;

@@ -36,22 +36,34 @@ impl Sampler {
         let total: f64 = logits.iter().map(|logit| f64::from(weight(*logit))).sum();
         let wanted = total * f64::from(self.top_p);
         if self.top_p >= 1.0 {
-            let all = logits.iter().zip(0..).map(|(logit, id)| (weight(*logit), id));
+            let all = logits
+                .iter()
+                .zip(0..)
+                .map(|(logit, id)| (weight(*logit), id));
             return walk(all, chance * total).unwrap_or(best);
         }
         // Only the upper part is sorted: the floor sinks until what lies above it has the wanted share.
         let mut floor = 1e-2;
         loop {
             self.candidates.clear();
-            let above = logits.iter().zip(0..).map(|(logit, id)| (weight(*logit), id)).filter(|(w, _)| *w >= floor);
+            let above = logits
+                .iter()
+                .zip(0..)
+                .map(|(logit, id)| (weight(*logit), id))
+                .filter(|(w, _)| *w >= floor);
             self.candidates.extend(above);
-            let covered: f64 = self.candidates.iter().map(|(weight, _)| f64::from(*weight)).sum();
+            let covered: f64 = self
+                .candidates
+                .iter()
+                .map(|(weight, _)| f64::from(*weight))
+                .sum();
             if covered >= wanted || floor == 0.0 {
                 break;
             }
             floor = if floor < 1e-9 { 0.0 } else { floor * 1e-2 };
         }
-        self.candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.candidates
+            .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut share = 0.0;
         let nucleus = self.candidates.iter().take_while(|(weight, _)| {
             let first_beyond = share < wanted || share == 0.0;
@@ -67,7 +79,9 @@ impl Sampler {
     /// A number from zero to below one: SplitMix64 of the seed and of how many were drawn before.
     fn next_chance(&mut self) -> f64 {
         self.drawn += 1;
-        let mut bits = self.seed.wrapping_add(self.drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut bits = self
+            .seed
+            .wrapping_add(self.drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
@@ -76,9 +90,12 @@ impl Sampler {
 
 /// The likeliest token; of equals the first.
 pub(crate) fn likeliest(logits: &[f32]) -> u32 {
-    let best = logits.iter().zip(0..).fold((f32::NEG_INFINITY, 0), |best, (logit, id)| {
-        if *logit > best.0 { (*logit, id) } else { best }
-    });
+    let best = logits
+        .iter()
+        .zip(0..)
+        .fold((f32::NEG_INFINITY, 0), |best, (logit, id)| {
+            if *logit > best.0 { (*logit, id) } else { best }
+        });
     best.1
 }
 
@@ -101,7 +118,12 @@ mod tests {
     use super::*;
 
     fn sampler(temperature: f32, top_p: f32, seed: u64) -> Sampler {
-        Sampler::new(&Sampling { temperature, top_p, seed, ..Sampling::default() })
+        Sampler::new(&Sampling {
+            temperature,
+            top_p,
+            seed,
+            ..Sampling::default()
+        })
     }
 
     #[test]
@@ -113,17 +135,17 @@ mod tests {
             counts[sampler.choose(&logits) as usize] += 1;
         }
         for (count, expected) in counts.iter().zip([10_000, 6_000, 3_000, 1_000]) {
-            assert!((*count - expected as i32).abs() < 400, "{counts:?}");
+            assert!((*count - expected).abs() < 400, "{counts:?}");
         }
     }
-
 
     #[test]
     fn top_p_keeps_to_the_nucleus() {
         let mut logits: Vec<f32> = vec![-30.0; 1000];
         (logits[7], logits[3], logits[500]) = (0.6_f32.ln(), 0.3_f32.ln(), 0.1_f32.ln());
         let mut sampler = sampler(1.0, 0.8, 1);
-        let drawn: std::collections::HashSet<u32> = (0..2_000).map(|_| sampler.choose(&logits)).collect();
+        let drawn: std::collections::HashSet<u32> =
+            (0..2_000).map(|_| sampler.choose(&logits)).collect();
         assert_eq!(drawn, std::collections::HashSet::from([7, 3]));
         let mut narrow = super::tests::sampler(1.0, 0.0, 1);
         assert!((0..100).all(|_| narrow.choose(&logits) == 7));

@@ -60,14 +60,21 @@ impl Policy {
     /// Whose turn comes first: by class, where waiting raises it, then by arrival.
     pub(crate) fn order(&self, candidates: &[Candidate], now: Duration) -> Vec<usize> {
         let mut order: Vec<usize> = (0..candidates.len()).collect();
-        order.sort_by_key(|at| (self.rank(&candidates[*at], now), candidates[*at].arrived, *at));
+        order.sort_by_key(|at| {
+            (
+                self.rank(&candidates[*at], now),
+                candidates[*at].arrived,
+                *at,
+            )
+        });
         order
     }
 
     /// The class with ageing; a lower number is more urgent. Ageing never reaches STAT.
     pub(crate) fn rank(&self, candidate: &Candidate, now: Duration) -> u32 {
         let waited = now.saturating_sub(candidate.arrived);
-        let aged = u32::try_from(waited.as_millis() / self.ageing.as_millis().max(1)).unwrap_or(u32::MAX);
+        let aged =
+            u32::try_from(waited.as_millis() / self.ageing.as_millis().max(1)).unwrap_or(u32::MAX);
         match candidate.class {
             Priority::Stat => 0,
             Priority::Routine => 1,
@@ -80,14 +87,20 @@ impl Policy {
     pub(crate) fn plan(&self, candidates: &[Candidate], now: Duration, pace: Pace) -> Vec<Share> {
         let mut order = self.order(candidates, now);
         order.truncate(self.sequences_max);
-        let (answers, prompts): (Vec<usize>, Vec<usize>) =
-            order.into_iter().partition(|at| candidates[*at].pending == 1);
+        let (answers, prompts): (Vec<usize>, Vec<usize>) = order
+            .into_iter()
+            .partition(|at| candidates[*at].pending == 1);
         let mut room = self.step_tokens_max.saturating_sub(answers.len());
         if !answers.is_empty() {
             room = room.min(self.short_step(pace));
         }
-        let mut plan: Vec<Share> =
-            answers.into_iter().map(|candidate| Share { candidate, tokens: 1 }).collect();
+        let mut plan: Vec<Share> = answers
+            .into_iter()
+            .map(|candidate| Share {
+                candidate,
+                tokens: 1,
+            })
+            .collect();
         for candidate in prompts {
             let tokens = candidates[candidate].pending.min(room);
             if tokens > 0 {
@@ -118,20 +131,37 @@ mod tests {
     };
 
     fn candidate(class: Priority, arrived_s: u64, pending: usize) -> Candidate {
-        Candidate { class, arrived: Duration::from_secs(arrived_s), pending }
+        Candidate {
+            class,
+            arrived: Duration::from_secs(arrived_s),
+            pending,
+        }
     }
 
     fn plan(candidates: &[Candidate], now_s: u64, tokens_per_s: f64) -> Vec<(usize, usize)> {
-        let plan = POLICY.plan(candidates, Duration::from_secs(now_s), Pace { tokens_per_s });
-        plan.into_iter().map(|share| (share.candidate, share.tokens)).collect()
+        let plan = POLICY.plan(
+            candidates,
+            Duration::from_secs(now_s),
+            Pace { tokens_per_s },
+        );
+        plan.into_iter()
+            .map(|share| (share.candidate, share.tokens))
+            .collect()
     }
 
     #[test]
     fn answers_go_on_beside_a_prompt_cut_to_the_time() {
-        let candidates = [candidate(Priority::Routine, 0, 1), candidate(Priority::Routine, 1, 5000)];
+        let candidates = [
+            candidate(Priority::Routine, 0, 1),
+            candidate(Priority::Routine, 1, 5000),
+        ];
         assert_eq!(plan(&candidates, 2, 400.0), [(0, 1), (1, 40)]);
         assert_eq!(plan(&candidates, 2, 0.0), [(0, 1), (1, 16)]);
-        assert_eq!(plan(&candidates[1..], 2, 400.0), [(0, 100)], "alone, a prompt gets the whole step");
+        assert_eq!(
+            plan(&candidates[1..], 2, 400.0),
+            [(0, 100)],
+            "alone, a prompt gets the whole step"
+        );
     }
 
     #[test]
@@ -148,19 +178,40 @@ mod tests {
     #[test]
     fn waiting_raises_a_batch_but_never_above_stat() {
         let batch = candidate(Priority::Batch, 0, 1);
-        assert_eq!(POLICY.order(&[candidate(Priority::Routine, 5, 1), batch], Duration::from_secs(30)), [0, 1]);
-        assert_eq!(POLICY.order(&[candidate(Priority::Routine, 5, 1), batch], Duration::from_secs(61)), [1, 0]);
-        assert_eq!(POLICY.order(&[candidate(Priority::Stat, 900, 1), batch], Duration::from_secs(999)), [0, 1]);
+        assert_eq!(
+            POLICY.order(
+                &[candidate(Priority::Routine, 5, 1), batch],
+                Duration::from_secs(30)
+            ),
+            [0, 1]
+        );
+        assert_eq!(
+            POLICY.order(
+                &[candidate(Priority::Routine, 5, 1), batch],
+                Duration::from_secs(61)
+            ),
+            [1, 0]
+        );
+        assert_eq!(
+            POLICY.order(
+                &[candidate(Priority::Stat, 900, 1), batch],
+                Duration::from_secs(999)
+            ),
+            [0, 1]
+        );
     }
 
     #[test]
     fn no_step_is_longer_than_it_may_be_and_somebody_always_advances() {
         for count in 1..20 {
-            let candidates: Vec<Candidate> =
-                (0..count).map(|i| candidate(Priority::ALL[i % 3], i as u64, 1 + 37 * (i % 4))).collect();
+            let candidates: Vec<Candidate> = (0..count)
+                .map(|i| candidate(Priority::ALL[i % 3], i as u64, 1 + 37 * (i % 4)))
+                .collect();
             let plan = plan(&candidates, 100, 123.0);
             let total: usize = plan.iter().map(|(_, tokens)| tokens).sum();
-            assert!(total > 0 && total <= POLICY.step_tokens_max && plan.len() <= POLICY.sequences_max);
+            assert!(
+                total > 0 && total <= POLICY.step_tokens_max && plan.len() <= POLICY.sequences_max
+            );
         }
     }
 }

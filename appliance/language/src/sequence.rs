@@ -29,7 +29,13 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     /// `room` is what the context has beyond the prompt.
-    pub(crate) fn new(prompt: Vec<u32>, room: usize, sampling: Sampling, class: Priority, sink: Sink) -> Self {
+    pub(crate) fn new(
+        prompt: Vec<u32>,
+        room: usize,
+        sampling: Sampling,
+        class: Priority,
+        sink: Sink,
+    ) -> Self {
         let asked = sampling.max_tokens.map_or(room, |max| max as usize);
         Self {
             class,
@@ -53,7 +59,11 @@ impl Sequence {
 
     /// As the schedule sees it.
     pub(crate) fn candidate(&self) -> Candidate {
-        Candidate { class: self.class, arrived: self.arrived, pending: self.pending().max(1) }
+        Candidate {
+            class: self.class,
+            arrived: self.arrived,
+            pending: self.pending().max(1),
+        }
     }
 
     /// Tokens that are known but not computed.

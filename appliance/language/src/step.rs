@@ -111,15 +111,22 @@ impl Steps {
     fn give_places(&mut self, board: &mut MutexGuard<'_, Board>) {
         let now = self.shared.began.elapsed();
         while !board.waiting.is_empty() {
-            let candidates: Vec<Candidate> = board.waiting.iter().map(Sequence::candidate).collect();
-            let Some(first) = self.policy.order(&candidates, now).first().copied() else { return };
+            let candidates: Vec<Candidate> =
+                board.waiting.iter().map(Sequence::candidate).collect();
+            let Some(first) = self.policy.order(&candidates, now).first().copied() else {
+                return;
+            };
             let rank = self.policy.rank(&candidates[first], now);
-            let active = self.active.iter().map(|sequence| self.policy.rank(&sequence.candidate(), now));
+            let active = self
+                .active
+                .iter()
+                .map(|sequence| self.policy.rank(&sequence.candidate(), now));
             let displaces = active.max().is_some_and(|least| rank < least);
             let has_place = self.active.len() < self.policy.sequences_max;
             let may_displace = displaces && self.active.len() < 2 * self.policy.sequences_max;
             // Room for its prompt and for one more page of everybody, so that it is not thrown out again at once.
-            let pages = Cache::pages_for(board.waiting[first].tokens().len() + 1) + self.active.len();
+            let pages =
+                Cache::pages_for(board.waiting[first].tokens().len() + 1) + self.active.len();
             let fits = pages <= self.cache.free_pages() || self.active.is_empty();
             if !((has_place || may_displace) && (fits || displaces)) {
                 return;
@@ -130,11 +137,17 @@ impl Steps {
     }
 
     fn publish(&self, board: &mut MutexGuard<'_, Board>) {
-        board.running = self.active.iter().map(|sequence| sequence.candidate().class).collect();
+        board.running = self
+            .active
+            .iter()
+            .map(|sequence| sequence.candidate().class)
+            .collect();
         board.stats.running = self.active.len();
         board.stats.waiting = board.waiting.len();
         board.stats.kv_tokens = self.active.iter().map(|sequence| sequence.computed).sum();
-        board.next_place_s = self.forecast.next_place_s(&self.active, &board.waiting, self.pace);
+        board.next_place_s = self
+            .forecast
+            .next_place_s(&self.active, &board.waiting, self.pace);
     }
 
     fn step(&mut self) {
@@ -159,7 +172,9 @@ impl Steps {
     fn plan(&mut self) -> Vec<Share> {
         loop {
             let candidates: Vec<Candidate> = self.active.iter().map(Sequence::candidate).collect();
-            let plan = self.policy.plan(&candidates, self.shared.began.elapsed(), self.pace);
+            let plan = self
+                .policy
+                .plan(&candidates, self.shared.began.elapsed(), self.pace);
             if self.take_pages(&plan) {
                 return plan;
             }
@@ -172,7 +187,9 @@ impl Steps {
             let sequence = &mut self.active[share.candidate];
             let wanted = Cache::pages_for(sequence.computed + share.tokens);
             while sequence.pages.len() < wanted {
-                let Some(page) = self.cache.take() else { return false };
+                let Some(page) = self.cache.take() else {
+                    return false;
+                };
                 sequence.pages.push(page);
             }
         }
@@ -185,8 +202,13 @@ impl Steps {
         let candidates: Vec<Candidate> = self.active.iter().map(Sequence::candidate).collect();
         let order = self.policy.order(&candidates, self.shared.began.elapsed());
         // A single sequence always has its pages: the context is no longer than the cache.
-        let last = order.into_iter().rev().find(|at| !self.active[*at].pages.is_empty());
-        let Some(last) = last.filter(|_| self.active.len() > 1) else { return };
+        let last = order
+            .into_iter()
+            .rev()
+            .find(|at| !self.active[*at].pages.is_empty());
+        let Some(last) = last.filter(|_| self.active.len() > 1) else {
+            return;
+        };
         let mut sequence = self.active.remove(last);
         self.cache.give(sequence.pages.drain(..));
         sequence.computed = 0;
@@ -241,10 +263,14 @@ impl Steps {
 
     /// A panic costs the sequences of this step, and nothing else.
     fn failed(&mut self, plan: &[Share]) -> Vec<usize> {
-        tracing::error!(sequences = plan.len(), "a step of the language engine failed");
+        tracing::error!(
+            sequences = plan.len(),
+            "a step of the language engine failed"
+        );
         let ended: Vec<usize> = plan.iter().map(|share| share.candidate).collect();
         for at in &ended {
-            self.active[*at].fail("the language engine failed while it wrote this answer; ask again");
+            self.active[*at]
+                .fail("the language engine failed while it wrote this answer; ask again");
         }
         ended
     }
@@ -263,10 +289,20 @@ impl Forecast {
     fn next_place_s(&self, active: &[Sequence], waiting: &[Sequence], pace: Pace) -> f64 {
         /// Of an answer, before any has ended.
         const ANSWER_TOKENS: f64 = 200.0;
-        let expected = if self.answer_tokens > 0.0 { self.answer_tokens } else { ANSWER_TOKENS };
+        let expected = if self.answer_tokens > 0.0 {
+            self.answer_tokens
+        } else {
+            ANSWER_TOKENS
+        };
         let prompts: usize = active.iter().chain(waiting).map(Sequence::pending).sum();
-        let read_s = if pace.tokens_per_s() > 0.0 { prompts as f64 / pace.tokens_per_s() } else { 0.0 };
-        let answers = active.iter().map(|sequence| expected.min(sequence.generated_left() as f64) * self.step_s);
+        let read_s = if pace.tokens_per_s() > 0.0 {
+            prompts as f64 / pace.tokens_per_s()
+        } else {
+            0.0
+        };
+        let answers = active
+            .iter()
+            .map(|sequence| expected.min(sequence.generated_left() as f64) * self.step_s);
         let longest = answers.fold(0.0, f64::max);
         read_s + longest / active.len().max(1) as f64
     }

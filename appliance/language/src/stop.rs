@@ -9,13 +9,20 @@ pub(crate) struct StopWatch {
 
 impl StopWatch {
     pub(crate) fn new(stops: Vec<String>) -> Self {
-        Self { stops, held: String::new() }
+        Self {
+            stops,
+            held: String::new(),
+        }
     }
 
     /// Takes the next piece; gives what may go out, and whether a stop text was reached.
     pub(crate) fn push(&mut self, piece: &str) -> (String, bool) {
         self.held.push_str(piece);
-        let reached = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let reached = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = reached {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
@@ -67,16 +74,25 @@ mod tests {
         for first in &cuts {
             for second in cuts.iter().filter(|second| *second >= first) {
                 let pieces = [&text[..*first], &text[*first..*second], &text[*second..]];
-                assert_eq!(through(&["###END", "mehr"], &pieces), ("Befund: Süß.".to_owned(), true));
+                assert_eq!(
+                    through(&["###END", "mehr"], &pieces),
+                    ("Befund: Süß.".to_owned(), true)
+                );
             }
         }
     }
 
     #[test]
     fn what_only_looks_like_a_stop_goes_out() {
-        assert_eq!(through(&["aab"], &["a", "a", "a", "c"]), ("aaac".to_owned(), false));
+        assert_eq!(
+            through(&["aab"], &["a", "a", "a", "c"]),
+            ("aaac".to_owned(), false)
+        );
         assert_eq!(through(&["aab"], &["x", "aa"]), ("xaa".to_owned(), false));
-        assert_eq!(through(&["ü!"], &["gr", "ü", "n"]), ("grün".to_owned(), false));
+        assert_eq!(
+            through(&["ü!"], &["gr", "ü", "n"]),
+            ("grün".to_owned(), false)
+        );
         assert_eq!(through(&[], &["a", "b"]), ("ab".to_owned(), false));
     }
 }

@@ -46,10 +46,14 @@ impl Template {
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(TEMPLATE_STEPS_MAX));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        });
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function(
+            "raise_exception",
+            |message: String| -> Result<String, Error> {
+                Err(Error::new(ErrorKind::InvalidOperation, message))
+            },
+        );
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| LoadError::Template(error.to_string()))?;
@@ -61,22 +65,39 @@ impl Template {
     ///
     /// # Errors
     /// A sentence about what is wrong with the conversation.
-    pub(crate) fn render(&self, messages: &[Message], tokenizer: &Tokenizer) -> Result<String, String> {
+    pub(crate) fn render(
+        &self,
+        messages: &[Message],
+        tokenizer: &Tokenizer,
+    ) -> Result<String, String> {
         if messages.is_empty() {
             return Err("a conversation needs at least one message".to_owned());
         }
         let lines = messages.iter().map(|message| {
             if !ROLES.contains(&message.role.as_str()) {
-                return Err(format!("{:?} is not a role; system, user and assistant are", message.role));
+                return Err(format!(
+                    "{:?} is not a role; system, user and assistant are",
+                    message.role
+                ));
             }
-            Ok(Line { role: &message.role, content: tokenizer.guarded(&message.content)? })
+            Ok(Line {
+                role: &message.role,
+                content: tokenizer.guarded(&message.content)?,
+            })
         });
         let lines = lines.collect::<Result<Vec<_>, String>>()?;
-        let template = self.environment.get_template(NAME).map_err(|error| error.to_string())?;
-        let rendered = template.render(context! { messages => lines, add_generation_prompt => true });
+        let template = self
+            .environment
+            .get_template(NAME)
+            .map_err(|error| error.to_string())?;
+        let rendered =
+            template.render(context! { messages => lines, add_generation_prompt => true });
         // Only the kind and the template's own sentence: a debug print of the error could quote the conversation.
         rendered.map_err(|error| {
-            format!("the model's chat template refuses this conversation: {}", error.detail().unwrap_or("it does not render"))
+            format!(
+                "the model's chat template refuses this conversation: {}",
+                error.detail().unwrap_or("it does not render")
+            )
         })
     }
 }
@@ -95,16 +116,26 @@ mod tests {
 
     #[test]
     fn templates_find_the_methods_of_their_home() {
-        let text = rendered("{% for m in messages %}\n    {{- m.content.strip() + m['role'].upper() }}\n{% endfor %}");
+        let text = rendered(
+            "{% for m in messages %}\n    {{- m.content.strip() + m['role'].upper() }}\n{% endfor %}",
+        );
         assert_eq!(text.as_deref(), Ok("HiUSER\n"));
-        let refusal = rendered("{{ raise_exception('roles must alternate') }}").expect_err("raises");
+        let refusal =
+            rendered("{{ raise_exception('roles must alternate') }}").expect_err("raises");
         assert!(refusal.contains("roles must alternate"), "{refusal}");
-        let date = rendered("{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}fixed{% endif %}");
+        let date = rendered(
+            "{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}fixed{% endif %}",
+        );
         assert_eq!(date.as_deref(), Ok("fixed"));
     }
 
     #[test]
     fn an_endless_template_ends() {
-        assert!(rendered("{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}").is_err());
+        assert!(
+            rendered(
+                "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}"
+            )
+            .is_err()
+        );
     }
 }

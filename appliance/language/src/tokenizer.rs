@@ -21,8 +21,14 @@ const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])
 const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Texts of tokens that end a turn whatever the metadata says of the end of text.
-const TURN_ENDS: [&str; 6] =
-    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>"];
+const TURN_ENDS: [&str; 6] = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<end_of_turn>",
+];
 
 /// A model's tokenizer.
 pub(crate) struct Tokenizer {
@@ -54,11 +60,17 @@ impl Tokenizer {
         let name = |id: Option<u32>| id.map_or(String::new(), |id| texts[id as usize].to_owned());
         Ok(Self {
             words: words(file, pre, &texts)?,
-            bytes: texts.iter().zip(&kinds).map(|(text, kind)| bytes_of(text, *kind)).collect(),
+            bytes: texts
+                .iter()
+                .zip(&kinds)
+                .map(|(text, kind)| bytes_of(text, *kind))
+                .collect(),
             specials: specials(&texts, &kinds),
             ends: ends(&texts, &kinds, end, id_of("tokenizer.ggml.eot_token_id")),
             begin,
-            begins_with: file.flag("tokenizer.ggml.add_bos_token").unwrap_or(is_llama3(pre)),
+            begins_with: file
+                .flag("tokenizer.ggml.add_bos_token")
+                .unwrap_or(is_llama3(pre)),
             special_names: HashMap::from([("bos_token", name(begin)), ("eos_token", name(end))]),
         })
     }
@@ -89,14 +101,20 @@ impl Tokenizer {
     /// `text` with the texts of special tokens made harmless.
     pub(crate) fn guarded(&self, text: &str) -> Result<String, String> {
         if text.contains(GUARD) {
-            return Err("a message holds the code point U+FDD0, which is not a character; remove it".to_owned());
+            return Err(
+                "a message holds the code point U+FDD0, which is not a character; remove it"
+                    .to_owned(),
+            );
         }
         let mut guarded = text.to_owned();
         for (special, _) in &self.specials {
             if guarded.contains(special.as_str()) {
                 let mut letters = special.chars();
                 let first = letters.next().map(String::from).unwrap_or_default();
-                guarded = guarded.replace(special.as_str(), &format!("{first}{GUARD}{}", letters.as_str()));
+                guarded = guarded.replace(
+                    special.as_str(),
+                    &format!("{first}{GUARD}{}", letters.as_str()),
+                );
             }
         }
         Ok(guarded)
@@ -175,11 +193,20 @@ fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
 
 fn words(file: &ModelFile, pre: &str, texts: &[&str]) -> Result<tokenizers::Tokenizer, LoadError> {
     let wrong = |error: &dyn std::fmt::Display| LoadError::Tokenizer(error.to_string());
-    let vocabulary = texts.iter().zip(0..).map(|(text, id)| ((*text).to_owned(), id)).collect();
-    let merges = file.texts("tokenizer.ggml.merges")?.into_iter().map(|merge| {
-        let (left, right) = merge.split_once(' ').ok_or_else(|| wrong(&format!("the merge {merge:?} has no space")))?;
-        Ok((left.to_owned(), right.to_owned()))
-    });
+    let vocabulary = texts
+        .iter()
+        .zip(0..)
+        .map(|(text, id)| ((*text).to_owned(), id))
+        .collect();
+    let merges = file
+        .texts("tokenizer.ggml.merges")?
+        .into_iter()
+        .map(|merge| {
+            let (left, right) = merge
+                .split_once(' ')
+                .ok_or_else(|| wrong(&format!("the merge {merge:?} has no space")))?;
+            Ok((left.to_owned(), right.to_owned()))
+        });
     let merges = merges.collect::<Result<Vec<_>, LoadError>>()?;
     let bpe = BPE::builder()
         .vocab_and_merges::<tokenizers::models::bpe::Vocab>(vocabulary, merges)
@@ -195,7 +222,9 @@ fn words(file: &ModelFile, pre: &str, texts: &[&str]) -> Result<tokenizers::Toke
 /// How text is split before merging, by the `pre` name; the expressions are those of the models' own tokenizers.
 fn splitter(pre: &str) -> Result<PreTokenizerWrapper, LoadError> {
     let expressions: &[&str] = match pre {
-        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" => &[r"\p{N}", GPT2],
+        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" => {
+            &[r"\p{N}", GPT2]
+        }
         "gpt-2" | "mpt" | "olmo" | "phi-2" => &[GPT2],
         "qwen2" | "deepseek-r1-qwen" | "stablelm2" => &[QWEN2],
         "default" => &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
@@ -210,7 +239,11 @@ fn splitter(pre: &str) -> Result<PreTokenizerWrapper, LoadError> {
     for expression in expressions {
         let pattern = SplitPattern::Regex((*expression).to_owned());
         let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-        steps.push(split.map_err(|error| LoadError::Tokenizer(error.to_string()))?.into());
+        steps.push(
+            split
+                .map_err(|error| LoadError::Tokenizer(error.to_string()))?
+                .into(),
+        );
     }
     // Neither a space before the text nor a second split: the trap of the usual defaults.
     steps.push(ByteLevel::new(false, false, false).into());
@@ -218,7 +251,10 @@ fn splitter(pre: &str) -> Result<PreTokenizerWrapper, LoadError> {
 }
 
 fn is_llama3(pre: &str) -> bool {
-    matches!(pre, "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "smaug-bpe" | "dbrx" | "lfm2")
+    matches!(
+        pre,
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "smaug-bpe" | "dbrx" | "lfm2"
+    )
 }
 
 fn specials(texts: &[&str], kinds: &[Kind]) -> Vec<(String, u32)> {
@@ -324,7 +360,10 @@ mod tests {
         let mut seen = [false; 256];
         for code in 0..0x200 {
             if let Some(byte) = char::from_u32(code).and_then(byte_of) {
-                assert!(!std::mem::replace(&mut seen[byte as usize], true), "byte {byte} twice");
+                assert!(
+                    !std::mem::replace(&mut seen[byte as usize], true),
+                    "byte {byte} twice"
+                );
             }
         }
         assert!(seen.into_iter().all(|seen| seen));

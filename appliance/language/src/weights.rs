@@ -47,7 +47,11 @@ pub(crate) struct Linear {
 }
 
 impl Weights {
-    pub(crate) fn read(file: &ModelFile, shape: &Architecture, tokens: usize) -> Result<Self, LoadError> {
+    pub(crate) fn read(
+        file: &ModelFile,
+        shape: &Architecture,
+        tokens: usize,
+    ) -> Result<Self, LoadError> {
         let head = file
             .tensor("output.weight")
             .map(|_| matrix(file, "output.weight", shape.width, tokens))
@@ -60,7 +64,9 @@ impl Weights {
             embedding: matrix(file, "token_embd.weight", shape.width, tokens)?,
             head,
             last_norm: vector(file, "output_norm.weight", shape.width)?,
-            layers: (0..shape.layers).map(|layer| Layer::read(file, shape, layer)).collect::<Result<_, _>>()?,
+            layers: (0..shape.layers)
+                .map(|layer| Layer::read(file, shape, layer))
+                .collect::<Result<_, _>>()?,
             frequency_factors,
         })
     }
@@ -73,34 +79,52 @@ impl Weights {
     /// Memory of all matrices, bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(|layer| {
-            let linears = [&layer.query, &layer.key, &layer.value, &layer.output].map(|linear| &linear.matrix);
-            linears.into_iter().chain([&layer.gate, &layer.up, &layer.down])
+            let linears = [&layer.query, &layer.key, &layer.value, &layer.output]
+                .map(|linear| &linear.matrix);
+            linears
+                .into_iter()
+                .chain([&layer.gate, &layer.up, &layer.down])
         });
-        layers.chain([&self.embedding]).chain(&self.head).map(Packed::memory_bytes).sum()
+        layers
+            .chain([&self.embedding])
+            .chain(&self.head)
+            .map(Packed::memory_bytes)
+            .sum()
     }
 }
 
 impl Layer {
     fn read(file: &ModelFile, shape: &Architecture, number: usize) -> Result<Self, LoadError> {
         let name = |part: &str| format!("blk.{number}.{part}");
-        let (queries, pairs) = (shape.heads * shape.head_width, shape.kv_heads * shape.head_width);
+        let (queries, pairs) = (
+            shape.heads * shape.head_width,
+            shape.kv_heads * shape.head_width,
+        );
         let linear = |part: &str, inputs: usize, outputs: usize| {
             let bias = name(&format!("{part}.bias"));
             Ok::<_, LoadError>(Linear {
                 matrix: matrix(file, &name(&format!("{part}.weight")), inputs, outputs)?,
-                bias: file.tensor(&bias).map(|_| vector(file, &bias, outputs)).transpose()?,
+                bias: file
+                    .tensor(&bias)
+                    .map(|_| vector(file, &bias, outputs))
+                    .transpose()?,
             })
         };
         let plain = |part: &str, inputs: usize, outputs: usize| {
             let linear = linear(part, inputs, outputs)?;
             match linear.bias {
-                Some(_) => Err(LoadError::Architecture(format!("{} with a bias in {part}", shape.name))),
+                Some(_) => Err(LoadError::Architecture(format!(
+                    "{} with a bias in {part}",
+                    shape.name
+                ))),
                 None => Ok(linear.matrix),
             }
         };
         let head_norm = |part: &str| {
             let name = name(part);
-            file.tensor(&name).map(|_| vector(file, &name, shape.head_width)).transpose()
+            file.tensor(&name)
+                .map(|_| vector(file, &name, shape.head_width))
+                .transpose()
         };
         Ok(Self {
             attention_norm: vector(file, &name("attn_norm.weight"), shape.width)?,
@@ -118,21 +142,35 @@ impl Layer {
     }
 }
 
-fn tensor<'a>(file: &'a ModelFile, name: &str, expected: &[usize]) -> Result<TensorBytes<'a>, LoadError> {
+fn tensor<'a>(
+    file: &'a ModelFile,
+    name: &str,
+    expected: &[usize],
+) -> Result<TensorBytes<'a>, LoadError> {
     file.tensor(name)
         .filter(|tensor| tensor.dims == expected)
-        .ok_or_else(|| LoadError::Tensor { name: name.to_owned(), expected: expected.to_vec() })
+        .ok_or_else(|| LoadError::Tensor {
+            name: name.to_owned(),
+            expected: expected.to_vec(),
+        })
 }
 
 /// A vector of floats, whatever it is stored as.
 fn vector(file: &ModelFile, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
     let tensor = tensor(file, name, &[length])?;
-    floats(tensor.bytes, tensor.dtype, length)
-        .ok_or_else(|| LoadError::Tensor { name: name.to_owned(), expected: vec![length] })
+    floats(tensor.bytes, tensor.dtype, length).ok_or_else(|| LoadError::Tensor {
+        name: name.to_owned(),
+        expected: vec![length],
+    })
 }
 
 /// A matrix in tiles. A form without a tile of its own becomes Q8_0, which keeps more than any of them holds.
-fn matrix(file: &ModelFile, name: &str, inputs: usize, outputs: usize) -> Result<Packed, LoadError> {
+fn matrix(
+    file: &ModelFile,
+    name: &str,
+    inputs: usize,
+    outputs: usize,
+) -> Result<Packed, LoadError> {
     let tensor = tensor(file, name, &[inputs, outputs])?;
     let form = match tensor.dtype {
         GgmlDType::Q4_0 => Form::Q4_0,
@@ -141,8 +179,10 @@ fn matrix(file: &ModelFile, name: &str, inputs: usize, outputs: usize) -> Result
         GgmlDType::Q5_1 => Form::Q5_1,
         GgmlDType::Q8_0 => Form::Q8_0,
         _ => {
-            let bytes = requantised(&tensor)
-                .ok_or_else(|| LoadError::Tensor { name: name.to_owned(), expected: vec![inputs, outputs] })?;
+            let bytes = requantised(&tensor).ok_or_else(|| LoadError::Tensor {
+                name: name.to_owned(),
+                expected: vec![inputs, outputs],
+            })?;
             return Ok(Packed::new(Form::Q8_0, outputs, inputs, &bytes));
         }
     };
@@ -157,11 +197,17 @@ fn requantised(tensor: &TensorBytes<'_>) -> Option<Vec<u8>> {
     for rows in tensor.bytes.chunks(row_bytes * ROWS_AT_A_TIME) {
         let count = rows.len() / row_bytes * inputs;
         for block in floats(rows, tensor.dtype, count)?.chunks_exact(32) {
-            let largest = block.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            let largest = block
+                .iter()
+                .fold(0.0_f32, |largest, value| largest.max(value.abs()));
             let scale = largest / 127.0;
             let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
             bytes.extend(f16::from_f32(scale).to_le_bytes());
-            bytes.extend(block.iter().map(|value| (value * inverse).round() as i8 as u8));
+            bytes.extend(
+                block
+                    .iter()
+                    .map(|value| (value * inverse).round() as i8 as u8),
+            );
         }
     }
     Some(bytes)
@@ -170,5 +216,8 @@ fn requantised(tensor: &TensorBytes<'_>) -> Option<Vec<u8>> {
 fn floats(bytes: &[u8], dtype: GgmlDType, count: usize) -> Option<Vec<f32>> {
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype).ok()?;
     let tensor = QTensor::new(storage, count).ok()?;
-    tensor.dequantize(&Device::Cpu).and_then(|tensor| tensor.to_vec1()).ok()
+    tensor
+        .dequantize(&Device::Cpu)
+        .and_then(|tensor| tensor.to_vec1())
+        .ok()
 }

@@ -16,13 +16,27 @@ pub(crate) const BLOCK: usize = 32;
 /// How many steps of the second byte make one of the first: a power of two, so that a shift joins them.
 pub(crate) const FINE_BITS: u32 = 7;
 
+/// The values of a block, by fours as the dot-product instructions take them: first bytes, then second bytes.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Block {
+    pub(crate) whole: [i32; BLOCK / 4],
+    pub(crate) fine: [i32; BLOCK / 4],
+}
+
+/// Four neighbours out of a word.
+pub(crate) const fn four(word: i32) -> [i8; 4] {
+    let [a, b, c, d] = word.to_ne_bytes();
+    [a as i8, b as i8, c as i8, d as i8]
+}
+
 /// Rows of activations.
 #[derive(Debug, Default)]
 pub(crate) struct Activations {
     /// Values in a row, a multiple of [`BLOCK`].
     pub(crate) width: usize,
-    /// For each block its 32 first bytes, then its 32 second bytes.
-    pub(crate) values: Vec<[[i8; BLOCK]; 2]>,
+    /// The values of each block.
+    pub(crate) values: Vec<Block>,
     /// What one step of the second byte is worth, for each block.
     pub(crate) scales: Vec<f32>,
     /// The sum of each block's values.
@@ -41,10 +55,13 @@ impl Activations {
 
     /// Takes another shape. Allocates only beyond the largest shape so far.
     pub(crate) fn shape(&mut self, rows: usize, width: usize) {
-        assert!(width.is_multiple_of(BLOCK), "activations come in whole blocks");
+        assert!(
+            width.is_multiple_of(BLOCK),
+            "activations come in whole blocks"
+        );
         let blocks = rows * (width / BLOCK);
         self.width = width;
-        self.values.resize(blocks, [[0; BLOCK]; 2]);
+        self.values.resize(blocks, Block::default());
         self.scales.resize(blocks, 0.0);
         self.sums.resize(blocks, 0.0);
         self.counts.resize(blocks, 0);
@@ -62,7 +79,11 @@ impl Activations {
 
     /// Quantises rows of floats, as many as the shape has.
     pub(crate) fn quantise(&mut self, pool: &mut Pool, tier: Tier, from: &[f32]) {
-        assert_eq!(from.len(), self.values.len() * BLOCK, "the shape is taken beforehand");
+        assert_eq!(
+            from.len(),
+            self.values.len() * BLOCK,
+            "the shape is taken beforehand"
+        );
         let total = self.scales.len();
         let piece = self.blocks() * ROWS_OF_PIECE;
         let parts = Parts {
@@ -88,7 +109,7 @@ const ROWS_OF_PIECE: usize = 8;
 
 #[derive(Clone, Copy)]
 struct Parts {
-    values: Disjoint<[[i8; BLOCK]; 2]>,
+    values: Disjoint<Block>,
     scales: Disjoint<f32>,
     sums: Disjoint<f32>,
     counts: Disjoint<i32>,
@@ -117,7 +138,7 @@ impl Parts {
 }
 
 #[inline(always)]
-fn quantise_block(source: &[f32], [first, second]: &mut [[i8; BLOCK]; 2]) -> (f32, i32) {
+fn quantise_block(source: &[f32], block: &mut Block) -> (f32, i32) {
     /// 1.5 * 2^23: adding it rounds to a whole number, whose lowest byte is then the lowest byte of the float.
     const MAGIC: f32 = 12_582_912.0;
     let mut largest = 0.0_f32;
@@ -127,15 +148,21 @@ fn quantise_block(source: &[f32], [first, second]: &mut [[i8; BLOCK]; 2]) -> (f3
     let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
     let fine = (1 << FINE_BITS) as f32;
     let (mut count, mut fine_count) = (0_i32, 0_i32);
-    for ((first, second), source) in first.iter_mut().zip(second).zip(source) {
+    let (mut wholes, mut fines) = ([0_u8; BLOCK], [0_u8; BLOCK]);
+    for ((first, second), source) in wholes.iter_mut().zip(&mut fines).zip(source) {
         // The largest magnitude becomes 127 and what is left of any at most 64: both fit their bytes.
         let steps = source * inverse;
         let whole = steps + MAGIC;
         let rest = (steps - (whole - MAGIC)) * fine + MAGIC;
-        *first = whole.to_bits() as i8;
-        *second = rest.to_bits() as i8;
-        count += i32::from(*first);
-        fine_count += i32::from(*second);
+        *first = whole.to_bits() as u8;
+        *second = rest.to_bits() as u8;
+        count += i32::from(*first as i8);
+        fine_count += i32::from(*second as i8);
+    }
+    // SAFETY: 32 bytes either way, and every pattern of them is eight words.
+    unsafe {
+        block.whole = std::mem::transmute::<[u8; BLOCK], [i32; BLOCK / 4]>(wholes);
+        block.fine = std::mem::transmute::<[u8; BLOCK], [i32; BLOCK / 4]>(fines);
     }
     (largest / (127.0 * fine), (count << FINE_BITS) + fine_count)
 }

@@ -5,10 +5,12 @@
 //! so that the sum is. The softmax is kept running from page to page; a query's arithmetic depends on its own
 //! position alone, so several queries may share one pass.
 
-#![allow(clippy::needless_range_loop)] // parallel lanes: indices say what belongs together
+#![allow(clippy::needless_range_loop)] // parallel arrays of registers, unrolled: indices say what belongs together
 
 use super::Tier;
-use super::lanes::{self, Lane, Widen, exp, fma, largest, scaled};
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+use super::lanes::{Lanes, Plain, exp};
 use super::pages::{Cache, Segment};
 use super::pool::{Disjoint, Pool};
 
@@ -24,13 +26,29 @@ const ROWS: usize = 8;
 
 /// Attention of every row of a batch in one layer. `queries` and `out` have a row of `heads * width` values each; the
 /// queries are already scaled.
-pub(crate) fn attend_all(pool: &mut Pool, tier: Tier, batch: &Attention<'_>, queries: &[f32], out: &mut [f32]) {
+pub(crate) fn attend_all(
+    pool: &mut Pool,
+    tier: Tier,
+    batch: &Attention<'_>,
+    queries: &[f32],
+    out: &mut [f32],
+) {
     assert_eq!(queries.len(), out.len(), "a result for every query");
-    let tiles: usize = batch.segments.iter().map(|segment| segment.rows.div_ceil(ROWS)).sum();
+    let tiles: usize = batch
+        .segments
+        .iter()
+        .map(|segment| segment.rows.div_ceil(ROWS))
+        .sum();
     let out = Disjoint(out.as_mut_ptr());
     pool.run(tiles * batch.kv_heads, &|item| {
         let (segment, first, rows) = locate(batch.segments, item / batch.kv_heads);
-        batch.tile(tier, segment, first..first + rows, item % batch.kv_heads, (queries, out));
+        batch.tile(
+            tier,
+            segment,
+            first..first + rows,
+            item % batch.kv_heads,
+            (queries, out),
+        );
     });
 }
 
@@ -61,10 +79,16 @@ impl Attention<'_> {
             let mut list: [Query<'_>; MAX_QUERIES] = std::array::from_fn(|i| {
                 let item = first + i.min(count - 1) * usize::from(i < count);
                 let row = item / group;
-                let start = ((segment.first_row + row) * self.heads + kv_head * group + item % group) * self.width;
+                let start =
+                    ((segment.first_row + row) * self.heads + kv_head * group + item % group)
+                        * self.width;
                 // SAFETY: a row and a head belong to one item of one tile; what lies beyond `count` gets an empty part.
                 let out = unsafe { out.range(start, if i < count { self.width } else { 0 }) };
-                Query { values: &queries[start..start + self.width], position: segment.position + row, out }
+                Query {
+                    values: &queries[start..start + self.width],
+                    position: segment.position + row,
+                    out,
+                }
             });
             attend(tier, &mut list[..count], &page);
         }
@@ -99,9 +123,16 @@ pub(crate) struct PageView<'a> {
 }
 
 /// Computes up to [`MAX_QUERIES`] queries of one sequence and key/value head. `page` gives the pages in order.
-pub(crate) fn attend<'p>(tier: Tier, queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+pub(crate) fn attend<'p>(
+    tier: Tier,
+    queries: &mut [Query<'_>],
+    page: &dyn Fn(usize) -> PageView<'p>,
+) {
     let width = queries.first().map_or(0, |query| query.values.len());
-    assert!(width <= MAX_HEAD_WIDTH && width.is_multiple_of(16), "the architecture was checked");
+    assert!(
+        width <= MAX_HEAD_WIDTH && width.is_multiple_of(16),
+        "the architecture was checked"
+    );
     match queries.len() {
         0 => {}
         1 => on_tier::<1>(tier, queries, page),
@@ -120,7 +151,11 @@ pub(crate) fn attend<'p>(tier: Tier, queries: &mut [Query<'_>], page: &dyn Fn(us
     }
 }
 
-fn on_tier<'p, const R: usize>(tier: Tier, queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+fn on_tier<'p, const R: usize>(
+    tier: Tier,
+    queries: &mut [Query<'_>],
+    page: &dyn Fn(usize) -> PageView<'p>,
+) {
     match tier {
         // SAFETY: `Tier::detect` found the instructions.
         #[cfg(target_arch = "x86_64")]
@@ -134,70 +169,84 @@ fn on_tier<'p, const R: usize>(tier: Tier, queries: &mut [Query<'_>], page: &dyn
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-unsafe fn avx512<'p, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+unsafe fn avx512<'p, const R: usize>(
+    queries: &mut [Query<'_>],
+    page: &dyn Fn(usize) -> PageView<'p>,
+) {
     some::<Avx512, R>(queries, page);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2<'p, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
-    some::<F16c, R>(queries, page);
+unsafe fn avx2<'p, const R: usize>(
+    queries: &mut [Query<'_>],
+    page: &dyn Fn(usize) -> PageView<'p>,
+) {
+    some::<Avx2, R>(queries, page);
 }
 
-const LANES_OF_PAGE: usize = PAGE / 16;
-type Scores = [Lane; LANES_OF_PAGE];
+/// The scores of a page's positions.
+type Scores = [f32; PAGE];
 
 #[inline(always)]
-fn some<'p, W: Widen, const R: usize>(queries: &mut [Query<'_>], page: &dyn Fn(usize) -> PageView<'p>) {
+fn some<'p, L: Lanes, const R: usize>(
+    queries: &mut [Query<'_>],
+    page: &dyn Fn(usize) -> PageView<'p>,
+) {
     let width = queries[0].values.len();
-    let last = queries.iter().map(|query| query.position).max().unwrap_or(0);
+    let last = queries
+        .iter()
+        .map(|query| query.position)
+        .max()
+        .unwrap_or(0);
     let mut sums = [[0.0_f32; MAX_HEAD_WIDTH]; R];
     let mut peaks = [f32::NEG_INFINITY; R];
     let mut totals = [[0.0_f32; 16]; R];
+    let mut scores = [[0.0; PAGE]; R];
     for number in 0..=last / PAGE {
         let view = page(number);
-        let mut scores = score::<W, R>(queries, &view, width);
+        score::<L, R>(queries, &view, width, &mut scores);
         let mut fades = [1.0; R];
         for r in 0..R {
             mask(&mut scores[r], number * PAGE, queries[r].position);
-            let mut peak = peaks[r];
-            for lane in &scores[r] {
-                peak = peak.max(largest(lane));
-            }
-            fades[r] = exp(peaks[r] - peak);
-            peaks[r] = peak;
-            totals[r] = scaled(&totals[r], fades[r]);
-            for lane in &mut scores[r] {
-                for i in 0..16 {
-                    lane[i] = exp(lane[i] - peak);
-                    totals[r][i] += lane[i];
-                }
-            }
+            fades[r] = soften::<L>(&mut scores[r], &mut peaks[r], &mut totals[r]);
         }
-        weigh::<W, R>(&scores, &fades, &view, &mut sums, width);
+        weigh::<L, R>(&scores, &fades, &view, &mut sums, width);
     }
     for (r, query) in queries.iter_mut().enumerate() {
-        let share = 1.0 / lanes::sum(&totals[r]);
-        query.out.iter_mut().zip(&sums[r]).for_each(|(out, sum)| *out = sum * share);
+        let share = 1.0 / L::load(&totals[r]).sum();
+        query
+            .out
+            .iter_mut()
+            .zip(&sums[r])
+            .for_each(|(out, sum)| *out = sum * share);
     }
 }
 
 #[inline(always)]
-fn score<W: Widen, const R: usize>(queries: &[Query<'_>], view: &PageView<'_>, width: usize) -> [Scores; R] {
+fn score<L: Lanes, const R: usize>(
+    queries: &[Query<'_>],
+    view: &PageView<'_>,
+    width: usize,
+    scores: &mut [Scores; R],
+) {
     let mut values = [queries[0].values; R];
     for r in 0..R {
         values[r] = &queries[r].values[..width];
     }
-    let mut scores = [[[0.0; 16]; LANES_OF_PAGE]; R];
-    for (d, keys) in view.keys.as_chunks::<16>().0.as_chunks::<LANES_OF_PAGE>().0[..width].iter().enumerate() {
-        for lane in 0..LANES_OF_PAGE {
-            let keys = W::widen(&keys[lane]);
-            for r in 0..R {
-                scores[r][lane] = fma(values[r][d], &keys, &scores[r][lane]);
-            }
+    let (mut low, mut high) = ([L::splat(0.0); R], [L::splat(0.0); R]);
+    for (d, keys) in view.keys.chunks_exact(PAGE).enumerate().take(width) {
+        let (keys_low, keys_high) = (L::widen(lane(keys, 0)), L::widen(lane(keys, 16)));
+        for r in 0..R {
+            let value = L::splat(values[r][d]);
+            low[r] = value.fma(keys_low, low[r]);
+            high[r] = value.fma(keys_high, high[r]);
         }
     }
-    scores
+    for r in 0..R {
+        low[r].store(lane_mut(&mut scores[r], 0));
+        high[r].store(lane_mut(&mut scores[r], 16));
+    }
 }
 
 /// Hides the positions after the query's own.
@@ -205,18 +254,29 @@ fn score<W: Widen, const R: usize>(queries: &[Query<'_>], view: &PageView<'_>, w
 fn mask(scores: &mut Scores, first: usize, position: usize) {
     let visible = (position + 1).saturating_sub(first);
     if visible < PAGE {
-        for (lane, scores) in scores.iter_mut().enumerate() {
-            for i in 0..16 {
-                if lane * 16 + i >= visible {
-                    scores[i] = f32::NEG_INFINITY;
-                }
-            }
-        }
+        scores[visible..].fill(f32::NEG_INFINITY);
     }
 }
 
+/// Turns scores into weights relative to the highest score so far; returns by how much what was summed before fades.
 #[inline(always)]
-fn weigh<W: Widen, const R: usize>(
+fn soften<L: Lanes>(scores: &mut Scores, peak: &mut f32, totals: &mut [f32; 16]) -> f32 {
+    let (low, high) = (L::load(lane(scores, 0)), L::load(lane(scores, 16)));
+    let higher = peak.max(low.max(high).largest());
+    let fade = exp::<L>(*peak - higher);
+    *peak = higher;
+    let low = low.sub(L::splat(higher)).exp();
+    let high = high.sub(L::splat(higher)).exp();
+    low.store(lane_mut(scores, 0));
+    high.store(lane_mut(scores, 16));
+    L::load(totals)
+        .fma(L::splat(fade), low.add(high))
+        .store(totals);
+    fade
+}
+
+#[inline(always)]
+fn weigh<L: Lanes, const R: usize>(
     scores: &[Scores; R],
     fades: &[f32; R],
     view: &PageView<'_>,
@@ -224,71 +284,34 @@ fn weigh<W: Widen, const R: usize>(
     width: usize,
 ) {
     for d in (0..width).step_by(16) {
-        let mut lanes = [[0.0; 16]; R];
+        let mut lanes = [L::splat(0.0); R];
         for r in 0..R {
-            lanes[r] = scaled(lane_at(&sums[r], d), fades[r]);
+            lanes[r] = L::load(lane(&sums[r], d)).mul(L::splat(fades[r]));
         }
-        for (position, row) in view.values.chunks_exact(width).enumerate() {
-            let row = W::widen(lane_at(row, d));
+        for (position, values) in view.values.chunks_exact(width).enumerate().take(PAGE) {
+            let values = L::widen(lane(values, d));
             for r in 0..R {
-                lanes[r] = fma(scores[r][position / 16][position % 16], &row, &lanes[r]);
+                lanes[r] = L::splat(scores[r][position]).fma(values, lanes[r]);
             }
         }
         for r in 0..R {
-            sums[r][d..d + 16].copy_from_slice(&lanes[r]);
+            lanes[r].store(lane_mut(&mut sums[r], d));
         }
     }
 }
 
 #[inline(always)]
-fn lane_at<T>(row: &[T], d: usize) -> &[T; 16] {
-    row[d..].first_chunk().expect("widths are multiples of sixteen")
+fn lane<T>(row: &[T], at: usize) -> &[T; 16] {
+    row[at..]
+        .first_chunk()
+        .expect("widths are multiples of sixteen")
 }
 
-struct Plain;
-
-impl Widen for Plain {
-    #[inline(always)]
-    fn widen(from: &[u16; 16]) -> Lane {
-        std::array::from_fn(|i| half::f16::from_bits(from[i]).to_f32())
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-struct F16c;
-
-#[cfg(target_arch = "x86_64")]
-impl Widen for F16c {
-    #[inline(always)]
-    fn widen(from: &[u16; 16]) -> Lane {
-        use std::arch::x86_64::*;
-        let mut lane = [0.0; 16];
-        // SAFETY: only used on the tier that has F16C; both arrays have sixteen values.
-        unsafe {
-            let low = _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().cast()));
-            let high = _mm256_cvtph_ps(_mm_loadu_si128(from.as_ptr().add(8).cast()));
-            _mm256_storeu_ps(lane.as_mut_ptr(), low);
-            _mm256_storeu_ps(lane.as_mut_ptr().add(8), high);
-        }
-        lane
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-struct Avx512;
-
-#[cfg(target_arch = "x86_64")]
-impl Widen for Avx512 {
-    #[inline(always)]
-    fn widen(from: &[u16; 16]) -> Lane {
-        use std::arch::x86_64::*;
-        let mut lane = [0.0; 16];
-        // SAFETY: only used on the tier that has AVX-512; both arrays have sixteen values.
-        unsafe {
-            _mm512_storeu_ps(lane.as_mut_ptr(), _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())));
-        }
-        lane
-    }
+#[inline(always)]
+fn lane_mut<T>(row: &mut [T], at: usize) -> &mut [T; 16] {
+    row[at..]
+        .first_chunk_mut()
+        .expect("widths are multiples of sixteen")
 }
 
 #[cfg(test)]
@@ -310,7 +333,9 @@ mod tests {
             let pages = positions.div_ceil(PAGE);
             let mut noise = noise(9);
             let mut page = || -> Vec<u16> {
-                (0..WIDTH * PAGE).map(|_| f16::from_f32(noise.next().unwrap_or(0.0)).to_bits()).collect()
+                (0..WIDTH * PAGE)
+                    .map(|_| f16::from_f32(noise.next().unwrap_or(0.0)).to_bits())
+                    .collect()
             };
             Self {
                 keys: (0..pages).map(|_| page()).collect(),
@@ -319,7 +344,10 @@ mod tests {
         }
 
         fn view(&self, page: usize) -> PageView<'_> {
-            PageView { keys: &self.keys[page], values: &self.values[page] }
+            PageView {
+                keys: &self.keys[page],
+                values: &self.values[page],
+            }
         }
 
         fn exact(&self, query: &[f32], position: usize) -> Vec<f64> {
@@ -327,7 +355,9 @@ mod tests {
             let scores: Vec<f64> = (0..=position)
                 .map(|p| {
                     let keys = &self.keys[p / PAGE];
-                    (0..WIDTH).map(|d| f64::from(query[d]) * float(keys[d * PAGE + p % PAGE])).sum()
+                    (0..WIDTH)
+                        .map(|d| f64::from(query[d]) * float(keys[d * PAGE + p % PAGE]))
+                        .sum()
                 })
                 .collect();
             let peak = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -349,7 +379,11 @@ mod tests {
             .iter_mut()
             .zip(queries)
             .zip(positions)
-            .map(|((out, values), position)| Query { values, position: *position, out })
+            .map(|((out, values), position)| Query {
+                values,
+                position: *position,
+                out,
+            })
             .collect();
         attend(tier, &mut list, &|page| cache.view(page));
         drop(list);
@@ -363,15 +397,31 @@ mod tests {
         let mut noise = noise(4);
         let queries: Vec<Vec<f32>> = positions
             .iter()
-            .map(|_| (0..WIDTH).map(|_| noise.next().unwrap_or(0.0) * 2.0).collect())
+            .map(|_| {
+                (0..WIDTH)
+                    .map(|_| noise.next().unwrap_or(0.0) * 2.0)
+                    .collect()
+            })
             .collect();
         let together = run(Tier::detect(), &cache, &queries, &positions);
-        assert_eq!(together, run(Tier::Scalar, &cache, &queries, &positions), "the tiers agree to the bit");
+        assert_eq!(
+            together,
+            run(Tier::Scalar, &cache, &queries, &positions),
+            "the tiers agree to the bit"
+        );
         for (i, (query, position)) in queries.iter().zip(positions).enumerate() {
-            let alone = run(Tier::detect(), &cache, std::slice::from_ref(query), &[position]);
+            let alone = run(
+                Tier::detect(),
+                &cache,
+                std::slice::from_ref(query),
+                &[position],
+            );
             assert_eq!(alone[0], together[i]);
             for (ours, exact) in together[i].iter().zip(cache.exact(query, position)) {
-                assert!((f64::from(*ours) - exact).abs() < 1e-5, "position {position}: {ours} is not {exact}");
+                assert!(
+                    (f64::from(*ours) - exact).abs() < 1e-5,
+                    "position {position}: {ours} is not {exact}"
+                );
             }
         }
     }

@@ -140,13 +140,18 @@ impl Packed {
 
     /// Writes the weights of one row as floats: what an embedding is.
     pub(crate) fn row(&self, output: usize, into: &mut [f32]) {
-        assert_eq!(into.len(), self.inputs, "a row has as many values as the matrix has inputs");
+        assert_eq!(
+            into.len(),
+            self.inputs,
+            "a row has as many values as the matrix has inputs"
+        );
         let tile = self.tile(output / TILE);
         let column = output % TILE;
         for (block, values) in into.chunks_exact_mut(BLOCK).enumerate() {
             let (scale, minimum) = scale_of(self.form, tile, self.blocks(), block, column);
             for (k, value) in values.iter_mut().enumerate() {
-                let weight = i32::from(weight_of(self.form, tile, block, column, k)) - self.form.offset();
+                let weight =
+                    i32::from(weight_of(self.form, tile, block, column, k)) - self.form.offset();
                 *value = weight as f32 * scale + minimum;
             }
         }
@@ -230,10 +235,20 @@ pub(crate) fn weight_of(form: Form, tile: &[u8], block: usize, column: usize, k:
 }
 
 /// Scale and minimum of a block; the minimum is zero where the form has none.
-pub(crate) fn scale_of(form: Form, tile: &[u8], blocks: usize, block: usize, column: usize) -> (f32, f32) {
+pub(crate) fn scale_of(
+    form: Form,
+    tile: &[u8],
+    blocks: usize,
+    block: usize,
+    column: usize,
+) -> (f32, f32) {
     let at = scales_at(form, blocks, block) + column * 2;
     let float = |at: usize| f16::from_le_bytes([tile[at], tile[at + 1]]).to_f32();
-    let minimum = if form.has_minimum() { float(at + 2 * TILE) } else { 0.0 };
+    let minimum = if form.has_minimum() {
+        float(at + 2 * TILE)
+    } else {
+        0.0
+    };
     (float(at), minimum)
 }
 
@@ -244,11 +259,19 @@ pub(crate) mod tests {
     use candle_core::{Device, Tensor};
 
     /// Random weights in a form's file layout, and the floats that candle reads from them.
-    pub(crate) fn random(form: Form, outputs: usize, inputs: usize, seed: u64) -> (Vec<u8>, Vec<f32>) {
+    pub(crate) fn random(
+        form: Form,
+        outputs: usize,
+        inputs: usize,
+        seed: u64,
+    ) -> (Vec<u8>, Vec<f32>) {
         let values: Vec<f32> = noise(seed).take(outputs * inputs).collect();
         let tensor = Tensor::from_vec(values, (outputs, inputs), &Device::Cpu).expect("a tensor");
         let quantised = QTensor::quantize(&tensor, dtype(form)).expect("quantised");
-        let floats = quantised.dequantize(&Device::Cpu).and_then(|t| t.flatten_all()?.to_vec1()).expect("floats");
+        let floats = quantised
+            .dequantize(&Device::Cpu)
+            .and_then(|t| t.flatten_all()?.to_vec1())
+            .expect("floats");
         (quantised.data().expect("bytes").into_owned(), floats)
     }
 
@@ -283,7 +306,10 @@ pub(crate) mod tests {
             for output in 0..outputs {
                 packed.row(output, &mut row);
                 for (ours, theirs) in row.iter().zip(&floats[output * inputs..]) {
-                    assert!((ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0), "{form:?}: {ours} is not {theirs}");
+                    assert!(
+                        (ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0),
+                        "{form:?}: {ours} is not {theirs}"
+                    );
                 }
             }
         }
@@ -294,7 +320,10 @@ pub(crate) mod tests {
         for form in Form::ALL {
             let (file, _) = random(form, 160, 576, 5);
             let packed = Packed::new(form, 160, 576, &file);
-            assert!(packed.memory_bytes() <= file.len() + 64 * packed.tiles(), "{form:?}");
+            assert!(
+                packed.memory_bytes() <= file.len() + 64 * packed.tiles(),
+                "{form:?}"
+            );
         }
     }
 }

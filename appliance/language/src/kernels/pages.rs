@@ -4,9 +4,9 @@
 //! only as pages are written. A page that is given back is overwritten with zeros before anybody else can have it:
 //! nothing of one patient's text stays for the next.
 
-use crate::architecture::Architecture;
 use super::attention::{MAX_HEAD_WIDTH, PAGE, PageView};
 use super::pool::{Disjoint, Pool};
+use crate::architecture::Architecture;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -87,11 +87,21 @@ impl Cache {
     pub(crate) fn view(&self, page: PageId, layer: usize, head: usize) -> PageView<'_> {
         let half = self.head_length / 2;
         let both = &self.slab[self.start(page, layer, head)..][..self.head_length];
-        PageView { keys: &both[..half], values: &both[half..] }
+        PageView {
+            keys: &both[..half],
+            values: &both[half..],
+        }
     }
 
     /// Writes the keys and values of a layer: rows of `kv_heads * head_width` values each.
-    pub(crate) fn append(&mut self, pool: &mut Pool, layer: usize, segments: &[Segment], keys: &[f32], values: &[f32]) {
+    pub(crate) fn append(
+        &mut self,
+        pool: &mut Pool,
+        layer: usize,
+        segments: &[Segment],
+        keys: &[f32],
+        values: &[f32],
+    ) {
         let (heads, width) = (self.kv_heads, self.head_width);
         let slab = Disjoint(self.slab.as_mut_ptr());
         let this = &*self;
@@ -113,7 +123,10 @@ impl Cache {
                 for (d, key) in both[..width].iter().enumerate() {
                     page_keys[d * PAGE + slot] = key.to_bits();
                 }
-                for (value, new) in page_values[slot * width..].iter_mut().zip(&both[width..2 * width]) {
+                for (value, new) in page_values[slot * width..]
+                    .iter_mut()
+                    .zip(&both[width..2 * width])
+                {
                     *value = new.to_bits();
                 }
             }

@@ -59,7 +59,10 @@ impl Pool {
             bed: Mutex::new(()),
             bell: Condvar::new(),
         });
-        let mut pool = Self { shared, workers: Vec::new() };
+        let mut pool = Self {
+            shared,
+            workers: Vec::new(),
+        };
         for number in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new()
@@ -89,7 +92,10 @@ impl Pool {
         // `close` below has seen the last worker leave, which happens before this call returns or unwinds.
         unsafe {
             let work: *const Work<'_> = work;
-            *shared.work.get() = Some((std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work), chunks));
+            *shared.work.get() = Some((
+                std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work),
+                chunks,
+            ));
         }
         let round = (shared.gate.load(Ordering::Relaxed) & !(ROUND - 1)).wrapping_add(ROUND);
         shared.gate.store(round | OPEN, Ordering::SeqCst);
@@ -99,14 +105,23 @@ impl Pool {
         }
         let own = catch_unwind(AssertUnwindSafe(|| shared.take_chunks(work, chunks)));
         shared.close();
-        let theirs = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let theirs = shared
+            .panic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(panic) = own.err().or(theirs) {
             resume_unwind(panic);
         }
     }
 
     /// Calls `work` for every piece of `piece` values of `of`, with the piece's number.
-    pub(crate) fn pieces<T: Send>(&mut self, of: &mut [T], piece: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    pub(crate) fn pieces<T: Send>(
+        &mut self,
+        of: &mut [T],
+        piece: usize,
+        work: impl Fn(usize, &mut [T]) + Sync,
+    ) {
         let length = of.len();
         let base = Disjoint(of.as_mut_ptr());
         self.run(length.div_ceil(piece), &|number| {
@@ -121,7 +136,12 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        drop(self.shared.bed.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(
+            self.shared
+                .bed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         self.shared.bell.notify_all();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of its work, so it has none of its own to tell.
@@ -205,7 +225,11 @@ fn attend(shared: &Shared) {
             }
         }));
         if let Err(panic) = end {
-            shared.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+            shared
+                .panic
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(panic);
         }
         shared.gate.fetch_sub(1, Ordering::SeqCst);
     }
@@ -241,7 +265,9 @@ mod tests {
         let mut pool = Pool::new(3).expect("threads");
         for chunks in [0, 1, 2, 7, 1000] {
             let mut done = vec![0_u8; chunks * 3];
-            pool.pieces(&mut done, 3, |_, piece| piece.iter_mut().for_each(|times| *times += 1));
+            pool.pieces(&mut done, 3, |_, piece| {
+                piece.iter_mut().for_each(|times| *times += 1)
+            });
             assert!(done.iter().all(|times| *times == 1));
         }
     }

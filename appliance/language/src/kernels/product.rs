@@ -2,12 +2,14 @@
 
 use super::Tier;
 use super::activation::Activations;
-use super::lanes;
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+use super::lanes::{Lanes, Plain};
 use super::packed::{Packed, TILE};
 use super::pool::{Disjoint, Pool};
+use super::tile_scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{tile_avx2, tile_avx512};
-use super::tile_scalar;
 
 /// Rows whose products with one tile are computed before the next tile is read: their activations stay in the
 /// second-level cache.
@@ -58,8 +60,18 @@ pub(crate) fn add(pool: &mut Pool, tier: Tier, x: &Activations, target: &mut Tar
 }
 
 /// `out = silu(gate * x) * (up * x)`: both halves of a gated layer while their activations are at hand.
-pub(crate) fn gated(pool: &mut Pool, tier: Tier, x: &Activations, gate: &Packed, up: &mut Target<'_>) {
-    assert_eq!((gate.outputs, gate.inputs), (up.weights.outputs, up.weights.inputs), "the halves match");
+pub(crate) fn gated(
+    pool: &mut Pool,
+    tier: Tier,
+    x: &Activations,
+    gate: &Packed,
+    up: &mut Target<'_>,
+) {
+    assert_eq!(
+        (gate.outputs, gate.inputs),
+        (up.weights.outputs, up.weights.inputs),
+        "the halves match"
+    );
     let rows = x.rows();
     let part = Part::new(up.weights, up.out, rows);
     let tiles = part.weights.tiles();
@@ -71,7 +83,7 @@ pub(crate) fn gated(pool: &mut Pool, tier: Tier, x: &Activations, gate: &Packed,
                 let gates = &mut gates[..products.len()];
                 compute(tier, gate, tile, x, row, gates);
                 compute(tier, part.weights, tile, x, row, products);
-                lanes::gate(tier, gates, products);
+                gate_rows(tier, gates, products);
                 part.write(tile, row, products, |old, new| *old = new);
             });
         }
@@ -86,10 +98,19 @@ struct Part<'a> {
 impl<'a> Part<'a> {
     fn new(weights: &'a Packed, out: &'a mut [f32], rows: usize) -> Self {
         assert_eq!(out.len(), rows * weights.outputs, "a row for every row");
-        Self { weights, out: Disjoint(out.as_mut_ptr()) }
+        Self {
+            weights,
+            out: Disjoint(out.as_mut_ptr()),
+        }
     }
 
-    fn write(&self, tile: usize, row: usize, products: &[[f32; TILE]], put: impl Fn(&mut f32, f32)) {
+    fn write(
+        &self,
+        tile: usize,
+        row: usize,
+        products: &[[f32; TILE]],
+        put: impl Fn(&mut f32, f32),
+    ) {
         let outputs = self.weights.outputs;
         let first = tile * TILE;
         let width = TILE.min(outputs - first);
@@ -97,7 +118,9 @@ impl<'a> Part<'a> {
             // SAFETY: a tile is computed by one thread only, and its columns of a row belong to no other tile; the
             // buffer has `rows * outputs` values and outlives the round.
             let out = unsafe { self.out.range((row + r) * outputs + first, width) };
-            out.iter_mut().zip(products).for_each(|(old, new)| put(old, *new));
+            out.iter_mut()
+                .zip(products)
+                .for_each(|(old, new)| put(old, *new));
         }
     }
 }
@@ -124,7 +147,14 @@ fn in_row_groups(rows: usize, mut each: impl FnMut(usize, &mut [[f32; TILE]])) {
 }
 
 /// One tile against some rows, on the given tier.
-fn compute(tier: Tier, weights: &Packed, tile: usize, x: &Activations, row: usize, out: &mut [[f32; TILE]]) {
+fn compute(
+    tier: Tier,
+    weights: &Packed,
+    tile: usize,
+    x: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
     match tier {
         // SAFETY: `Tier::detect` found the instructions.
         #[cfg(target_arch = "x86_64")]
@@ -133,6 +163,40 @@ fn compute(tier: Tier, weights: &Packed, tile: usize, x: &Activations, row: usiz
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 => unsafe { tile_avx2::products(weights, tile, x, row, out) },
         _ => tile_scalar::products(weights, tile, x, row, out),
+    }
+}
+
+/// `product *= silu(gate)`, value by value.
+fn gate_rows(tier: Tier, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    match tier {
+        // SAFETY: `Tier::detect` found the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx512 => unsafe { gate_avx512(gates, products) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 => unsafe { gate_avx2(gates, products) },
+        _ => gate_lanes::<Plain>(gates, products),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn gate_avx512(gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    gate_lanes::<Avx512>(gates, products);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn gate_avx2(gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    gate_lanes::<Avx2>(gates, products);
+}
+
+#[inline(always)]
+fn gate_lanes<L: Lanes>(gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    for (product, gate) in products.iter_mut().zip(gates) {
+        let gate = L::load(gate);
+        let down = L::splat(0.0).sub(gate).exp().add(L::splat(1.0));
+        L::load(product).mul(gate.div(down)).store(product);
     }
 }
 
@@ -150,13 +214,25 @@ mod tests {
     }
 
     fn quantise(x: &mut Activations, values: &[f32]) {
-        x.quantise(&mut Pool::new(1).expect("no threads"), Tier::detect(), values);
+        x.quantise(
+            &mut Pool::new(1).expect("no threads"),
+            Tier::detect(),
+            values,
+        );
     }
 
     fn product(tier: Tier, weights: &Packed, x: &Activations, threads: usize) -> Vec<f32> {
         let mut out = vec![0.0; x.rows() * weights.outputs];
         let mut pool = Pool::new(threads).expect("threads");
-        store(&mut pool, tier, x, &mut [Target { weights, out: &mut out }]);
+        store(
+            &mut pool,
+            tier,
+            x,
+            &mut [Target {
+                weights,
+                out: &mut out,
+            }],
+        );
         out
     }
 
@@ -194,8 +270,15 @@ mod tests {
             quantise(&mut x, &values);
             let out = product(Tier::detect(), &weights, &x, 1);
             for (output, product) in out.iter().enumerate() {
-                let exact: f32 = floats[output * 256..][..256].iter().zip(&values).map(|(w, x)| w * x).sum();
-                assert!((product - exact).abs() < 2e-3, "{form:?}: {product} is far from {exact}");
+                let exact: f32 = floats[output * 256..][..256]
+                    .iter()
+                    .zip(&values)
+                    .map(|(w, x)| w * x)
+                    .sum();
+                assert!(
+                    (product - exact).abs() < 2e-3,
+                    "{form:?}: {product} is far from {exact}"
+                );
             }
         }
     }
@@ -211,7 +294,10 @@ mod tests {
         for (row, values) in values.chunks(576).enumerate() {
             let mut alone = Activations::with_room(1, 576);
             quantise(&mut alone, values);
-            assert_eq!(product(Tier::detect(), &weights, &alone, 1), together[row * 48..][..48]);
+            assert_eq!(
+                product(Tier::detect(), &weights, &alone, 1),
+                together[row * 48..][..48]
+            );
         }
     }
 }

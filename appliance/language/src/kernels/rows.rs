@@ -1,6 +1,6 @@
 //! What is done to one row at a time: normalisation, rotation, adding.
 
-use super::lanes::{Lane, sum};
+use super::lanes::{Lanes, Plain};
 
 /// Divides by the root of the mean square and multiplies by `weights`.
 pub(crate) fn rms_norm(row: &[f32], weights: &[f32], epsilon: f32, into: &mut [f32]) {
@@ -19,7 +19,7 @@ pub(crate) fn rms_norm_in_place(row: &mut [f32], weights: &[f32], epsilon: f32) 
 }
 
 fn mean_square(row: &[f32]) -> f32 {
-    let mut squares: Lane = [0.0; 16];
+    let mut squares = [0.0; 16];
     let mut lanes = row.chunks_exact(16);
     for lane in &mut lanes {
         for (square, value) in squares.iter_mut().zip(lane) {
@@ -27,7 +27,7 @@ fn mean_square(row: &[f32]) -> f32 {
         }
     }
     let rest: f32 = lanes.remainder().iter().map(|value| value * value).sum();
-    (sum(&squares) + rest) / row.len() as f32
+    (Plain::load(&squares).sum() + rest) / row.len() as f32
 }
 
 /// Which values of a head are rotated together.
@@ -55,5 +55,7 @@ pub(crate) fn rotate(head: &mut [f32], cosines: &[f32], sines: &[f32], pairing: 
 
 /// Adds `values` to `row`.
 pub(crate) fn add(row: &mut [f32], values: &[f32]) {
-    row.iter_mut().zip(values).for_each(|(row, value)| *row += value);
+    row.iter_mut()
+        .zip(values)
+        .for_each(|(row, value)| *row += value);
 }

@@ -13,7 +13,13 @@ pub(crate) const ROWS: usize = 4;
 ///
 /// # Safety
 /// The machine has AVX2, FMA and F16C.
-pub(crate) unsafe fn products(weights: &Packed, tile: usize, x: &Activations, row: usize, out: &mut [[f32; TILE]]) {
+pub(crate) unsafe fn products(
+    weights: &Packed,
+    tile: usize,
+    x: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
     assert!(x.width == weights.inputs && (row + out.len()) * x.blocks() <= x.counts.len());
     let bytes = weights.tile(tile);
     // SAFETY: the caller vouches for the instructions; lengths were compared above.
@@ -28,7 +34,12 @@ pub(crate) unsafe fn products(weights: &Packed, tile: usize, x: &Activations, ro
     }
 }
 
-unsafe fn all<const FORM: usize>(tile: &[u8], x: &Activations, row: usize, out: &mut [[f32; TILE]]) {
+unsafe fn all<const FORM: usize>(
+    tile: &[u8],
+    x: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
     let mut row = row;
     let mut fours = out.chunks_exact_mut(ROWS);
     // SAFETY: passed on from the caller; every call gets exactly the rows it was compiled for.
@@ -59,16 +70,19 @@ unsafe fn some<const FORM: usize, const R: usize>(
             // SAFETY: a tile holds the quants and scales of `blocks` blocks; the rows were checked by the caller.
             unsafe {
                 let weights = unpack::<FORM>(tile.as_ptr().add(block * form.quant_bytes()), half);
-                let scales = tile.as_ptr().add(scales_at(form, blocks, block)).cast::<__m128i>();
+                let scales = tile
+                    .as_ptr()
+                    .add(scales_at(form, blocks, block))
+                    .cast::<__m128i>();
                 let scale = _mm256_cvtph_ps(_mm_loadu_si128(scales.add(half)));
                 for (r, sum) in sums.iter_mut().enumerate() {
                     let at = (row + r) * blocks + block;
                     let count = _mm256_cvtepi32_ps(dot(form, &weights, x, at));
-                    let scaled = _mm256_mul_ps(count, _mm256_set1_ps(*x.scales.as_ptr().add(at)));
+                    let scaled = _mm256_mul_ps(count, _mm256_set1_ps(x.scales[at]));
                     *sum = _mm256_fmadd_ps(scaled, scale, *sum);
                     if form.has_minimum() {
                         let minimum = _mm256_cvtph_ps(_mm_loadu_si128(scales.add(2 + half)));
-                        *sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(*x.sums.as_ptr().add(at)), *sum);
+                        *sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x.sums[at]), *sum);
                     }
                 }
             }
@@ -88,20 +102,18 @@ unsafe fn some<const FORM: usize, const R: usize>(
 unsafe fn dot(form: Form, weights: &[__m256i; 8], x: &Activations, at: usize) -> __m256i {
     // SAFETY: `at` is a block of `x`.
     unsafe {
-        let [whole, fine] = &*x.values.as_ptr().add(at);
+        let values = &x.values[at];
         let signed = form.offset() == 128;
         let mut count = _mm256_setzero_si256();
-        for (g, weights) in weights.iter().enumerate() {
-            let four = whole.as_ptr().cast::<i32>().add(g).read_unaligned();
+        for (weights, four) in weights.iter().zip(values.whole) {
             count = _mm256_add_epi32(count, fours(*weights, _mm256_set1_epi32(four), signed));
         }
         count = _mm256_slli_epi32::<{ FINE_BITS as i32 }>(count);
         if form.offset() != 0 && !signed {
-            let offset = -form.offset() * *x.counts.as_ptr().add(at);
+            let offset = -form.offset() * x.counts[at];
             count = _mm256_add_epi32(count, _mm256_set1_epi32(offset));
         }
-        for (g, weights) in weights.iter().enumerate() {
-            let four = fine.as_ptr().cast::<i32>().add(g).read_unaligned();
+        for (weights, four) in weights.iter().zip(values.fine) {
             count = _mm256_add_epi32(count, fours(*weights, _mm256_set1_epi32(four), signed));
         }
         count
@@ -159,7 +171,12 @@ unsafe fn spread(bits: u32) -> __m256i {
     // SAFETY: the caller's: the instructions are there.
     unsafe {
         let source = _mm256_set1_epi32(bits as i32);
-        let which = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let which = _mm256_setr_epi64x(
+            0,
+            0x0101_0101_0101_0101,
+            0x0202_0202_0202_0202,
+            0x0303_0303_0303_0303,
+        );
         let bytes = _mm256_shuffle_epi8(source, which);
         let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
         let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);

@@ -1,20 +1,25 @@
 //! One tile against some rows with AVX-512 VNNI: one instruction multiplies four weights of each of sixteen outputs.
 
 #![cfg(target_arch = "x86_64")]
-#![allow(clippy::needless_range_loop)] // parallel arrays of registers, unrolled: indices say what belongs together
-
 use super::activation::{Activations, BLOCK, FINE_BITS};
 use super::packed::{Form, Packed, TILE, scales_at};
 use std::arch::x86_64::*;
 
-/// Rows computed together: eight sums, eight unpacked weight vectors and the scales fill the 32 registers.
-pub(crate) const ROWS: usize = 8;
+/// How far ahead weights are asked for: the hardware stops at every page, and with one row there is little to do
+/// between one line and the next.
+const AHEAD_BYTES: usize = 2048;
 
 /// The products of the sixteen outputs of `tile` with the rows from `row` on, one for each of `out`.
 ///
 /// # Safety
 /// The machine has AVX-512 F, BW, VL and VNNI.
-pub(crate) unsafe fn products(weights: &Packed, tile: usize, x: &Activations, row: usize, out: &mut [[f32; TILE]]) {
+pub(crate) unsafe fn products(
+    weights: &Packed,
+    tile: usize,
+    x: &Activations,
+    row: usize,
+    out: &mut [[f32; TILE]],
+) {
     assert!(x.width == weights.inputs && (row + out.len()) * x.blocks() <= x.counts.len());
     let bytes = weights.tile(tile);
     // SAFETY: the caller vouches for the instructions; lengths were compared above, and `row + i` stays below
@@ -30,31 +35,9 @@ pub(crate) unsafe fn products(weights: &Packed, tile: usize, x: &Activations, ro
     }
 }
 
-unsafe fn all<const FORM: usize>(tile: &[u8], x: &Activations, row: usize, out: &mut [[f32; TILE]]) {
-    let mut row = row;
-    let mut eights = out.chunks_exact_mut(ROWS);
-    // SAFETY: passed on from the caller; every call gets exactly the rows it was compiled for.
-    unsafe {
-        for eight in &mut eights {
-            some::<FORM, ROWS>(tile, x, row, eight);
-            row += ROWS;
-        }
-        let rest = eights.into_remainder();
-        match rest.len() {
-            0 => {}
-            1 => some::<FORM, 1>(tile, x, row, rest),
-            2 => some::<FORM, 2>(tile, x, row, rest),
-            3 => some::<FORM, 3>(tile, x, row, rest),
-            4 => some::<FORM, 4>(tile, x, row, rest),
-            5 => some::<FORM, 5>(tile, x, row, rest),
-            6 => some::<FORM, 6>(tile, x, row, rest),
-            _ => some::<FORM, 7>(tile, x, row, rest),
-        }
-    }
-}
-
+/// All rows, block after block: a block is unpacked once, and stays in registers while the rows pass.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn some<const FORM: usize, const R: usize>(
+unsafe fn all<const FORM: usize>(
     tile: &[u8],
     x: &Activations,
     row: usize,
@@ -62,66 +45,72 @@ unsafe fn some<const FORM: usize, const R: usize>(
 ) {
     let form = const { Form::ALL[FORM] };
     let blocks = x.blocks();
-    let mut sums = [_mm512_setzero_ps(); R];
+    out.fill([0.0; TILE]);
     for block in 0..blocks {
         // SAFETY: a tile holds the quants and scales of `blocks` blocks; the rows were checked by the caller.
         unsafe {
-            let weights = unpack::<FORM>(tile.as_ptr().add(block * form.quant_bytes()));
-            let scales = tile.as_ptr().add(scales_at(form, blocks, block)).cast::<__m256i>();
-            let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scales));
-            let counts = count::<FORM, R>(&weights, x, row * blocks + block);
-            for r in 0..R {
-                let of_row = _mm512_set1_ps(*x.scales.as_ptr().add((row + r) * blocks + block));
-                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(counts[r]), of_row);
-                sums[r] = _mm512_fmadd_ps(scaled, scale, sums[r]);
+            let quants = tile.as_ptr().add(block * form.quant_bytes());
+            for line in 0..form.quant_bytes() / 64 {
+                // Beyond the end of the matrix this asks for nothing: a prefetch never faults.
+                _mm_prefetch::<_MM_HINT_T0>(quants.wrapping_add(AHEAD_BYTES + line * 64).cast());
             }
-            if form.has_minimum() {
-                let minimum = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(1)));
-                for r in 0..R {
-                    let of_row = _mm512_set1_ps(*x.sums.as_ptr().add((row + r) * blocks + block));
-                    sums[r] = _mm512_fmadd_ps(minimum, of_row, sums[r]);
+            let weights = unpack::<FORM>(quants);
+            let scales = tile
+                .as_ptr()
+                .add(scales_at(form, blocks, block))
+                .cast::<__m256i>();
+            let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scales));
+            let minimum = match form.has_minimum() {
+                true => _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(1))),
+                false => _mm512_setzero_ps(),
+            };
+            let mut at = row * blocks + block;
+            for out in &mut *out {
+                let count = _mm512_cvtepi32_ps(count::<FORM>(&weights, x, at));
+                let scaled = _mm512_mul_ps(count, _mm512_set1_ps(x.scales[at]));
+                let mut sum = _mm512_fmadd_ps(scaled, scale, _mm512_loadu_ps(out.as_ptr()));
+                if form.has_minimum() {
+                    sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(x.sums[at]), sum);
                 }
+                _mm512_storeu_ps(out.as_mut_ptr(), sum);
+                at += blocks;
             }
         }
-    }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        // SAFETY: sixteen floats.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
     }
 }
 
-// The two functions below are inlined into the one above always, by an attribute that does not go together with
-// `target_feature`: called for every block, they would otherwise pass their vectors through memory.
+// The functions below are inlined into the one above always, by an attribute that does not go together with
+// `target_feature`. They are written out without loops, so that every vector stays in a register.
 
-/// The exact sums over one block for the sixteen outputs of `R` rows, the first of which has its block at `at`.
+/// The exact sums over one block for the sixteen outputs of the row that has its block at `at`.
 #[inline(always)]
-unsafe fn count<const FORM: usize, const R: usize>(weights: &[__m512i; 8], x: &Activations, at: usize) -> [__m512i; R] {
+unsafe fn count<const FORM: usize>(weights: &[__m512i; 8], x: &Activations, at: usize) -> __m512i {
     let form = const { Form::ALL[FORM] };
-    // SAFETY: the caller's: the instructions are there and the blocks within `x`.
+    // SAFETY: the caller's: the instructions are there and the block within `x`.
     unsafe {
-        let first = x.values.as_ptr().add(at).cast::<i32>();
-        let stride = x.blocks() * (2 * BLOCK / 4);
-        let mut counts = [_mm512_setzero_si512(); R];
-        for g in 0..8 {
-            for r in 0..R {
-                let four = _mm512_set1_epi32(first.add(r * stride + g).read_unaligned());
-                counts[r] = _mm512_dpbusd_epi32(counts[r], weights[g], four);
-            }
+        let values = &x.values[at];
+        let sum = dot(weights, &values.whole, _mm512_setzero_si512());
+        let mut sum = _mm512_slli_epi32::<FINE_BITS>(sum);
+        if form.offset() != 0 {
+            let offset = -form.offset() * x.counts[at];
+            sum = _mm512_add_epi32(sum, _mm512_set1_epi32(offset));
         }
-        for r in 0..R {
-            counts[r] = _mm512_slli_epi32::<FINE_BITS>(counts[r]);
-            if form.offset() != 0 {
-                let offset = -form.offset() * *x.counts.as_ptr().add(at + r * x.blocks());
-                counts[r] = _mm512_add_epi32(counts[r], _mm512_set1_epi32(offset));
-            }
-        }
-        for g in 0..8 {
-            for r in 0..R {
-                let four = _mm512_set1_epi32(first.add(r * stride + 8 + g).read_unaligned());
-                counts[r] = _mm512_dpbusd_epi32(counts[r], weights[g], four);
-            }
-        }
-        counts
+        dot(weights, &values.fine, sum)
+    }
+}
+
+#[inline(always)]
+unsafe fn dot(weights: &[__m512i; 8], fours: &[i32; BLOCK / 4], sum: __m512i) -> __m512i {
+    // SAFETY: the caller's: the instructions are there.
+    unsafe {
+        let sum = _mm512_dpbusd_epi32(sum, weights[0], _mm512_set1_epi32(fours[0]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[1], _mm512_set1_epi32(fours[1]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[2], _mm512_set1_epi32(fours[2]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[3], _mm512_set1_epi32(fours[3]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[4], _mm512_set1_epi32(fours[4]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[5], _mm512_set1_epi32(fours[5]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[6], _mm512_set1_epi32(fours[6]));
+        _mm512_dpbusd_epi32(sum, weights[7], _mm512_set1_epi32(fours[7]))
     }
 }
 
@@ -131,26 +120,67 @@ unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8] {
     let form = const { Form::ALL[FORM] };
     // SAFETY: the caller's: the instructions are there, and the quants of one block of this form.
     unsafe {
-        let mut weights = [_mm512_setzero_si512(); 8];
         if matches!(form, Form::Q8_0) {
-            for g in 0..8 {
-                weights[g] = _mm512_loadu_si512(quants.add(g * 64).cast());
-            }
+            let [a, b, c, d] = four_lines(quants);
+            let [e, f, g, h] = four_lines(quants.add(256));
+            return [a, b, c, d, e, f, g, h];
+        }
+        let [a, b, c, d] = four_lines(quants);
+        let weights = [
+            low(a),
+            low(b),
+            low(c),
+            low(d),
+            high(a),
+            high(b),
+            high(c),
+            high(d),
+        ];
+        if !matches!(form, Form::Q5_0 | Form::Q5_1) {
             return weights;
         }
-        let nibble = _mm512_set1_epi8(15);
-        for j in 0..4 {
-            let pairs = _mm512_loadu_si512(quants.add(j * 64).cast());
-            weights[j] = _mm512_and_si512(pairs, nibble);
-            weights[4 + j] = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), nibble);
-        }
-        if matches!(form, Form::Q5_0 | Form::Q5_1) {
-            let high = quants.add(256).cast::<u64>();
-            for g in 0..8 {
-                let bits = high.add(g).read_unaligned();
-                weights[g] = _mm512_mask_add_epi8(weights[g], bits, weights[g], _mm512_set1_epi8(16));
-            }
-        }
-        weights
+        let bits = quants.add(256).cast::<u64>();
+        let [a, b, c, d, e, f, g, h] = weights;
+        [
+            fifth(a, bits.read_unaligned()),
+            fifth(b, bits.add(1).read_unaligned()),
+            fifth(c, bits.add(2).read_unaligned()),
+            fifth(d, bits.add(3).read_unaligned()),
+            fifth(e, bits.add(4).read_unaligned()),
+            fifth(f, bits.add(5).read_unaligned()),
+            fifth(g, bits.add(6).read_unaligned()),
+            fifth(h, bits.add(7).read_unaligned()),
+        ]
     }
+}
+
+#[inline(always)]
+unsafe fn four_lines(from: *const u8) -> [__m512i; 4] {
+    // SAFETY: the caller's: the instructions are there, and 256 bytes.
+    unsafe {
+        [
+            _mm512_loadu_si512(from.cast()),
+            _mm512_loadu_si512(from.add(64).cast()),
+            _mm512_loadu_si512(from.add(128).cast()),
+            _mm512_loadu_si512(from.add(192).cast()),
+        ]
+    }
+}
+
+#[inline(always)]
+unsafe fn low(pairs: __m512i) -> __m512i {
+    // SAFETY: the caller's: the instructions are there.
+    unsafe { _mm512_and_si512(pairs, _mm512_set1_epi8(15)) }
+}
+
+#[inline(always)]
+unsafe fn high(pairs: __m512i) -> __m512i {
+    // SAFETY: as above.
+    unsafe { low(_mm512_srli_epi16::<4>(pairs)) }
+}
+
+#[inline(always)]
+unsafe fn fifth(nibbles: __m512i, bits: u64) -> __m512i {
+    // SAFETY: as above.
+    unsafe { _mm512_mask_add_epi8(nibbles, bits, nibbles, _mm512_set1_epi8(16)) }
 }

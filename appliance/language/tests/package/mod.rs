@@ -14,8 +14,15 @@ pub(crate) fn dir() -> Option<PathBuf> {
     if dir.join("model.gguf").is_file() {
         return Some(dir);
     }
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is missing: run cargo xtask fetch", dir.display());
-    eprintln!("skipped: {} is missing; cargo xtask fetch gets it", dir.display());
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{} is missing: run cargo xtask fetch",
+        dir.display()
+    );
+    eprintln!(
+        "skipped: {} is missing; cargo xtask fetch gets it",
+        dir.display()
+    );
     None
 }
 
