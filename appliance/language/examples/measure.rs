@@ -26,13 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let engine = Engine::load(Path::new(&weights), limits)?;
     run(&engine, 1, 32, 8)?; // first touches of memory are nobody's speed
-    let began = cpu_s()?;
     let prompt = run(&engine, 1, PROMPT_TOKENS, 1)?;
-    eprintln!("prompt {}", cpu_s()? - began);
     let answer = run(&engine, 1, 16, ANSWER_TOKENS)?;
-    eprintln!("answer {}", cpu_s()? - began);
     let streams = run(&engine, STREAMS, 16, ANSWER_TOKENS)?;
-    eprintln!("streams {}", cpu_s()? - began);
     let deep = run(&engine, 1, DEEP_TOKENS, 32)?;
     let figures = serde_json::json!({
         "prompt_tokens_per_s": PROMPT_TOKENS as f64 / prompt.first_s,

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn draws_follow_the_distribution() {
         let logits: Vec<f32> = [0.5_f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
-        let mut counts = [0; 4];
+        let mut counts = [0_i32; 4];
         let mut sampler = sampler(1.0, 1.0, 42);
         for _ in 0..20_000 {
             counts[sampler.choose(&logits) as usize] += 1;
