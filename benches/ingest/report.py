@@ -179,8 +179,16 @@ def machine(directory):
         "memory_gib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30,
         "kernel": platform.release(),
         "device": found[-2] if len(found) >= 2 else "unknown",
-        "file_system": found[-1] if found else "unknown",
+        "file_system": file_system(*found[-2:]) if len(found) >= 2 else "unknown",
     }
+
+
+def file_system(device, kind):
+    """An ext4 without a journal syncs for less than one that has to commit, so it is said."""
+    options = pathlib.Path(f"/proc/fs/ext4/{pathlib.Path(device).name}/options")
+    if options.exists() and "data=" not in options.read_text():
+        return f"{kind} without a journal"
+    return kind
 
 
 def relative(path):
