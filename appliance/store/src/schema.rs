@@ -34,6 +34,9 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
         // FULL: the commit is on disk when it returns. NORMAL loses acknowledged changes in a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What a savepoint may have to put back is kept in memory: a file for it would lie in the system's directory for
+        // temporary files, outside the data directory, with patients' rows in it; and it costs a file for each commit.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         // The writer checkpoints by itself, where a failed sync is seen and heeded.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_MAX_BYTES)?;

@@ -18,7 +18,7 @@ pub(crate) struct Placement {
     pub(crate) files: Vec<(Staging, PathBuf)>,
     /// The change that then commits.
     pub(crate) change: Queued,
-    /// Held until the change is in the writer's queue.
+    /// Held until the change goes to the writer's queue.
     pub(crate) approach: Option<Approach>,
 }
 
@@ -27,12 +27,13 @@ impl Placement {
     pub(crate) fn run(self, files: &Files, writer: &mpsc::Sender<Queued>) {
         match place_all(files, self.files) {
             Ok(()) => {
+                // Before it is sent: the writer would else wait for this very change, which it already has.
+                drop(self.approach);
                 // Fails only when the writer has ended; the answer then never comes, which says so.
                 let _ = writer.send(self.change);
             }
             Err(error) => self.change.refuse(error),
         }
-        drop(self.approach);
     }
 }
 
