@@ -1,6 +1,6 @@
 """Durable ingest over DICOM: Pericard beside Orthanc and DCMTK's storescp, and beside what the disk's syncs allow.
 
-    cargo xtask bench ingest -- --out benches/runs/DATE-ingest
+    cargo xtask bench ingest --out benches/runs/DATE-ingest
 
 Unique CT objects of 512 x 512 x 16 bits go from one and the same sender over 1, 4, 8 and 16 associations to each
 receiver, in rounds that take turns, so that all see the same weather. Every receiver starts with an empty directory on
