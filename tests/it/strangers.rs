@@ -67,7 +67,7 @@ fn every_stranger_is_refused_clearly_and_the_server_goes_on() {
 
     // Objects that are none, by STOW-RS.
     let whole = std::fs::read(
-        &std::fs::read_dir(&chest)
+        std::fs::read_dir(&chest)
             .expect("a folder")
             .next()
             .expect("a file")

@@ -195,10 +195,9 @@ impl Parcel {
                 limit_mib: self.intake.inner.limits.object_max_mib,
             }),
         };
-        taken.map_err(|refused| {
+        taken.inspect_err(|refused| {
             self.incoming = None;
             self.refused = Some(refused.clone());
-            refused
         })
     }
 

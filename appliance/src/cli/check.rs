@@ -32,13 +32,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
     } else {
         BTreeSet::new()
     };
-    for rule in &written.rules {
-        for model in rule.models.iter().filter(|model| !live.contains(*model)) {
-            return Err(CommandError::Usage(format!(
-                "rules {:?}: no version of the model {model:?} is live; `pericard model import` and `activate` one",
-                rule.name
-            )));
-        }
+    let named = written
+        .rules
+        .iter()
+        .flat_map(|rule| rule.models.iter().map(move |model| (rule, model)));
+    if let Some((rule, model)) = named.into_iter().find(|(_, model)| !live.contains(*model)) {
+        return Err(CommandError::Usage(format!(
+            "rules {:?}: no version of the model {model:?} is live; `pericard model import` and `activate` one",
+            rule.name
+        )));
     }
     output::line(format!("{}: ok", args.config.file.display()));
     output::line(format!("  https  {}", written.https.listen));
