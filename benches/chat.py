@@ -54,7 +54,7 @@ def main():
     table = report(runs, options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "runs.json").write_text(json.dumps(runs, indent=1) + "\n")
-    (options.out / "README.md").write_text(table)
+    (options.out / "README.md").write_text(table)  # what the weather was, a person adds
     print(table)
 
 
