@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program that a test starts, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("storescu", "dcmtk"),
     ("storescp", "dcmtk"),
     ("echoscu", "dcmtk"),
@@ -17,6 +17,10 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("Orthanc", "orthanc"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    ("dcmdump", "dcmtk"),
+    ("strace", "strace"),
+    ("kill", "procps"),
+    ("setpriv", "util-linux"),
 ];
 
 /// Asked by package managers before they start a service that they installed.
