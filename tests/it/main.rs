@@ -8,7 +8,6 @@ mod acceptance;
 mod audit;
 mod chat;
 mod cli;
-mod crash;
 mod network;
 mod strangers;
 mod support;
