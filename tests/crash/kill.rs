@@ -215,7 +215,7 @@ impl Drop for Sender {
 fn sender(python: &Path, appliance: &Appliance, round: u32) -> Sender {
     let script = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/tests/it/peers/send_until_killed.py"
+        "/tests/crash/send_until_killed.py"
     );
     let child = Command::new(python)
         .arg(script)
