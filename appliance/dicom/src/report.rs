@@ -6,17 +6,38 @@
 //!
 //! - [`structured_report`]: TID 1500, as Comprehensive 3D SR, or Comprehensive SR where no image lies in space.
 //! - [`segmentation`]: binary Segmentation, to which the structured report's volume groups then refer.
+//! - [`presentation_states`]: outlines over the images themselves, for viewers that draw them.
+//! - [`secondary_capture`]: a picture with the outlines in it, for viewers that show nothing else.
+//! - [`key_objects`]: which images to look at first.
+//! - [`document`]: the report as a PDF.
+//! - [`rejection`]: that an analysis could not be done, and why.
 
+mod canvas;
+mod capture;
 mod charset;
 mod concept;
 mod content;
+mod document;
+mod font;
 mod group;
 mod header;
+mod icc;
+mod key_objects;
 mod library;
+mod pdf;
+mod presentation;
 mod reference;
+mod rejection;
 mod segmentation;
+mod shape;
 
+pub use capture::secondary_capture;
+pub use document::document;
+pub use key_objects::key_objects;
+pub use presentation::presentation_states;
+pub use rejection::{rejection, rejection_uid};
 pub use segmentation::{Segmented, segmentation};
+pub use shape::{Shape, mask_shapes, outline_shapes};
 
 use crate::source::Source;
 use crate::write::{DataSet, WriteError, data_set, derived_uid, part10, sequence, text};
@@ -28,14 +49,40 @@ use header::{LocalTime, OwnSeries};
 use pericard_domain::ae::AeTitle;
 use pericard_domain::finding::{Code, Report};
 use pericard_domain::image::FrameRef;
+use pericard_domain::model::ModelRef;
 use pericard_domain::study::ObjectIdentity;
 use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use reference::Referenced;
 use std::collections::HashMap;
 
-/// Series numbers of our results, above those that scanners give.
-const STRUCTURED_REPORT_SERIES_NUMBER: u32 = 9001;
-const SEGMENTATION_SERIES_NUMBER: u32 = 9002;
+/// A kind of result: each has a series of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// Modality (0008,0060) of the series.
+    modality: &'static str,
+    /// What its UIDs are derived from. Never changed, since the UIDs of results that are out would change with it.
+    word: &'static str,
+    /// The series' number, above those that scanners give.
+    number: u32,
+}
+
+impl Kind {
+    const STRUCTURED_REPORT: Self = Self::new("SR", "SR", 9001);
+    const SEGMENTATION: Self = Self::new("SEG", "SEG", 9002);
+    const PRESENTATION: Self = Self::new("PR", "PR", 9003);
+    const CAPTURE: Self = Self::new("OT", "SC", 9004);
+    const KEY_OBJECTS: Self = Self::new("KO", "KO", 9005);
+    const DOCUMENT: Self = Self::new("DOC", "DOC", 9006);
+    const REJECTION: Self = Self::new("SR", "REJECTION", 9007);
+
+    const fn new(modality: &'static str, word: &'static str, number: u32) -> Self {
+        Self {
+            modality,
+            word,
+            number,
+        }
+    }
+}
 
 /// The appliance, as its results name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +192,12 @@ pub enum ReportError {
     /// A volume that a segmentation cannot describe.
     #[error("the volume cannot be described in a segmentation: {0}")]
     Volume(&'static str),
+    /// A result that would need a picture of a frame that was not given, or one of another size.
+    #[error("the picture given is not one of the frame that the outlines are in")]
+    Picture,
+    /// Nothing to point at.
+    #[error("the report has no place in an image to show")]
+    NoPlace,
     /// The finished object could not be encoded.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -159,24 +212,28 @@ pub fn structured_report(
     context: &ReportContext<'_>,
 ) -> Result<ResultObject, ReportError> {
     build(report, context, |analysis| {
-        let in_space = analysis
-            .sources
-            .iter()
-            .any(|source| library::is_in_space(source));
-        let own = analysis.own_series(
-            "SR",
-            STRUCTURED_REPORT_SERIES_NUMBER,
-            if in_space {
-                uids::COMPREHENSIVE3_DSR_STORAGE
-            } else {
-                uids::COMPREHENSIVE_SR_STORAGE
-            },
-        );
-        let mut object = header::header(analysis, &own);
-        put_document(&mut object, analysis);
-        put_container(&mut object, Some("1500"), content(analysis)?);
-        Ok(object)
+        let groups = group::measurement_groups(analysis)?;
+        let private = uses_private_scheme(analysis.report);
+        Ok(imaging_report(
+            analysis,
+            Kind::STRUCTURED_REPORT,
+            1,
+            groups,
+            private,
+        ))
     })
+}
+
+/// The instance that [`structured_report`] makes of a report on that revision by that model.
+#[must_use]
+pub fn report_uid(study: &StudyUid, revision: u32, model: &ModelRef) -> InstanceUid {
+    instance_uid(instance_of(
+        study,
+        revision,
+        model,
+        Kind::STRUCTURED_REPORT,
+        1,
+    ))
 }
 
 /// The tracking UID of what a model finds: the same for the same thing in every revision of the study.
@@ -188,8 +245,27 @@ pub fn tracking_uid(study: &StudyUid, model: &str, what: &str) -> InstanceUid {
         "tracking",
         &[study.as_str().as_bytes(), model.as_bytes(), what.as_bytes()],
     );
+    instance_uid(uid)
+}
+
+fn instance_uid(derived: String) -> InstanceUid {
     // `2.25.` and at most 39 digits are a UID.
-    InstanceUid::new(uid).unwrap_or_else(|error| unreachable!("{error}"))
+    InstanceUid::new(derived).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn instance_of(study: &StudyUid, revision: u32, model: &ModelRef, kind: Kind, part: u32) -> String {
+    let (revision, number) = (revision.to_le_bytes(), part.to_le_bytes());
+    let mut fields: Vec<&[u8]> = vec![
+        study.as_str().as_bytes(),
+        &revision,
+        model.digest.as_bytes(),
+        kind.word.as_bytes(),
+    ];
+    // The first has no number in it: results that are out were made before there were others.
+    if part > 1 {
+        fields.push(&number);
+    }
+    derived_uid("result instance", &fields)
 }
 
 /// A report with everything that a result is made from, looked up and checked.
@@ -267,30 +343,22 @@ impl<'a> Analysis<'a> {
         source.ok_or_else(|| ReportError::NoSource(instance.clone()))
     }
 
-    /// Derived, so that the same work makes the same object.
-    fn own_series(
-        &self,
-        modality: &'static str,
-        number: u32,
-        sop_class: &'static str,
-    ) -> OwnSeries {
-        let revision = self.report.revision.to_le_bytes();
-        let model = self.report.model.digest.as_bytes();
+    /// Derived, so that the same work makes the same object. `part` counts the objects of the series from 1.
+    fn own_series(&self, kind: Kind, part: u32, sop_class: &'static str) -> OwnSeries {
+        let report = self.report;
+        let revision = report.revision.to_le_bytes();
         let fields: [&[u8]; 4] = [
-            self.report.study.as_str().as_bytes(),
+            report.study.as_str().as_bytes(),
             &revision,
-            model,
-            modality.as_bytes(),
+            report.model.digest.as_bytes(),
+            kind.word.as_bytes(),
         ];
-        let (series, instance) = (
-            derived_uid("result series", &fields),
-            derived_uid("result instance", &fields),
-        );
         OwnSeries {
-            modality,
-            number,
-            series,
-            instance,
+            modality: kind.modality,
+            number: kind.number,
+            series: derived_uid("result series", &fields),
+            instance: instance_of(&report.study, report.revision, &report.model, kind, part),
+            instance_number: part,
             sop_class,
         }
     }
@@ -345,6 +413,40 @@ fn codes_are_whole(report: &Report) -> Result<(), ReportError> {
     }
 }
 
+/// A report of TID 1500 with these measurement groups.
+fn imaging_report(
+    analysis: &Analysis<'_>,
+    kind: Kind,
+    part: u32,
+    groups: Vec<DataSet>,
+    private_scheme: bool,
+) -> DataSet {
+    let in_space = analysis
+        .sources
+        .iter()
+        .any(|source| library::is_in_space(source));
+    let own = analysis.own_series(
+        kind,
+        part,
+        if in_space {
+            uids::COMPREHENSIVE3_DSR_STORAGE
+        } else {
+            uids::COMPREHENSIVE_SR_STORAGE
+        },
+    );
+    let mut object = header::header(analysis, &own);
+    put_document(&mut object, analysis);
+    if private_scheme {
+        let item = private_scheme_item(&analysis.device.manufacturer);
+        object.put(sequence(
+            tags::CODING_SCHEME_IDENTIFICATION_SEQUENCE,
+            vec![item],
+        ));
+    }
+    put_container(&mut object, Some("1500"), content(analysis, groups));
+    object
+}
+
 /// What a structured report says of itself (PS3.3 section C.17.2).
 fn put_document(object: &mut DataSet, analysis: &Analysis<'_>) {
     for element in [
@@ -368,13 +470,6 @@ fn put_document(object: &mut DataSet, analysis: &Analysis<'_>) {
     if let Some(predecessor) = analysis.predecessor {
         let items = reference::by_study(&[referenced(predecessor)]);
         object.put(sequence(tags::PREDECESSOR_DOCUMENTS_SEQUENCE, items));
-    }
-    if uses_private_scheme(analysis.report) {
-        let item = private_scheme_item(&analysis.device.manufacturer);
-        object.put(sequence(
-            tags::CODING_SCHEME_IDENTIFICATION_SEQUENCE,
-            vec![item],
-        ));
     }
 }
 
@@ -418,17 +513,13 @@ fn uses_private_scheme(report: &Report) -> bool {
 }
 
 /// The content of the report, in the order of TID 1500.
-fn content(analysis: &Analysis<'_>) -> Result<Vec<DataSet>, ReportError> {
+fn content(analysis: &Analysis<'_>, groups: Vec<DataSet>) -> Vec<DataSet> {
     let mut items = vec![code(Relation::Modifier, LANGUAGE, ENGLISH.item())];
     items.extend(observer(analysis.device));
     items.extend(procedures(analysis.first_source()));
     items.push(library::image_library(&analysis.sources));
-    items.push(container(
-        IMAGING_MEASUREMENTS,
-        None,
-        group::measurement_groups(analysis)?,
-    ));
-    Ok(items)
+    items.push(container(IMAGING_MEASUREMENTS, None, groups));
+    items
 }
 
 /// Who observed: a device (TID 1002 and 1004).

@@ -9,11 +9,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program that a test starts, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("storescu", "dcmtk"),
     ("storescp", "dcmtk"),
     ("echoscu", "dcmtk"),
     ("dsrdump", "dcmtk"),
+    ("dcmpschk", "dcmtk"),
+    ("DicomSRValidator", "pixelmed-apps"),
+    ("pdftotext", "poppler-utils"),
     ("Orthanc", "orthanc"),
     ("openssl", "openssl"),
     ("curl", "curl"),

@@ -12,7 +12,11 @@ const CODE_VALUE_CHARS_MAX: usize = 16;
 
 /// A concept: value, scheme, meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Concept(&'static str, &'static str, &'static str);
+pub(crate) struct Concept(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+);
 
 macro_rules! concepts {
     ($($name:ident = $value:literal, $scheme:literal, $meaning:literal;)+) => {
@@ -48,11 +52,15 @@ concepts! {
     IMAGING_MEASUREMENTS = "126010", "DCM", "Imaging Measurements";
     IMAGING_MEASUREMENT_REPORT = "126000", "DCM", "Imaging Measurement Report";
     IMAGING_PROCEDURE = "363679005", "SCT", "Imaging procedure";
+    KEY_OBJECT_DESCRIPTION = "113012", "DCM", "Key Object Description";
     LANGUAGE = "121049", "DCM", "Language of Content Item and Descendants";
     MEASUREMENT_GROUP = "125007", "DCM", "Measurement Group";
     MILLIMETRE = "mm", "UCUM", "mm";
     MODALITY = "121139", "DCM", "Modality";
+    NOT_DONE_BECAUSE = "NOT-DONE-BECAUSE", "99PERICARD", "Why the analysis could not be done";
+    NO_ALGORITHM_SUCCEEDED = "111245", "DCM", "No algorithms succeeded; without findings";
     OBSERVER_TYPE = "121005", "DCM", "Observer Type";
+    OF_INTEREST = "113000", "DCM", "Of Interest";
     ORIENTATION_COLUMN = "111043", "DCM", "Patient Orientation Column";
     ORIENTATION_ROW = "111044", "DCM", "Patient Orientation Row";
     PERCENT = "%", "UCUM", "Percent";
@@ -65,6 +73,7 @@ concepts! {
     PROCEDURE_REPORTED = "121058", "DCM", "Procedure reported";
     PROCESSING_EQUIPMENT = "109102", "DCM", "Processing Equipment";
     RECOGNISED_TEXT = "RECOGNISED-TEXT", "99PERICARD", "Text recognised in the pixels";
+    IMAGING_REPORT = "18748-4", "LN", "Diagnostic imaging study";
     REFERENCED_SEGMENT = "121191", "DCM", "Referenced Segment";
     ROW_X = "110904", "DCM", "Image Orientation (Patient) Row X";
     ROW_Y = "110905", "DCM", "Image Orientation (Patient) Row Y";

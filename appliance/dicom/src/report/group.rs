@@ -78,7 +78,7 @@ fn group(analysis: &Analysis<'_>, finding: &Finding) -> Result<DataSet, ReportEr
 }
 
 /// Which algorithm it was (TID 4019). Its digest stands among its parameters, where a reader of the standard looks.
-fn algorithm(analysis: &Analysis<'_>) -> Vec<DataSet> {
+pub(super) fn algorithm(analysis: &Analysis<'_>) -> Vec<DataSet> {
     let model = &analysis.report.model;
     vec![
         words(Relation::Modifier, ALGORITHM_NAME, &model.name),
@@ -192,7 +192,7 @@ fn without_findings(analysis: &Analysis<'_>) -> DataSet {
     container(MEASUREMENT_GROUP, Some("1501"), items)
 }
 
-fn reference<'a>(object: &'a Source, frames: &'a [u32]) -> ImageReference<'a> {
+pub(super) fn reference<'a>(object: &'a Source, frames: &'a [u32]) -> ImageReference<'a> {
     ImageReference {
         sop_class: object.sop_class().as_str(),
         instance: object.instance().as_str(),
@@ -203,7 +203,7 @@ fn reference<'a>(object: &'a Source, frames: &'a [u32]) -> ImageReference<'a> {
 
 /// The frames to name in a reference: none for an object of one frame, where they must not be named, nor when all are
 /// meant.
-fn frame_numbers(object: &Source, frames: &[u32]) -> Result<Vec<u32>, ReportError> {
+pub(super) fn frame_numbers(object: &Source, frames: &[u32]) -> Result<Vec<u32>, ReportError> {
     let mut frames = frames.to_vec();
     frames.sort_unstable();
     frames.dedup();

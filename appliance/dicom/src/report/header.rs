@@ -120,6 +120,7 @@ pub(crate) struct OwnSeries {
     pub(crate) number: u32,
     pub(crate) series: String,
     pub(crate) instance: String,
+    pub(crate) instance_number: u32,
     pub(crate) sop_class: &'static str,
 }
 
@@ -196,7 +197,11 @@ pub(crate) fn header(analysis: &Analysis<'_>, own: &OwnSeries) -> DataSet {
         text(tags::MODALITY, VR::CS, own.modality),
         text(tags::SERIES_INSTANCE_UID, VR::UI, &*own.series),
         text(tags::SERIES_NUMBER, VR::IS, own.number.to_string()),
-        text(tags::INSTANCE_NUMBER, VR::IS, "1"),
+        text(
+            tags::INSTANCE_NUMBER,
+            VR::IS,
+            own.instance_number.to_string(),
+        ),
         text(
             tags::SERIES_DESCRIPTION,
             VR::LO,
@@ -211,6 +216,35 @@ pub(crate) fn header(analysis: &Analysis<'_>, own: &OwnSeries) -> DataSet {
     }
     put_equipment(&mut object, analysis.device);
     object
+}
+
+/// Whether the pixels that a result comes from were ever compressed with loss: what is once lost stays lost
+/// (PS3.3 section C.7.6.1.1.5).
+pub(super) fn put_lossy(object: &mut DataSet, source: &Source) {
+    const LOSSY: [Tag; 3] = [
+        tags::LOSSY_IMAGE_COMPRESSION,
+        tags::LOSSY_IMAGE_COMPRESSION_RATIO,
+        tags::LOSSY_IMAGE_COMPRESSION_METHOD,
+    ];
+    object.put(text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"));
+    if source.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01") {
+        for element in LOSSY.iter().filter_map(|tag| source.data_set().get(*tag)) {
+            object.put(element.clone());
+        }
+    }
+}
+
+/// Which part of the body, and which side. A side is asked for where the part may be one of a pair, so also where the
+/// source does not say which part it is; empty then (PS3.3 section C.7.3.1, type 2C).
+pub(super) fn put_body_part(object: &mut DataSet, source: &Source) {
+    for tag in [tags::BODY_PART_EXAMINED, tags::LATERALITY] {
+        if let Some(element) = source.data_set().get(tag) {
+            object.put(element.clone());
+        }
+    }
+    if source.text(tags::BODY_PART_EXAMINED).is_none() && object.get(tags::LATERALITY).is_none() {
+        object.put(empty(tags::LATERALITY, VR::CS));
+    }
 }
 
 /// A device's UID: the same for the same serial number of the same model.

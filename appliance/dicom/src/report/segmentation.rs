@@ -2,10 +2,7 @@
 
 use super::concept::*;
 use super::reference::sop_reference;
-use super::{
-    Analysis, ReportContext, ReportError, ResultObject, SEGMENTATION_SERIES_NUMBER, Segment, build,
-    header,
-};
+use super::{Analysis, Kind, ReportContext, ReportError, ResultObject, Segment, build, header};
 use crate::write::{
     DataSet, data_set, decimal, derived_uid, empty, long_string, sequence, text, texts,
 };
@@ -47,11 +44,7 @@ pub fn segmentation(
     fits(volume, segments)?;
     let frames = frames(volume, segments);
     let object = build(report, context, |analysis| {
-        let own = analysis.own_series(
-            "SEG",
-            SEGMENTATION_SERIES_NUMBER,
-            uids::SEGMENTATION_STORAGE,
-        );
+        let own = analysis.own_series(Kind::SEGMENTATION, 1, uids::SEGMENTATION_STORAGE);
         let mut object = header::header(analysis, &own);
         put_image(&mut object, volume, segments, &frames);
         put_segments(&mut object, analysis, segments);
@@ -294,17 +287,7 @@ fn put_sources(
     let space = space.ok_or(ReportError::Volume("its images have no frame of reference"))?;
     object.put(text(tags::FRAME_OF_REFERENCE_UID, VR::UI, space));
     object.put(empty(tags::POSITION_REFERENCE_INDICATOR, VR::LO));
-    object.put(text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"));
-    const LOSSY: [Tag; 3] = [
-        tags::LOSSY_IMAGE_COMPRESSION,
-        tags::LOSSY_IMAGE_COMPRESSION_RATIO,
-        tags::LOSSY_IMAGE_COMPRESSION_METHOD,
-    ];
-    if first.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01") {
-        for element in LOSSY.iter().filter_map(|tag| first.data_set().get(*tag)) {
-            object.put(element.clone());
-        }
-    }
+    header::put_lossy(object, first);
     let used: BTreeSet<usize> = frames.iter().map(|frame| frame.slice).collect();
     let mut named = BTreeSet::new();
     let mut references = Vec::new();
@@ -418,7 +401,7 @@ fn derivation(analysis: &Analysis<'_>, slice: &FrameRef) -> Result<DataSet, Repo
 }
 
 /// An unsigned short; sides and numbers have been checked to fit.
-fn short(tag: Tag, value: usize) -> InMemElement {
+pub(super) fn short(tag: Tag, value: usize) -> InMemElement {
     DataElement::new(
         tag,
         VR::US,

@@ -66,6 +66,8 @@ pub(crate) fn ct(stack: &Stack) -> Vec<Source> {
         put(object, tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\AXIAL");
         put(object, tags::RESCALE_INTERCEPT, VR::DS, "-1024");
         put(object, tags::RESCALE_SLOPE, VR::DS, "1");
+        put(object, tags::WINDOW_CENTER, VR::DS, "40\\300");
+        put(object, tags::WINDOW_WIDTH, VR::DS, "400\\1500");
     })
 }
 
@@ -107,6 +109,19 @@ pub(crate) fn cr() -> Vec<Source> {
 pub(crate) fn us() -> Vec<Source> {
     let mut object = image("US", "1.2.840.10008.5.1.4.1.1.3.1", 1);
     put(&mut object, tags::NUMBER_OF_FRAMES, VR::IS, "4");
+    vec![read(object)]
+}
+
+/// Ultrasound in colour, of four frames.
+pub(crate) fn us_color() -> Vec<Source> {
+    let mut object = image("US", "1.2.840.10008.5.1.4.1.1.3.1", 1);
+    put(&mut object, tags::NUMBER_OF_FRAMES, VR::IS, "4");
+    put(
+        &mut object,
+        tags::PHOTOMETRIC_INTERPRETATION,
+        VR::CS,
+        "YBR_FULL_422",
+    );
     vec![read(object)]
 }
 
