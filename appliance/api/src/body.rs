@@ -8,6 +8,11 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use std::time::Duration;
 
+/// How much of a refused JSON body is let go by before the answer.
+const DRAIN_BYTES_MAX: usize = 32 << 20;
+/// How long that may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A request body under a limit of size and a limit of patience.
 pub(crate) struct Inflow {
     stream: BodyDataStream,
@@ -26,28 +31,34 @@ impl Inflow {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, Problem> {
+        let limit_bytes = mib(config.upload_max_mib);
+        fits(headers, limit_bytes)?;
         let idle = seconds(config.body_idle_timeout_s);
-        Self::new(headers, body, mib(config.upload_max_mib), idle)
+        Ok(Self::new(body, limit_bytes, idle))
     }
 
-    fn new(
-        headers: &HeaderMap,
-        body: Body,
-        limit_bytes: u64,
-        idle: Duration,
-    ) -> Result<Self, Problem> {
-        let announced = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit_bytes) {
-            return Err(too_large(limit_bytes));
-        }
-        Ok(Self {
+    fn new(body: Body, limit_bytes: u64, idle: Duration) -> Self {
+        Self {
             stream: body.into_data_stream(),
             left_bytes: limit_bytes,
             limit_bytes,
             idle,
-        })
+        }
+    }
+
+    /// Lets go by what is still sent, within limits: many clients look for an answer only when they have sent all, and
+    /// would see a broken connection instead of the refusal.
+    async fn drain(mut self) {
+        let rest = async {
+            let mut left_bytes = DRAIN_BYTES_MAX;
+            while let Some(Ok(bytes)) = self.stream.next().await {
+                match left_bytes.checked_sub(bytes.len()) {
+                    Some(left) => left_bytes = left,
+                    None => break,
+                }
+            }
+        };
+        let _in_time = tokio::time::timeout(DRAIN_TIMEOUT, rest).await; // either way the answer is next
     }
 
     /// The next bytes; `None` at the end.
@@ -83,8 +94,10 @@ pub(crate) async fn json(
         return Err(Problem::unsupported_media("application/json"));
     }
     let idle = seconds(config.body_idle_timeout_s);
-    let mut inflow = Inflow::new(headers, body, kib(config.json_max_kib), idle)?;
+    let limit_bytes = kib(config.json_max_kib);
+    let mut inflow = Inflow::new(body, limit_bytes, idle);
     let whole = async {
+        fits(headers, limit_bytes)?;
         let mut all = BytesMut::new();
         while let Some(bytes) = inflow.next().await? {
             all.extend_from_slice(&bytes);
@@ -92,9 +105,14 @@ pub(crate) async fn json(
         Ok::<_, Problem>(all)
     };
     let deadline = seconds(config.json_timeout_s);
-    let all = tokio::time::timeout(deadline, whole)
-        .await
-        .map_err(|_| stalled(deadline))??;
+    let all = match tokio::time::timeout(deadline, whole).await {
+        Err(_) => return Err(stalled(deadline)),
+        Ok(Err(problem)) if problem.status == StatusCode::PAYLOAD_TOO_LARGE => {
+            inflow.drain().await;
+            return Err(problem);
+        }
+        Ok(all) => all?,
+    };
     // What serde says may quote the body, and the body may hold patient data: only the place is told.
     serde_json::from_slice(&all).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -109,6 +127,17 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next().unwrap_or_default();
     Some(essence.trim().to_ascii_lowercase())
+}
+
+/// Whether the length that the header announces, if it does, is within the limit.
+fn fits(headers: &HeaderMap, limit_bytes: u64) -> Result<(), Problem> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > limit_bytes => Err(too_large(limit_bytes)),
+        _ => Ok(()),
+    }
 }
 
 fn too_large(limit_bytes: u64) -> Problem {
