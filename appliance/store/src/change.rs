@@ -73,6 +73,11 @@ impl<T> Done<T> {
         self
     }
 
+    /// Only how far the store's own care has come was noted: that is no fact about a study either, and needs no line.
+    pub(crate) const fn noting_care(self) -> Self {
+        self.moving_lease()
+    }
+
     /// There may be new work or new mail.
     pub(crate) const fn waking(mut self) -> Self {
         self.effects.wakes = true;

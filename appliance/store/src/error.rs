@@ -11,6 +11,12 @@ pub enum StoreError {
         /// The configured floor.
         floor_mib: u32,
     },
+    /// More jobs wait than may.
+    #[error("{jobs_waiting_max} jobs wait already, and no more may; try again later")]
+    QueueFull {
+        /// The configured limit.
+        jobs_waiting_max: u64,
+    },
     /// An earlier write or sync failed: nothing is accepted until somebody has looked at the disk and restarted.
     #[error("the store is read-only since a disk error: {0}; check the disk, then restart")]
     ReadOnly(String),

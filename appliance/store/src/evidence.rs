@@ -96,12 +96,13 @@ impl Iterator for Entries<'_> {
 }
 
 /// Compares the checkpoint file with the database when the store is opened. A file that the database does not continue
-/// is kept under another name as evidence; a missing one is written again.
+/// is kept under another name as evidence; a missing one is written again. Says whether there is such evidence, of now or
+/// of earlier: the database may be an older one, put back.
 pub(crate) fn compare_at_start(
     dir: &Path,
     committer: &Committer,
     key: &VerifierKey,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let path = dir.join("checkpoint");
     if let Ok(signed) = std::fs::read_to_string(&path)
         && let Ok(checkpoint) = Checkpoint::open(&signed, key)
@@ -119,7 +120,7 @@ pub(crate) fn compare_at_start(
         committer.checkpoint.offer(signed);
         committer.checkpoint.write_now(&committer.files);
     }
-    Ok(())
+    Ok(signed_beside(dir)?.len() > 1)
 }
 
 /// Whether the log, cut at the checkpoint's size, is what was signed.

@@ -1,7 +1,9 @@
-//! Whether anything may be written: the stop after a disk error, and the floor of free space.
+//! Whether anything may be written: the stop after a disk error, the two marks of free space, and the length of the queue.
 
 use crate::StoreError;
+use crate::care::{Bounds, DiskFacts, DiskLevel};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,18 @@ pub(crate) struct Health {
     /// Set once and never cleared: after a failed sync nobody knows what the disk holds, and asking again may be
     /// answered with a success that is not one. Only a restart, which reads from the disk, finds out.
     stopped: OnceLock<String>,
-    space: Mutex<Option<(Instant, bool)>>,
+    space: Mutex<Option<(Instant, Space)>>,
+    low_mib: AtomicU32,
+    jobs_waiting_max: AtomicU64,
+    /// As the writer last counted them.
+    jobs_waiting: AtomicU64,
+}
+
+/// What the file system says.
+#[derive(Debug, Clone, Copy)]
+struct Space {
+    free_bytes: u64,
+    total_bytes: u64,
 }
 
 impl Health {
@@ -27,7 +40,53 @@ impl Health {
             floor_mib,
             stopped: OnceLock::new(),
             space: Mutex::new(None),
+            low_mib: AtomicU32::new(floor_mib),
+            jobs_waiting_max: AtomicU64::new(u64::MAX),
+            jobs_waiting: AtomicU64::new(0),
         }
+    }
+
+    /// Sets the marks beyond which the appliance says no.
+    pub(crate) fn bind(&self, bounds: Bounds) {
+        let low_mib = bounds.free_space_low_mib.max(self.floor_mib);
+        self.low_mib.store(low_mib, Ordering::Relaxed);
+        let jobs_max = u64::from(bounds.jobs_waiting_max);
+        self.jobs_waiting_max.store(jobs_max, Ordering::Relaxed);
+    }
+
+    /// Notes how many jobs wait.
+    pub(crate) fn note_jobs_waiting(&self, jobs: u64) {
+        self.jobs_waiting.store(jobs, Ordering::Relaxed);
+    }
+
+    /// Whether more work may be taken on.
+    pub(crate) fn check_queue(&self) -> Result<(), StoreError> {
+        let jobs_waiting_max = self.jobs_waiting_max.load(Ordering::Relaxed);
+        if self.jobs_waiting.load(Ordering::Relaxed) < jobs_waiting_max {
+            return Ok(());
+        }
+        Err(StoreError::QueueFull { jobs_waiting_max })
+    }
+
+    /// How full the disk is.
+    pub(crate) fn disk(&self) -> Result<DiskFacts, StoreError> {
+        let space = self.space()?;
+        let low_mib = self.low_mib.load(Ordering::Relaxed);
+        let is_below = |mib: u32| space.free_bytes < u64::from(mib) * MIB;
+        let level = if is_below(self.floor_mib) {
+            DiskLevel::Floor
+        } else if is_below(low_mib) {
+            DiskLevel::Low
+        } else {
+            DiskLevel::Ample
+        };
+        Ok(DiskFacts {
+            free_bytes: space.free_bytes,
+            total_bytes: space.total_bytes,
+            low_mib,
+            floor_mib: self.floor_mib,
+            level,
+        })
     }
 
     /// Stops all writing for good.
@@ -74,20 +133,26 @@ impl Health {
     }
 
     fn is_above_floor(&self) -> Result<bool, StoreError> {
+        Ok(self.space()?.free_bytes >= u64::from(self.floor_mib) * MIB)
+    }
+
+    fn space(&self) -> Result<Space, StoreError> {
         // A poisoned lock guards nothing but a cached answer.
-        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         let age_max = Duration::from_millis(FREE_SPACE_AGE_MAX_MS);
-        if let Some((at, above)) = *space
+        if let Some((at, space)) = *known
             && at.elapsed() < age_max
         {
-            return Ok(above);
+            return Ok(space);
         }
         let stat = rustix::fs::statvfs(&self.dir)
             .map_err(|error| StoreError::failed("ask for free space", error))?;
-        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let above = free_bytes >= u64::from(self.floor_mib) * MIB;
-        *space = Some((Instant::now(), above));
-        Ok(above)
+        let space = Space {
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        };
+        *known = Some((Instant::now(), space));
+        Ok(space)
     }
 }
 
@@ -116,6 +181,39 @@ mod tests {
         let health = Health::new("/".into(), u32::MAX);
         assert_eq!(health.check_space(), Err(health.floor()));
         assert_eq!(Health::new("/".into(), 0).check_space(), Ok(()));
+    }
+
+    #[test]
+    fn between_the_two_marks_the_disk_is_low_and_still_written() {
+        let health = Health::new("/".into(), 1);
+        let bounds = |free_space_low_mib| Bounds {
+            free_space_low_mib,
+            jobs_waiting_max: 7,
+        };
+        health.bind(bounds(2));
+        let level = |health: &Health| health.disk().map(|disk| disk.level);
+        assert_eq!(level(&health), Ok(DiskLevel::Ample));
+        health.bind(bounds(u32::MAX));
+        assert_eq!(level(&health), Ok(DiskLevel::Low));
+        assert_eq!(health.check_space(), Ok(()));
+        let full = Health::new("/".into(), u32::MAX);
+        full.bind(bounds(0)); // never below the floor
+        assert_eq!(level(&full), Ok(DiskLevel::Floor));
+    }
+
+    #[test]
+    fn a_queue_that_is_full_says_so() {
+        let health = Health::new("/".into(), 1);
+        health.note_jobs_waiting(u64::MAX - 1);
+        assert_eq!(health.check_queue(), Ok(()), "without a limit");
+        health.bind(Bounds {
+            free_space_low_mib: 1,
+            jobs_waiting_max: 7,
+        });
+        for (jobs, is_full) in [(6, false), (7, true), (8, true)] {
+            health.note_jobs_waiting(jobs);
+            assert_eq!(health.check_queue().is_err(), is_full, "{jobs}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::audit_log::AuditLine;
 use crate::error::Fault;
 use crate::files::{Files, private};
 use crate::sql::Sql;
-use pericard_audit::{Checkpoint, Frontier, SALT_BYTES, SigningKey, leaf};
+use pericard_audit::{Checkpoint, Frontier, SALT_BYTES, SigningKey, commitment, leaf};
 use pericard_domain::actor::Actor;
 use pericard_domain::time::Timestamp;
 use std::io::Write as _;
@@ -75,6 +75,26 @@ pub(crate) fn begin(sql: Sql<'_>, key: &SigningKey) -> Result<Option<String>, Fa
         Some(_) => Ok(None),
         None => keep_head(sql, key, &Frontier::new()).map(Some),
     }
+}
+
+/// Erases what lines say: record and salt go, the commitment stays in their place, and the tree with it. Gives how many
+/// were erased.
+pub(crate) fn erase(sql: Sql<'_>, lines: &[i64]) -> Result<u64, Fault> {
+    const READ: &str = "-- read line to erase\n\
+        SELECT salt, record FROM audit_entries WHERE idx = ?1 AND record IS NOT NULL";
+    const ERASE: &str = "-- erase line\n\
+        UPDATE audit_entries SET salt = NULL, record = NULL, commitment = ?2 WHERE idx = ?1";
+    let mut erased = 0;
+    for index in lines {
+        let read = sql.one(READ, [index], |row| {
+            Ok((row.get::<_, [u8; SALT_BYTES]>(0)?, row.get::<_, String>(1)?))
+        })?;
+        if let Some((salt, record)) = read {
+            sql.change(ERASE, (index, commitment(&salt, record.as_bytes())))?;
+            erased += 1;
+        }
+    }
+    Ok(erased)
 }
 
 /// The frontier's bytes and the signed checkpoint.

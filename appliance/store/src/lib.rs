@@ -5,18 +5,21 @@
 //!
 //! - [`Store`]: the handle, and the verbs.
 //! - [`object`]: object files: receive, seal (fsync), then admit or conclude with them.
-//! - [`admission`], [`queue`], [`outbox`], [`access`], [`audit_log`], [`find`]: the words of each group of verbs.
+//! - [`backup`]: backups made while it serves, and how one becomes a data directory again.
+//! - [`admission`], [`queue`], [`outbox`], [`access`], [`audit_log`], [`care`], [`find`]: the words of each group of verbs.
 //!
 //! Inside, in the order of a change: `verbs` say what happens, `change` gives it a name and its audit lines, `writer`
 //! places files and commits, `journal` keeps the log; `schema`, `sql` and `rows` are the database, `files` the disk, and
 //! `health` says when to stop.
 //!
-//! Deliberately absent: deletion. Nothing that was admitted is ever removed here but by a rule of retention, and there is
-//! none yet.
+//! Deletion is deliberate: nothing that was admitted is ever removed but by a rule of retention or by name, rows first and
+//! files after.
 
 pub mod access;
 pub mod admission;
 pub mod audit_log;
+pub mod backup;
+pub mod care;
 mod change;
 mod error;
 mod evidence;

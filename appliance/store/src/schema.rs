@@ -19,7 +19,7 @@ const WAL_KEPT_MAX_BYTES: u32 = 64 * 1024 * 1024;
 const APPLICATION_ID: i32 = 0x5043_5244;
 
 /// Every version of the schema, oldest first.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The schema that this version of the appliance writes.
 pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;
@@ -37,6 +37,8 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
         // What a savepoint may have to put back is kept in memory: a file for it would lie in the system's directory for
         // temporary files, outside the data directory, with patients' rows in it; and it costs a file for each commit.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
+        // What is erased is overwritten, not only unlinked from its page: a deletion that a disk editor undoes is none.
+        connection.pragma_update(None, "secure_delete", true)?;
         // The writer checkpoints by itself, where a failed sync is seen and heeded.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_KEPT_MAX_BYTES)?;

@@ -1,6 +1,7 @@
 //! The handle: how a store is opened and closed. The verbs stand in `verbs`, by group.
 
 use crate::StoreError;
+use crate::care::{Bounds, DiskFacts};
 use crate::change::{Done, Tx, named};
 use crate::error::Fault;
 use crate::files::{Files, Layout, private};
@@ -62,11 +63,12 @@ pub(crate) struct Inner {
 
 impl Store {
     /// Opens the store to serve from it: makes it when the directory is empty, migrates it when it is older, removes
-    /// what was received and never promised, and lets every lease of a former process lapse.
+    /// what was received and never promised, marks objects whose file is gone, and lets every lease of a former process lapse.
     ///
     /// # Errors
     /// When the directory cannot be used, another process serves from it, or it was written by a newer version.
     pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        refuse_unfinished(&config.dir)?;
         let layout = Layout::new(config.dir.clone());
         layout.make()?;
         let lock = lock(&layout)?.ok_or_else(|| {
@@ -75,7 +77,6 @@ impl Store {
         })?;
         let mut connection = schema::open_for_writing(&layout.database())?;
         schema::migrate(&mut connection)?;
-        upkeep::sweep(&layout, Sql::new(&connection)).map_err(StoreError::from)?;
         Self::start(config, layout, connection, clock, Some(lock))
     }
 
@@ -86,6 +87,7 @@ impl Store {
     /// As [`Store::open`], but another process may serve. When that one runs an older version, its schema is left alone
     /// and this is refused.
     pub fn open_beside(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        refuse_unfinished(&config.dir)?;
         let layout = Layout::new(config.dir.clone());
         layout.make()?;
         let mut connection = schema::open_for_writing(&layout.database())?;
@@ -106,6 +108,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         serving: Option<ServeLock>,
     ) -> Result<Self, StoreError> {
+        let database = layout.database();
         let key = journal::signing_key(&layout.audit(), &config.audit_origin)?;
         let verifier = key.verifier();
         let health = Arc::new(Health::new(config.dir, config.free_space_floor_mib));
@@ -120,13 +123,17 @@ impl Store {
         );
         committer.begin_log()?;
         if serving.is_some() {
-            evidence::compare_at_start(&layout.audit(), &committer, &verifier)?;
+            let is_doubtful = evidence::compare_at_start(&layout.audit(), &committer, &verifier)?;
+            run_here(&mut committer, "compare files with rows", move |tx| {
+                upkeep::reconcile_at_start(tx, &layout, is_doubtful)
+            })?;
             run_here(
                 &mut committer,
                 "lapse the leases of a former process",
                 upkeep::lapse_all,
             )?;
         }
+        committer.count_waiting_jobs();
         let (tell, news) = watch::channel(1);
         let window = Window {
             wait: Duration::from_micros(config.group_commit_window_us.into()),
@@ -137,7 +144,7 @@ impl Store {
             clock,
             files,
             health,
-            readers: Readers::new(layout.database()),
+            readers: Readers::new(database),
             writer,
             news,
             verifier,
@@ -147,6 +154,19 @@ impl Store {
             inner: Arc::new(inner),
             seen: AtomicU64::new(0),
         })
+    }
+
+    /// Sets the marks beyond which the appliance says no; without them only the floor holds.
+    pub fn bind(&self, bounds: Bounds) {
+        self.inner.health.bind(bounds);
+    }
+
+    /// How full the disk is.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn disk(&self) -> Result<DiskFacts, StoreError> {
+        self.inner.health.disk()
     }
 
     /// Runs a named change; resolves when it is on disk.
@@ -209,6 +229,18 @@ impl Drop for ServeLock {
         // Closing the file is not enough: a process that is just being spawned has a copy of it until it has begun.
         let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
     }
+}
+
+/// A data directory whose restoring was cut off looks like one that lost most of its objects.
+fn refuse_unfinished(dir: &std::path::Path) -> Result<(), StoreError> {
+    if !dir.join(crate::backup::UNFINISHED).exists() {
+        return Ok(());
+    }
+    let reason = format!(
+        "restoring a backup into {} was cut off; empty the directory and restore again",
+        dir.display()
+    );
+    Err(StoreError::failed("open the store", reason))
 }
 
 /// Takes the lock of the serving process; `None` when another has it.

@@ -40,7 +40,7 @@ pub(crate) struct Queued {
 pub(crate) struct Writer {
     health: Arc<Health>,
     room: Arc<Semaphore>,
-    queue: Mutex<Option<mpsc::Sender<Queued>>>,
+    queue: Mutex<Option<mpsc::SyncSender<Queued>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -59,7 +59,8 @@ impl Writer {
         news: watch::Sender<u64>,
         health: Arc<Health>,
     ) -> Result<Self, StoreError> {
-        let (queue, waiting) = mpsc::channel();
+        // Every change in it holds a place, so that a sender never waits here.
+        let (queue, waiting) = mpsc::sync_channel(MAX_WAITING_CHANGES);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || write(committer, &window, &news, &waiting))
@@ -108,7 +109,7 @@ impl Writer {
     }
 
     /// The queue itself, for whoever puts files in place first.
-    pub(crate) fn queue(&self) -> Option<mpsc::Sender<Queued>> {
+    pub(crate) fn queue(&self) -> Option<mpsc::SyncSender<Queued>> {
         let queue = self.queue.lock();
         queue.unwrap_or_else(PoisonError::into_inner).clone()
     }

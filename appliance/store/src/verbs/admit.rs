@@ -2,6 +2,7 @@
 
 use super::keep::{self, Held, Placed};
 use super::queue::{NewAssembly, request_assembly};
+use super::{damage, removal};
 use crate::StoreError;
 use crate::admission::{Admission, NewObject, Refusal};
 use crate::change::{Done, Tx};
@@ -21,13 +22,14 @@ impl Store {
     /// Opens a file to receive an object into. Dropped without being sealed, it is gone.
     ///
     /// # Errors
-    /// [`StoreError::DiskFloor`] and [`StoreError::ReadOnly`] before anything is written; [`StoreError::Conflict`] in a
-    /// store that was opened beside the serving process.
+    /// [`StoreError::DiskFloor`], [`StoreError::QueueFull`] and [`StoreError::ReadOnly`] before anything is written;
+    /// [`StoreError::Conflict`] in a store that was opened beside the serving process.
     pub fn incoming(&self) -> Result<Incoming, StoreError> {
         if self.inner.serving.is_none() {
             let reason = "only the process that serves from the data directory receives objects";
             return Err(StoreError::Conflict(reason.into()));
         }
+        self.inner.health.check_queue()?;
         Incoming::new(Arc::clone(&self.inner.files))
     }
 
@@ -102,6 +104,9 @@ type Admitted = (Admission, Option<Timestamp>);
 fn admit(tx: Tx<'_>, object: Admittance) -> Result<Done<Admitted>, Fault> {
     let held = keep::held(tx, &object.placed)?;
     if let Some(held) = held.filter(|held| held.is_same) {
+        if damage::unmark(tx, held.id)? {
+            return mend(tx, &object, held);
+        }
         let line = line(&object, "already held", held.revision);
         let admitted = (Admission::AlreadyHeld, Some(held.received_at));
         return Ok(Done::said(admitted, line));
@@ -120,6 +125,20 @@ fn admit(tx: Tx<'_>, object: Admittance) -> Result<Done<Admitted>, Fault> {
     }
     let (admission, line) = describe(&object, held);
     Ok(Done::said((admission, None), line).waking())
+}
+
+/// The same bytes came again for an object whose file was lost or altered: from now on it is the file that came.
+fn mend(tx: Tx<'_>, object: &Admittance, held: Held) -> Result<Done<Admitted>, Fault> {
+    const MEND: &str = "-- mend object\nUPDATE instances SET received_at = ?2 WHERE id = ?1";
+    let placed = &object.placed;
+    tx.change(MEND, (held.id, placed.received_at.as_millis()))?;
+    if held.received_at.dicom_date() != placed.received_at.dicom_date() {
+        removal::order(tx, held.received_at, placed)?;
+    }
+    let instance = &placed.identity.instance;
+    tracing::info!(%instance, "a damaged object was sent again and is whole");
+    let line = line(object, "mended: the kept file was damaged", held.revision);
+    Ok(Done::said((Admission::AlreadyHeld, None), line))
 }
 
 fn describe(object: &Admittance, held: Option<Held>) -> (Admission, Line) {

@@ -6,19 +6,21 @@
 
 use super::lease::in_hand;
 use super::plan::plan;
-use super::queue::end;
+use super::queue::{describe, end, subject};
 use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
 use crate::queue::{LeasedJob, PlannedInference};
+use crate::rows::{self, select_jobs};
 use crate::store::Store;
 use pericard_domain::actor::Actor;
 use pericard_domain::job::Work;
 use serde_json::json;
 
 impl Store {
-    /// Ends an assembly: the study is complete at its next revision, and these inferences wait.
+    /// Ends an assembly: the study is complete at its next revision, these inferences wait, and those of older revisions
+    /// that nobody has begun are cancelled.
     /// Returns the new revision; the old one when no object came since.
     ///
     /// # Errors
@@ -46,6 +48,10 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, planned: &[PlannedInference]) -> Result
     let revision: u32 = tx.one(REVISION, [row.study_id], |r| r.get(0))?.unwrap_or(0);
     let joined = join(tx, row.study_id, revision + 1)?;
     let revision = if joined > 0 { revision + 1 } else { revision };
+    let superseded = match joined {
+        0 => Vec::new(),
+        _ => supersede(tx, row.study_id, revision)?,
+    };
     let mut new = Vec::new();
     for inference in planned {
         if plan(tx, (row.study_id, revision), inference)? {
@@ -62,7 +68,25 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, planned: &[PlannedInference]) -> Result
     let detail = json!({ "revision": revision, "objects_joined": joined, "planned": new });
     let by = Actor::room("jobs");
     let line = Line::new("complete study", format!("study {study}"), by).with(detail);
-    Ok(Done::said(revision, line).waking())
+    Ok(Done::said(revision, line).and_all(superseded).waking())
+}
+
+/// Cancels the inferences of older revisions that nobody has begun: what they would say is superseded already.
+fn supersede(tx: Tx<'_>, study_id: i64, revision: u32) -> Result<Vec<Line>, Fault> {
+    const WAITING: &str = select_jobs!(
+        "find superseded inferences",
+        "WHERE j.study_id = ?1 AND j.kind = 'infer' AND j.state = 'waiting' AND j.revision < ?2 ORDER BY j.id"
+    );
+    const CANCEL: &str = "-- cancel superseded inference\n\
+        UPDATE jobs SET state = 'cancelled', ended_at = ?2 WHERE id = ?1";
+    let waiting = tx.all(WAITING, (study_id, revision), rows::job)?;
+    let lines = waiting.iter().map(|job| {
+        tx.change(CANCEL, (job.id.0, tx.now.as_millis()))?;
+        let mut detail = describe(job);
+        detail["superseded_by"] = json!(revision);
+        Ok(Line::new("cancel job", subject(job), Actor::room("jobs")).with(detail))
+    });
+    lines.collect()
 }
 
 /// Lets the objects that no revision holds yet join this one, and those that were replaced leave it. Gives how many

@@ -2,13 +2,14 @@
 
 use crate::StoreError;
 use crate::audit_log::{AuditLine, AuditQuery, Verified};
+use crate::care::LogHead;
 use crate::error::Fault;
 use crate::evidence;
 use crate::files::private;
 use crate::journal;
 use crate::sql::{Sql, json};
 use crate::store::Store;
-use pericard_audit::tiles;
+use pericard_audit::{Frontier, tiles};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -38,6 +39,25 @@ impl Store {
                     index: index.cast_unsigned(),
                     ..line
                 })
+            })
+        })
+        .await
+    }
+
+    /// How large the log is and what it hashes to, as last signed: without reading the log.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn checkpoint(&self) -> Result<LogHead, StoreError> {
+        self.read("read the audit checkpoint", |sql| {
+            let head = journal::head(sql)?;
+            let (frontier, checkpoint) = head.ok_or(StoreError::NotFound("audit log"))?;
+            let frontier = Frontier::from_bytes(&frontier)
+                .map_err(|error| StoreError::failed("read the audit checkpoint", error))?;
+            Ok(LogHead {
+                size: frontier.size(),
+                root: *frontier.root().as_bytes(),
+                checkpoint,
             })
         })
         .await

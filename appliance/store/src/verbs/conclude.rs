@@ -1,13 +1,13 @@
 //! The end of an inference: its results are kept and put into the outbox, in one commit.
 
 use super::keep::{self, Placed};
-use super::lease::in_hand;
+use super::lease::{in_hand, line};
 use super::queue::{describe, end, find, subject};
 use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
-use crate::queue::{Conclusion, LeasedJob};
+use crate::queue::{Conclusion, LeasedJob, ResultFile};
 use crate::rows;
 use crate::rows::{JobRow, select_jobs};
 use crate::sql::to_json;
@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::writer::{Placement, answered};
 use pericard_domain::actor::Actor;
 use pericard_domain::finding::Report;
-use pericard_domain::job::{JobState, Work};
+use pericard_domain::job::{Failure, JobState, Work};
 use serde_json::json;
 
 impl Store {
@@ -36,34 +36,81 @@ impl Store {
         if !self.is_expected(job).await? {
             return Ok(());
         }
+        let (job, report) = (job.clone(), conclusion.report);
+        let report_json = to_json(&report)?;
+        self.kept(NAME, conclusion.objects, move |tx, objects| {
+            conclude(
+                tx,
+                &Results {
+                    job,
+                    report,
+                    report_json,
+                    objects,
+                },
+            )
+        })
+        .await
+    }
+
+    /// Ends an inference that cannot succeed, with the objects that say so in its study: job failed, objects kept,
+    /// outbox lines written, one commit.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLapsed`]; [`StoreError::Conflict`] when an object is not of the job's own study.
+    pub async fn reject(
+        &self,
+        job: &LeasedJob,
+        failure: Failure,
+        objects: Vec<ResultFile>,
+    ) -> Result<(), StoreError> {
+        let study = job.job.work.study();
+        if objects.iter().any(|object| object.identity.study != *study) {
+            let reason = format!("an object is not of the study of job {}", job.job.id);
+            return Err(StoreError::Conflict(reason));
+        }
+        if !self.is_expected(job).await? {
+            return Ok(());
+        }
+        let job = job.clone();
+        self.kept("reject job", objects, move |tx, objects| {
+            reject(tx, &job, &failure, &objects)
+        })
+        .await
+    }
+
+    /// Puts the objects' files in place and makes the change that names them.
+    async fn kept(
+        &self,
+        name: &'static str,
+        objects: Vec<ResultFile>,
+        change: impl FnOnce(Tx<'_>, Vec<Placed>) -> Result<Done<()>, Fault> + Send + 'static,
+    ) -> Result<(), StoreError> {
         let received_at = self.inner.clock.now();
         let layout = self.inner.files.layout();
-        let (mut files, mut objects, mut approach) = (Vec::new(), Vec::new(), None);
-        for object in conclusion.objects {
+        let (mut files, mut placed, mut approach) = (Vec::new(), Vec::new(), None);
+        for object in objects {
             let uid = object.identity.instance.clone();
             let to = layout.object(received_at, &object.sealed.digest, &uid);
-            let placed = Placed::new(object.identity, object.facts, &object.sealed, received_at)?;
-            objects.push(placed);
+            placed.push(Placed::new(
+                object.identity,
+                object.facts,
+                &object.sealed,
+                received_at,
+            )?);
             files.push((object.sealed.staging, to));
             approach = Some(object.sealed.approach);
         }
-        let results = Results {
-            job: job.clone(),
-            report_json: to_json(&conclusion.report)?,
-            report: conclusion.report,
-            objects,
-        };
         let (change, answer) = self
             .inner
             .writer
-            .queued(NAME, move |tx| conclude(tx, &results))
+            .queued(name, move |tx| change(tx, placed))
             .await?;
         self.place(Placement {
             files,
             change,
             approach,
         });
-        answered(NAME, answer).await
+        answered(name, answer).await
     }
 
     /// Whether the job's results are still awaited: `false` when they are kept already.
@@ -110,7 +157,7 @@ fn check(job: &LeasedJob, conclusion: &Conclusion) -> Result<(), StoreError> {
     if (&report.study, report.revision, &report.model) != (study, *revision, model) {
         return conflict("report, its revision or its model");
     }
-    let strays = |object: &crate::queue::ResultFile| object.identity.study != *study;
+    let strays = |object: &ResultFile| object.identity.study != *study;
     if conclusion.objects.iter().any(strays) {
         return conflict("result object");
     }
@@ -138,6 +185,27 @@ fn conclude(tx: Tx<'_>, results: &Results) -> Result<Done<()>, Fault> {
     detail["objects"] = json!(kept);
     detail["destinations"] = json!(row.destinations);
     let line = Line::new("conclude job", subject(&row.job), Actor::room("jobs")).with(detail);
+    Ok(Done::said((), line).waking())
+}
+
+fn reject(
+    tx: Tx<'_>,
+    job: &LeasedJob,
+    failure: &Failure,
+    objects: &[Placed],
+) -> Result<Done<()>, Fault> {
+    let row = in_hand(tx, job)?;
+    let mut kept = Vec::new();
+    for object in objects {
+        let instance_id = keep_result(tx, &row, object)?;
+        for destination in &row.destinations {
+            post(tx, &row, instance_id, destination)?;
+        }
+        kept.push(json!({ "instance": object.identity.instance, "sha256": object.digest }));
+    }
+    end(tx, &row, Some(failure))?;
+    let mut line = line("fail job", &row, failure);
+    line.detail["objects"] = json!(kept);
     Ok(Done::said((), line).waking())
 }
 

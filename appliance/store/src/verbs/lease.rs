@@ -250,7 +250,7 @@ fn use_up(tx: Tx<'_>, row: &JobRow, last: Failure) -> Result<Line, Fault> {
     Ok(line("fail job", row, &failure))
 }
 
-fn line(verb: &'static str, row: &JobRow, failure: &Failure) -> Line {
+pub(super) fn line(verb: &'static str, row: &JobRow, failure: &Failure) -> Line {
     let mut detail = describe(&row.job);
     detail["class"] = json!(class_name(failure.class));
     detail["reason"] = json!(failure.reason);

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// After how many changes the write-ahead log is copied into the database.
 const CHANGES_PER_WAL_CHECKPOINT: usize = 512;
 
+/// How often the waiting jobs are counted while changes are committed.
+const COUNT_JOBS_EVERY_MS: u64 = 250;
+
 /// The write connection and what every commit needs.
 pub(crate) struct Committer {
     pub(crate) connection: Connection,
@@ -27,6 +30,7 @@ pub(crate) struct Committer {
     since_wal_checkpoint: usize,
     data_version: i64,
     latest_took: Duration,
+    counted_jobs_at: Option<Instant>,
 }
 
 /// What a transaction came to, change by change.
@@ -53,6 +57,7 @@ impl Committer {
             since_wal_checkpoint: 0,
             data_version: 0,
             latest_took: Duration::ZERO,
+            counted_jobs_at: None,
         }
     }
 
@@ -116,11 +121,28 @@ impl Committer {
         }
     }
 
-    /// What can wait until nobody does: the checkpoint file and the write-ahead log.
+    /// What can wait until nobody does: the checkpoint file, the length of the queue and the write-ahead log.
     pub(crate) fn keep_house(&mut self) {
         self.checkpoint.write_soon(&self.files);
+        self.count_waiting_jobs();
         if self.since_wal_checkpoint >= CHANGES_PER_WAL_CHECKPOINT {
             self.checkpoint_wal();
+        }
+    }
+
+    /// Counts the jobs that wait, at times: an answer that is a moment old is good enough for a limit, and each object
+    /// that asked for itself would pay for the count.
+    pub(crate) fn count_waiting_jobs(&mut self) {
+        const WAITING: &str =
+            "-- count waiting jobs\nSELECT count(*) FROM jobs WHERE state = 'waiting'";
+        let every = Duration::from_millis(COUNT_JOBS_EVERY_MS);
+        if self.counted_jobs_at.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        self.counted_jobs_at = Some(Instant::now());
+        // What keeps the count from being read will be told by the next commit.
+        if let Ok(jobs) = Sql::new(&self.connection).count(WAITING, ()) {
+            self.files.health().note_jobs_waiting(jobs);
         }
     }
 

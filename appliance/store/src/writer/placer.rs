@@ -24,7 +24,7 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Puts the files in place and hands the change on; or refuses it, and then no row speaks of them.
-    pub(crate) fn run(self, files: &Files, writer: &mpsc::Sender<Queued>) {
+    pub(crate) fn run(self, files: &Files, writer: &mpsc::SyncSender<Queued>) {
         match place_all(files, self.files) {
             Ok(()) => {
                 // Before it is sent: the writer would else wait for this very change, which it already has.

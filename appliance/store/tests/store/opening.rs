@@ -36,6 +36,10 @@ async fn what_was_kept_is_there_after_a_restart() {
 fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let site = Site::new();
     drop(site.open());
+    let version: u32 = site
+        .database()
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("the version");
     site.database()
         .pragma_update(None, "user_version", 999)
         .expect("set");
@@ -50,7 +54,7 @@ fn a_database_of_a_newer_version_is_refused_and_left_alone() {
         );
     }
     site.database()
-        .pragma_update(None, "user_version", 1)
+        .pragma_update(None, "user_version", version)
         .expect("set");
     drop(site.open());
 }
