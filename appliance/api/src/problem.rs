@@ -176,6 +176,14 @@ impl From<Refused> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
                     .retry_after(retry_after_s)
             }
+            Refused::QueueFull { retry_after_s, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", detail)
+                    .retry_after(retry_after_s)
+            }
+            Refused::OverQuota { retry_after_s, .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "over_quota", detail)
+                    .retry_after(retry_after_s)
+            }
             Refused::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }

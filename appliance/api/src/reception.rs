@@ -141,8 +141,8 @@ impl<'a> Reception<'a> {
     /// When to send again what was refused for now.
     pub(crate) fn retry_after_s(&self) -> Option<u32> {
         self.outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Refused(Refused::Busy { retry_after_s }) => Some(*retry_after_s),
-            _ => None,
+            Outcome::Refused(refused) => refused.retry_after_s(),
+            Outcome::Taken { .. } => None,
         })
     }
 }

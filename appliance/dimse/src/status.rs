@@ -40,7 +40,9 @@ impl From<&Refused> for Status {
     fn from(refused: &Refused) -> Self {
         match refused {
             Refused::OutOfStorage(_) => Self::new(0xA700, "out of storage; try again later"),
-            Refused::Busy { .. } => Self::new(0xA701, "too much at once; try again later"),
+            Refused::Busy { .. } | Refused::QueueFull { .. } | Refused::OverQuota { .. } => {
+                Self::new(0xA701, "too much at once; try again later")
+            }
             Refused::Unavailable(_) => Self::new(0xA702, "cannot keep objects; try again later"),
             Refused::Mismatch(_) => Self::new(0xA900, "data set is not what was announced"),
             Refused::Malformed(_) => Self::new(0xC000, "data set cannot be read"),

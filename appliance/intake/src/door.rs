@@ -1,17 +1,20 @@
 //! The door itself.
 
 use crate::Refused;
+use crate::quota::{Ledger, Quotas, Share};
 use crate::settling::Settling;
 use bytes::Bytes;
 use pericard_dicom::header::Header;
 use pericard_dicom::meta::file_meta;
 use pericard_dicom::scan::{ScanError, ScanLimits, scan_file};
 use pericard_domain::actor::Actor;
+use pericard_domain::job::Priority;
 use pericard_domain::study::ObjectIdentity;
 use pericard_domain::time::Clock;
 use pericard_domain::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use pericard_egress::{Counter, Meter, Stage};
 use pericard_store::admission::{Admission, NewObject, Refusal};
+use pericard_store::care::DiskLevel;
 use pericard_store::object::Incoming;
 use pericard_store::{Store, StoreError};
 use std::fs::File;
@@ -22,6 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// When a peer that finds the door crowded is told to come back.
 const RETRY_AFTER_S: u32 = 5;
+/// When a peer that finds the queue full is told to come back: jobs take longer than objects.
+const RETRY_QUEUE_S: u32 = 30;
 /// How much of a file the scanner reads at once: one read for the header of most objects.
 const SCAN_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -63,10 +68,11 @@ struct Inner {
     meter: Meter,
     clock: Arc<dyn Clock>,
     places: Arc<Semaphore>,
+    ledger: Arc<Ledger>,
 }
 
 impl Intake {
-    /// The door to `store`.
+    /// The door to `store`, without quotas.
     #[must_use]
     pub fn new(
         store: Store,
@@ -74,6 +80,18 @@ impl Intake {
         limits: IntakeConfig,
         meter: Meter,
         clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::with_quotas(store, settling, limits, (meter, clock), Quotas::default())
+    }
+
+    /// The door to `store`, where each caller may bring so much.
+    #[must_use]
+    pub fn with_quotas(
+        store: Store,
+        settling: Arc<dyn Settling>,
+        limits: IntakeConfig,
+        (meter, clock): (Meter, Arc<dyn Clock>),
+        quotas: Quotas,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.parcels_max));
         Self {
@@ -84,6 +102,7 @@ impl Intake {
                 meter,
                 clock,
                 places,
+                ledger: Arc::new(Ledger::new(quotas)),
             }),
         }
     }
@@ -98,6 +117,13 @@ impl Intake {
         let place = place.map_err(|_| {
             self.counted(Refused::Busy {
                 retry_after_s: RETRY_AFTER_S,
+            })
+        })?;
+        let share = inner.ledger.begin(&from, Instant::now());
+        let mut share = share.map_err(|over| {
+            self.counted(Refused::OverQuota {
+                quota: over.quota,
+                retry_after_s: over.retry_after_s,
             })
         })?;
         let mut incoming = inner
@@ -122,6 +148,7 @@ impl Intake {
                 .write(&meta)
                 .map_err(|error| self.counted(refused_by(error)))?;
             headroom = headroom.saturating_add(meta.len() as u64);
+            share.add(meta.len() as u64);
         }
         Ok(Parcel {
             intake: self.clone(),
@@ -131,6 +158,7 @@ impl Intake {
             refused: None,
             headroom,
             begun: Instant::now(),
+            share,
             _place: place,
         })
     }
@@ -174,6 +202,8 @@ pub struct Parcel {
     /// Bytes that it may have in all.
     headroom: u64,
     begun: Instant,
+    /// Of what its caller may bring.
+    share: Share,
     /// Given back when the object is kept, refused or dropped.
     _place: OwnedSemaphorePermit,
 }
@@ -189,6 +219,7 @@ impl Parcel {
             (None, Some(incoming))
                 if incoming.len().saturating_add(bytes.len() as u64) <= self.headroom =>
             {
+                self.share.add(bytes.len() as u64);
                 incoming.write(bytes).map_err(refused_by)
             }
             (None, _) => Err(Refused::TooLarge {
@@ -274,6 +305,7 @@ async fn admit(
     let settled = inner
         .settling
         .settled(&header.identity, &header.facts, inner.clock.now());
+    check_room(&inner.store, settled.priority)?;
     let object = NewObject {
         sealed,
         identity: header.identity.clone(),
@@ -313,9 +345,27 @@ fn check_announced(arrival: &Arrival, found: &ObjectIdentity) -> Result<(), Refu
     }
 }
 
+/// Below the upper mark of free space batch work waits for another day, so that what is urgent still finds room. How urgent
+/// an object is, only its header tells: it was received by then, but not kept.
+fn check_room(store: &Store, priority: Priority) -> Result<(), Refused> {
+    let disk = store.disk().map_err(refused_by)?;
+    if priority < Priority::Batch || disk.level < DiskLevel::Low {
+        return Ok(());
+    }
+    let reason = format!(
+        "less than {} MiB are free, and batch work is not taken until there is more",
+        disk.low_mib
+    );
+    Err(Refused::OutOfStorage(reason))
+}
+
 fn refused_by(error: StoreError) -> Refused {
     match error {
         StoreError::DiskFloor { .. } => Refused::OutOfStorage(error.to_string()),
+        StoreError::QueueFull { .. } => Refused::QueueFull {
+            reason: error.to_string(),
+            retry_after_s: RETRY_QUEUE_S,
+        },
         other => Refused::Unavailable(other.to_string()),
     }
 }
@@ -338,7 +388,9 @@ fn counter_of(refused: &Refused) -> Counter {
         Refused::Mismatch(_) => Counter::ObjectsMismatched,
         Refused::TooLarge { .. } => Counter::ObjectsTooLarge,
         Refused::OutOfStorage(_) => Counter::ObjectsOutOfStorage,
-        Refused::Busy { .. } => Counter::ObjectsBusy,
+        Refused::Busy { .. } | Refused::QueueFull { .. } | Refused::OverQuota { .. } => {
+            Counter::ObjectsBusy
+        }
         Refused::Unavailable(_) => Counter::ObjectsUnavailable,
     }
 }

@@ -7,10 +7,12 @@
 //! - [`Parcel::admit`] scans it, seals it, and commits it. Only when that resolves may the peer be told of success.
 
 mod door;
+mod quota;
 mod refused;
 mod settling;
 
 pub use door::{Arrival, Intake, IntakeConfig, Parcel};
 pub use pericard_store::admission::Admission;
+pub use quota::{Quota, Quotas};
 pub use refused::Refused;
 pub use settling::{IdleTimeout, Settled, Settling};

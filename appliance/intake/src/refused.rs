@@ -26,18 +26,49 @@ pub enum Refused {
         /// When to try again.
         retry_after_s: u32,
     },
+    /// More work waits than may. The same object may be taken later.
+    #[error("{reason}; try again in {retry_after_s} s")]
+    QueueFull {
+        /// How much waits.
+        reason: String,
+        /// When to try again.
+        retry_after_s: u32,
+    },
+    /// This caller brings more than one caller may. The same object may be taken later.
+    #[error("more {quota} than one caller may bring; try again in {retry_after_s} s")]
+    OverQuota {
+        /// Which quota.
+        quota: &'static str,
+        /// When to try again.
+        retry_after_s: u32,
+    },
     /// The appliance cannot keep anything at the moment. The same object may be taken later.
     #[error("the appliance cannot keep objects at the moment: {0}")]
     Unavailable(String),
 }
 
 impl Refused {
+    /// When to try again, where that is known.
+    #[must_use]
+    pub const fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::Busy { retry_after_s }
+            | Self::QueueFull { retry_after_s, .. }
+            | Self::OverQuota { retry_after_s, .. } => Some(*retry_after_s),
+            _ => None,
+        }
+    }
+
     /// Whether the same object may be taken later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::OutOfStorage(_) | Self::Busy { .. } | Self::Unavailable(_)
+            Self::OutOfStorage(_)
+                | Self::Busy { .. }
+                | Self::QueueFull { .. }
+                | Self::OverQuota { .. }
+                | Self::Unavailable(_)
         )
     }
 }

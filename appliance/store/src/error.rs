@@ -12,7 +12,7 @@ pub enum StoreError {
         floor_mib: u32,
     },
     /// More jobs wait than may.
-    #[error("{jobs_waiting_max} jobs wait already, and no more may; try again later")]
+    #[error("{jobs_waiting_max} jobs wait already, and no more may")]
     QueueFull {
         /// The configured limit.
         jobs_waiting_max: u64,

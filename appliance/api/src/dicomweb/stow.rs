@@ -195,6 +195,9 @@ const fn reason(refused: &Refused) -> u16 {
         Refused::Malformed(_) => 0xC000,
         Refused::Mismatch(_) => 0xA900,
         Refused::TooLarge { .. } | Refused::OutOfStorage(_) => 0xA700,
-        Refused::Busy { .. } | Refused::Unavailable(_) => 0x0110,
+        Refused::Busy { .. }
+        | Refused::QueueFull { .. }
+        | Refused::OverQuota { .. }
+        | Refused::Unavailable(_) => 0x0110,
     }
 }

@@ -259,7 +259,8 @@ fn clear(dir: &Path) {
         true => std::fs::remove_dir_all(path),
         false => std::fs::remove_file(path),
     });
-    if is_clear.fold(true, |all, one| all && one.is_ok()) {
+    let is_clear: Vec<_> = is_clear.collect(); // all of them, also after one that failed
+    if is_clear.iter().all(Result::is_ok) {
         let _ = std::fs::remove_file(dir.join(UNFINISHED));
     }
 }
