@@ -16,6 +16,7 @@ stream = client.chat.completions.create(model=model, messages=ask("What is the c
                                         max_tokens=24, stream=True, stream_options={"include_usage": True})
 text, usage, finish = "", None, None
 for chunk in stream:
+    assert chunk.usage is None or not chunk.choices, chunk  # only the last chunk, which has no choice, tells the usage
     usage = chunk.usage or usage
     for choice in chunk.choices:
         text += choice.delta.content or ""
