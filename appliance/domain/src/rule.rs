@@ -24,6 +24,44 @@ pub struct Rule {
     /// The peers that get the results, by name.
     #[serde(default)]
     pub destinations: Vec<String>,
+    /// As which kinds of object the results are kept and sent.
+    #[serde(default = "ResultKind::usual")]
+    pub results: Vec<ResultKind>,
+    /// Whether an analysis that could not be done says so in the study, as a structured report of its own.
+    #[serde(default = "says_so")]
+    pub report_failures: bool,
+}
+
+/// A kind of DICOM object that a result is written as. What a study gives no reason for is not written: no
+/// segmentation without a mask, no picture without a place to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResultKind {
+    /// Structured report.
+    Sr,
+    /// Segmentation.
+    Seg,
+    /// Softcopy presentation state: grayscale, or colour for images in colour.
+    Gsps,
+    /// Secondary capture: pictures with the findings drawn in.
+    Sc,
+    /// Key object selection.
+    Kos,
+    /// Encapsulated PDF.
+    Pdf,
+}
+
+impl ResultKind {
+    /// What a rule that does not say gets.
+    #[must_use]
+    pub fn usual() -> Vec<Self> {
+        vec![Self::Sr, Self::Seg]
+    }
+}
+
+/// Silence would be taken for "nothing found".
+const fn says_so() -> bool {
+    true
 }
 
 /// What an object must be like. An empty list asks for nothing; every list that is not empty must match.

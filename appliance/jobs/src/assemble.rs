@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use pericard_domain::digest::Digest;
     use pericard_domain::model::{Budget, IntendedUse, Manifest, ModelRef, Task};
-    use pericard_domain::rule::Match;
+    use pericard_domain::rule::{Match, ResultKind};
     use pericard_domain::study::{InstanceFacts, ObjectIdentity};
     use pericard_domain::time::Timestamp;
     use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, TransferSyntaxUid};
@@ -158,6 +158,8 @@ mod tests {
             priority,
             idle_timeout_s: 1,
             destinations: owned(to),
+            results: ResultKind::usual(),
+            report_failures: true,
         }
     }
 

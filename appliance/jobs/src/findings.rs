@@ -10,6 +10,8 @@ use pericard_domain::uid::StudyUid;
 
 /// mm³ in a mL.
 const MM3_PER_ML: f64 = 1000.0;
+/// How many of the tracking UID's digits are a finding's name for people.
+const NAME_DIGITS: usize = 6;
 
 /// Every stretch of text is a finding. The same text at the same place of the same frame has the same tracking UID in
 /// every revision of the study.
@@ -19,7 +21,7 @@ pub(crate) fn of_text(
     boxes: Vec<TextBox>,
 ) -> Result<Vec<Finding>, GiveUp> {
     let concept = output(package, "text")?.concept.clone();
-    let finding = |(number, found): (usize, TextBox)| {
+    let finding = |found: TextBox| {
         let corners: Vec<String> = found
             .corners
             .iter()
@@ -28,9 +30,15 @@ pub(crate) fn of_text(
             .collect();
         let frame = found.source.frame.to_string();
         let place = [found.source.instance.as_str(), &frame, &corners.join(",")].join("/");
+        let tracking_uid = tracking_uid(study, &package.model.name, &place);
+        let digits = tracking_uid.as_str();
         Finding {
-            tracking_id: format!("Text {}", number + 1),
-            tracking_uid: tracking_uid(study, &package.model.name, &place),
+            // Not counted: what is added before it in a later revision must not rename it.
+            tracking_id: format!(
+                "Text {}",
+                &digits[digits.len().saturating_sub(NAME_DIGITS)..]
+            ),
+            tracking_uid,
             concept: concept.clone(),
             region: Region::Outline {
                 source: found.source,
@@ -41,7 +49,7 @@ pub(crate) fn of_text(
             score: Some(found.score.clamp(0.0, 1.0)),
         }
     };
-    Ok(boxes.into_iter().enumerate().map(finding).collect())
+    Ok(boxes.into_iter().map(finding).collect())
 }
 
 /// The segmented structure is one finding, with its volume.

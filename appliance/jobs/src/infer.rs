@@ -2,20 +2,16 @@
 
 use crate::failure::GiveUp;
 use crate::findings;
+use crate::objects::{self, Making};
 use crate::prepare::{self, Held, Portions};
 use crate::run::{JobsConfig, Surroundings};
-use pericard_dicom::report::{
-    ReportContext, ReportError, ResultObject, Segment, Segmented, segmentation, structured_report,
-};
-use pericard_dicom::source::Source;
-use pericard_domain::finding::{Code, Evidence, Finding, Report};
+use pericard_domain::finding::{Evidence, Finding, Report};
 use pericard_domain::image::{ImagingInput, ImagingOutput, Mask, Volume};
 use pericard_domain::job::{FailureClass, Work};
 use pericard_domain::model::{ModelRef, Package, Task};
-use pericard_domain::study::InstanceFacts;
 use pericard_domain::uid::StudyUid;
 use pericard_egress::{CatalogueId, Counter, Outcome};
-use pericard_store::queue::{Conclusion, LeasedJob, ResultFile};
+use pericard_store::queue::{Conclusion, LeasedJob};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -88,7 +84,7 @@ pub(crate) async fn infer(
     conclude(config, surroundings, job, making).await
 }
 
-async fn held(
+pub(crate) async fn held(
     surroundings: &Surroundings,
     study: &StudyUid,
     revision: u32,
@@ -156,14 +152,6 @@ async fn segment(
     })
 }
 
-/// What the result objects are made from.
-struct Making {
-    report: Report,
-    evidence: Vec<Held>,
-    mask: Option<(Volume, Mask)>,
-    offset_min: i32,
-}
-
 async fn conclude(
     config: &JobsConfig,
     surroundings: &Surroundings,
@@ -171,23 +159,14 @@ async fn conclude(
     making: Making,
 ) -> Result<(), GiveUp> {
     let device = config.device.clone();
-    let (objects, report) = blocking(move || {
-        let sources = prepare::sources(&making.evidence)?;
-        let objects = result_objects(&making, &sources, &device).map_err(unmade)?;
-        Ok((objects, making.report))
+    let kinds = objects::kinds(&config.rules, job);
+    let predecessor = objects::predecessor(&surroundings.store, &making.report).await?;
+    let (made, report) = blocking(move || {
+        let made = objects::made(&making, &device, &kinds, predecessor.as_ref())?;
+        Ok((made, making.report))
     })
     .await?;
-    let mut files = Vec::with_capacity(objects.len());
-    for object in objects {
-        let mut incoming = surroundings.store.incoming()?;
-        incoming.write(&object.bytes)?;
-        let facts = facts_of(&object);
-        files.push(ResultFile {
-            sealed: incoming.seal().await?,
-            identity: object.identity,
-            facts,
-        });
-    }
+    let files = objects::sealed(&surroundings.store, made).await?;
     let (study, model, found) = (
         report.study.clone(),
         report.model.to_string(),
@@ -208,50 +187,7 @@ async fn conclude(
     Ok(())
 }
 
-/// The segmentation first, when there is a mask: the structured report refers to it.
-fn result_objects(
-    making: &Making,
-    sources: &[Source],
-    device: &pericard_dicom::report::Device,
-) -> Result<Vec<ResultObject>, ReportError> {
-    let context = ReportContext {
-        sources,
-        device,
-        utc_offset_min: making.offset_min,
-        predecessor: None,
-        segments: &[],
-    };
-    let category = Code::new("123037004", "SCT", "Anatomical Structure");
-    let (mut objects, mut segments): (Vec<ResultObject>, Vec<Segment>) = (Vec::new(), Vec::new());
-    if let (Some((volume, mask)), Some(finding)) = (&making.mask, making.report.findings.first())
-        && mask.count() > 0
-    {
-        let segmented = [Segmented {
-            finding,
-            category: &category,
-            mask,
-        }];
-        let (object, placed) = segmentation(&making.report, &context, volume, &segmented)?;
-        objects.push(object);
-        segments = placed;
-    }
-    let context = ReportContext {
-        segments: &segments,
-        ..context
-    };
-    objects.push(structured_report(&making.report, &context)?);
-    Ok(objects)
-}
-
-/// What lists say of a result object, read from the object itself as for any other.
-fn facts_of(object: &ResultObject) -> InstanceFacts {
-    let mut bytes = std::io::Cursor::new(&object.bytes);
-    let scanned =
-        pericard_dicom::scan::scan_file(&mut bytes, &pericard_dicom::scan::ScanLimits::default());
-    scanned.map(|header| header.facts).unwrap_or_default()
-}
-
-fn evidence(held: &Held) -> Evidence {
+pub(crate) fn evidence(held: &Held) -> Evidence {
     let identity = &held.instance.identity;
     Evidence {
         instance: identity.instance.clone(),
@@ -261,7 +197,7 @@ fn evidence(held: &Held) -> Evidence {
 }
 
 /// Runs blocking work on a thread of its own; a panic in it is a failed attempt and nothing else.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, GiveUp> + Send + 'static,
 ) -> Result<T, GiveUp> {
     match tokio::task::spawn_blocking(work).await {
@@ -283,8 +219,4 @@ fn other_output(package: &Package) -> GiveUp {
         FailureClass::ModelFailed,
         format!("{} gave an output of another task", package.model),
     )
-}
-
-fn unmade(error: ReportError) -> GiveUp {
-    GiveUp::failed(FailureClass::UnsuitableInput, error.to_string())
 }

@@ -6,13 +6,17 @@
 //! - [`run`]: the loop: leases what is due, a named number at once, until the stop.
 //! - `assemble`: a study that may be complete: which rules match, which models run.
 //! - `prepare`: the study's objects into what the model takes.
+//! - `objects`: the report and its images into the result objects that the rule asks for.
+//! - `reject`: that an analysis failed, into an object that says so in the study.
 //! - `infer`: the model, then its output as findings, then the result objects, then the conclusion.
 
 mod assemble;
 mod failure;
 mod findings;
 mod infer;
+mod objects;
 mod prepare;
+mod reject;
 mod run;
 
 pub use run::{JobsConfig, Surroundings, run};

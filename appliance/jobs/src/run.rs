@@ -175,6 +175,9 @@ async fn end_badly(
             .meter
             .count(crate::failure::counter(failure.class));
     }
+    if !again && crate::reject::told(config, surroundings, job, &failure).await {
+        return;
+    }
     if let Err(error) = surroundings.store.fail(job, failure, retry).await {
         tracing::error!(job = id, %error, "the failure could not be written; the lease will lapse");
     }

@@ -185,6 +185,8 @@ fn rules() -> Vec<Rule> {
         priority: pericard_domain::job::Priority::Routine,
         idle_timeout_s: 2,
         destinations: owned(&[PACS_NAME]),
+        results: pericard_domain::rule::ResultKind::usual(),
+        report_failures: true,
     };
     vec![
         rule(

@@ -1,0 +1,300 @@
+//! The report and the images that it rests on into the result objects that the rule asks for.
+
+use crate::failure::GiveUp;
+use crate::prepare::{self, Held};
+use pericard_dicom::pixels::Pixels;
+use pericard_dicom::report::{
+    Device, ReportContext, ReportError, ResultObject, Segmented, Shape, document, key_objects,
+    mask_shapes, outline_shapes, presentation_states, rejection_uid, report_uid, secondary_capture,
+    segmentation, structured_report,
+};
+use pericard_dicom::scan::ScanLimits;
+use pericard_dicom::source::Source;
+use pericard_domain::finding::{Code, Report};
+use pericard_domain::image::{FrameRef, Mask, Volume};
+use pericard_domain::job::{FailureClass, Work};
+use pericard_domain::rule::{ResultKind, Rule};
+use pericard_domain::study::{InstanceFacts, ObjectIdentity};
+use pericard_domain::uid::InstanceUid;
+use pericard_store::queue::{LeasedJob, ResultFile};
+use pericard_store::{Store, StoreError};
+use std::collections::BTreeSet;
+
+/// The most pictures of one report. Of more frames with findings, so many are taken, evenly spread.
+const PICTURES_MAX: usize = 32;
+/// How many attempts of a job may have left a report of their failure, at most as far as is looked for.
+const ATTEMPTS_LOOKED_FOR_MAX: u32 = 16;
+
+/// What the result objects are made from.
+pub(crate) struct Making {
+    pub(crate) report: Report,
+    pub(crate) evidence: Vec<Held>,
+    pub(crate) mask: Option<(Volume, Mask)>,
+    pub(crate) offset_min: i32,
+}
+
+/// The rule that asked for the job, when it is still in the configuration.
+pub(crate) fn rule_of<'r>(rules: &'r [Rule], job: &LeasedJob) -> Option<&'r Rule> {
+    let Work::Infer { rule, .. } = &job.job.work else {
+        return None;
+    };
+    rules.iter().find(|r| r.name == *rule)
+}
+
+/// The kinds of object that the job's rule asks for.
+pub(crate) fn kinds(rules: &[Rule], job: &LeasedJob) -> Vec<ResultKind> {
+    rule_of(rules, job).map_or_else(ResultKind::usual, |rule| rule.results.clone())
+}
+
+/// The latest earlier word of the same model on the study: of this revision that it failed, else of an earlier one
+/// what it found, or that it failed.
+pub(crate) async fn predecessor(
+    store: &Store,
+    report: &Report,
+) -> Result<Option<ObjectIdentity>, StoreError> {
+    let failed = |revision| {
+        (1..=ATTEMPTS_LOOKED_FOR_MAX)
+            .rev()
+            .map(move |attempts| rejection_uid(&report.study, revision, &report.model, attempts))
+    };
+    for uid in failed(report.revision) {
+        if let Some(found) = kept(store, &uid).await? {
+            return Ok(Some(found));
+        }
+    }
+    // Another version of the model may have made the earlier one, with a digest of its own.
+    let mut earlier: Vec<(u32, InstanceUid)> = store
+        .reports(&report.study)
+        .await?
+        .into_iter()
+        .map(|kept| kept.report)
+        .filter(|r| r.model.name == report.model.name && r.revision < report.revision)
+        .map(|r| (r.revision, report_uid(&r.study, r.revision, &r.model)))
+        .collect();
+    earlier.sort();
+    let found = earlier.last().map_or(0, |(revision, _)| *revision);
+    for revision in (found.max(1)..report.revision).rev() {
+        for uid in failed(revision) {
+            if let Some(found) = kept(store, &uid).await? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    match earlier.last() {
+        Some((_, uid)) => kept(store, uid).await,
+        None => Ok(None),
+    }
+}
+
+async fn kept(store: &Store, uid: &InstanceUid) -> Result<Option<ObjectIdentity>, StoreError> {
+    match store.instance(uid).await {
+        Ok(instance) => Ok(Some(instance.identity)),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The objects of those kinds. The segmentation comes first, when there is a mask: the structured report refers to it.
+pub(crate) fn made(
+    making: &Making,
+    device: &Device,
+    kinds: &[ResultKind],
+    predecessor: Option<&ObjectIdentity>,
+) -> Result<Vec<ResultObject>, GiveUp> {
+    let sources = prepare::sources(&making.evidence)?;
+    let context = ReportContext {
+        sources: &sources,
+        device,
+        utc_offset_min: making.offset_min,
+        predecessor,
+        segments: &[],
+    };
+    let report = &making.report;
+    let wanted = |kind| kinds.contains(&kind);
+    let category = Code::new("123037004", "SCT", "Anatomical Structure");
+    let segmented = segmented(making, &category);
+    let (mut objects, mut segments) = (Vec::new(), Vec::new());
+    if wanted(ResultKind::Seg)
+        && let Some((volume, segment)) = segmented
+    {
+        let (object, placed) =
+            segmentation(report, &context, volume, &[segment]).map_err(unmade)?;
+        objects.push(object);
+        segments = placed;
+    }
+    let context = ReportContext {
+        segments: &segments,
+        ..context
+    };
+    if wanted(ResultKind::Sr) {
+        objects.push(structured_report(report, &context).map_err(unmade)?);
+    }
+    if wanted(ResultKind::Pdf) {
+        objects.push(document(report, &context).map_err(unmade)?);
+    }
+    let mut shapes = outline_shapes(report).map_err(unmade)?;
+    if let Some((volume, segment)) = segmented {
+        shapes.extend(mask_shapes(volume, &segment).map_err(unmade)?);
+    }
+    if !shapes.is_empty() {
+        objects.extend(shown(making, &context, kinds, &shapes)?);
+    }
+    Ok(objects)
+}
+
+/// The objects that show places in images.
+fn shown(
+    making: &Making,
+    context: &ReportContext<'_>,
+    kinds: &[ResultKind],
+    shapes: &[Shape<'_>],
+) -> Result<Vec<ResultObject>, GiveUp> {
+    let report = &making.report;
+    let mut objects = Vec::new();
+    if kinds.contains(&ResultKind::Gsps) {
+        objects.extend(presentation_states(report, context, shapes).map_err(unmade)?);
+    }
+    if kinds.contains(&ResultKind::Kos) {
+        objects.push(key_objects(report, context, shapes).map_err(unmade)?);
+    }
+    if kinds.contains(&ResultKind::Sc) {
+        let mut open: Option<(&InstanceUid, Pixels)> = None;
+        for (part, source) in (1..).zip(pictured(shapes)) {
+            let mut pixels = match open.take().filter(|(of, _)| *of == &source.instance) {
+                Some((_, pixels)) => pixels,
+                None => opened(making, &source.instance)?,
+            };
+            let frame = pixels
+                .frame(source.frame)
+                .map_err(|error| undecodable(&source.instance, &error))?;
+            open = Some((&source.instance, pixels));
+            let object = secondary_capture(report, context, (&frame, part), shapes);
+            objects.push(object.map_err(unmade)?);
+        }
+    }
+    Ok(objects)
+}
+
+/// The volume and the segment, when the mask has a voxel in it.
+fn segmented<'m>(making: &'m Making, category: &'m Code) -> Option<(&'m Volume, Segmented<'m>)> {
+    let (volume, mask) = making.mask.as_ref()?;
+    let finding = making.report.findings.first()?;
+    let segment = Segmented {
+        finding,
+        category,
+        mask,
+    };
+    (mask.count() > 0).then_some((volume, segment))
+}
+
+/// The frames with outlines, or as many of them, evenly spread, as pictures are made of.
+fn pictured<'s>(shapes: &'s [Shape<'_>]) -> Vec<&'s FrameRef> {
+    let mut seen = BTreeSet::new();
+    let frames: Vec<&FrameRef> = shapes
+        .iter()
+        .map(|shape| &shape.source)
+        .filter(|source| seen.insert((source.instance.as_str(), source.frame)))
+        .collect();
+    let count = frames.len().min(PICTURES_MAX);
+    // The middle of each of so many equal parts.
+    let middle = |part: usize| frames[(2 * part + 1) * frames.len() / (2 * count)];
+    (0..count).map(middle).collect()
+}
+
+fn opened(making: &Making, instance: &InstanceUid) -> Result<Pixels, GiveUp> {
+    let held = making
+        .evidence
+        .iter()
+        .find(|held| held.instance.identity.instance == *instance)
+        .ok_or_else(|| unmade(ReportError::NoSource(instance.clone())))?;
+    Pixels::open(&held.path, &ScanLimits::default()).map_err(|error| undecodable(instance, &error))
+}
+
+/// The objects as files that are safe on disk.
+pub(crate) async fn sealed(
+    store: &Store,
+    objects: Vec<ResultObject>,
+) -> Result<Vec<ResultFile>, StoreError> {
+    let mut files = Vec::with_capacity(objects.len());
+    for object in objects {
+        let mut incoming = store.incoming()?;
+        incoming.write(&object.bytes)?;
+        let facts = facts_of(&object);
+        files.push(ResultFile {
+            sealed: incoming.seal().await?,
+            identity: object.identity,
+            facts,
+        });
+    }
+    Ok(files)
+}
+
+/// What lists say of a result object, read from the object itself as for any other.
+fn facts_of(object: &ResultObject) -> InstanceFacts {
+    let mut bytes = std::io::Cursor::new(&object.bytes);
+    let scanned = pericard_dicom::scan::scan_file(&mut bytes, &ScanLimits::default());
+    scanned.map(|header| header.facts).unwrap_or_default()
+}
+
+/// The headers of those objects that can be read.
+pub(crate) fn readable_sources(held: &[Held]) -> (Vec<Held>, Vec<Source>) {
+    held.iter()
+        .filter_map(|held| {
+            let source = prepare::sources(std::slice::from_ref(held)).ok()?.pop()?;
+            Some((held.clone(), source))
+        })
+        .unzip()
+}
+
+pub(crate) fn unmade(error: ReportError) -> GiveUp {
+    GiveUp::failed(FailureClass::UnsuitableInput, error.to_string())
+}
+
+fn undecodable(instance: &InstanceUid, error: &impl std::fmt::Display) -> GiveUp {
+    GiveUp::failed(
+        FailureClass::Undecodable,
+        format!("object {instance}: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pericard_domain::finding::{Finding, Region};
+
+    #[test]
+    fn pictures_are_spread_evenly() {
+        let finding = Finding {
+            tracking_id: "x".into(),
+            tracking_uid: InstanceUid::new("1.2").unwrap(),
+            concept: Code::new("1", "SCT", "X"),
+            region: Region::Frames { sources: vec![] },
+            measurements: vec![],
+            text: None,
+            score: None,
+        };
+        let shapes = |frames: u32| -> Vec<Shape<'_>> {
+            let shape = |frame| Shape {
+                finding: &finding,
+                source: FrameRef {
+                    instance: InstanceUid::new("1.3").unwrap(),
+                    frame,
+                },
+                corners: vec![[0.0; 2]; 3],
+            };
+            (1..=frames).flat_map(|f| [shape(f), shape(f)]).collect()
+        };
+        let numbers = |frames: u32| -> Vec<u32> {
+            let shapes = shapes(frames);
+            pictured(&shapes)
+                .iter()
+                .map(|source| source.frame)
+                .collect()
+        };
+        assert_eq!(numbers(3), [1, 2, 3]);
+        let many = numbers(320);
+        assert_eq!(many.len(), PICTURES_MAX);
+        assert!(many.windows(2).all(|pair| pair[1] - pair[0] == 10));
+        assert_eq!(many[0], 6, "the middle of the first ten");
+    }
+}
