@@ -17,6 +17,9 @@ pub enum StoreError {
         /// The configured limit.
         jobs_waiting_max: u64,
     },
+    /// The same object was erased or has expired a moment ago, and its file is still on its way out.
+    #[error("the same object is just being removed; send it again in a moment")]
+    BeingRemoved,
     /// An earlier write or sync failed: nothing is accepted until somebody has looked at the disk and restarted.
     #[error("the store is read-only since a disk error: {0}; check the disk, then restart")]
     ReadOnly(String),

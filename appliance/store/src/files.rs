@@ -15,6 +15,7 @@
 
 use crate::StoreError;
 use crate::health::Health;
+use crate::traffic::Traffic;
 use pericard_domain::digest::Digest;
 use pericard_domain::time::Timestamp;
 use pericard_domain::uid::InstanceUid;
@@ -145,6 +146,7 @@ pub(crate) struct Files {
     approaching: Arc<AtomicUsize>,
     /// The shelves whose own names are known to be on disk.
     shelves: Mutex<BTreeSet<PathBuf>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Files {
@@ -169,7 +171,13 @@ impl Files {
             staged: AtomicU64::new(0),
             approaching: Arc::new(AtomicUsize::new(0)),
             shelves: Mutex::default(),
+            traffic: Arc::default(),
         })
+    }
+
+    /// Who comes to a place and who goes from it.
+    pub(crate) const fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     pub(crate) const fn layout(&self) -> &Layout {

@@ -36,6 +36,7 @@ mod schema;
 mod sql;
 mod store;
 mod verbs;
+mod traffic;
 mod writer;
 
 pub use error::StoreError;

@@ -244,7 +244,7 @@ fn refuse_unfinished(dir: &std::path::Path) -> Result<(), StoreError> {
 }
 
 /// Takes the lock of the serving process; `None` when another has it.
-fn lock(layout: &Layout) -> Result<Option<ServeLock>, StoreError> {
+pub(crate) fn lock(layout: &Layout) -> Result<Option<ServeLock>, StoreError> {
     const STEP: &str = "lock the data directory";
     let path = layout.serve_lock();
     let file = private().append(true).create(true).open(path);

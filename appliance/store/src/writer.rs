@@ -16,6 +16,7 @@ use crate::StoreError;
 use crate::change::{Answer, Change, Done, Tx, named};
 use crate::error::Fault;
 use crate::health::Health;
+use crate::traffic::Coming;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -32,7 +33,14 @@ const BESIDE_POLL_MS: u64 = 200;
 /// A change in the queue, with its place in it.
 pub(crate) struct Queued {
     change: Box<dyn Change>,
+    held: Held,
+}
+
+/// What a change holds until it is answered.
+struct Held {
     _place: OwnedSemaphorePermit,
+    /// The files that it speaks of.
+    _coming: Option<Coming>,
 }
 
 /// The queue's end that verbs hold.
@@ -103,7 +111,10 @@ impl Writer {
         let (change, answer) = named(name, body);
         let queued = Queued {
             change,
-            _place: place,
+            held: Held {
+                _place: place,
+                _coming: None,
+            },
         };
         Ok((queued, answer))
     }
@@ -134,6 +145,12 @@ pub(crate) async fn answered<T>(name: &'static str, answer: Answer<T>) -> Result
 }
 
 impl Queued {
+    /// The same change, holding the files that it speaks of.
+    fn with_files(mut self, coming: Coming) -> Self {
+        self.held._coming = Some(coming);
+        self
+    }
+
     pub(crate) fn refuse(self, error: StoreError) {
         self.change.answer(Some(error));
     }

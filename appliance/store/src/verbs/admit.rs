@@ -132,6 +132,7 @@ fn mend(tx: Tx<'_>, object: &Admittance, held: Held) -> Result<Done<Admitted>, F
     const MEND: &str = "-- mend object\nUPDATE instances SET received_at = ?2 WHERE id = ?1";
     let placed = &object.placed;
     tx.change(MEND, (held.id, placed.received_at.as_millis()))?;
+    removal::cancel(tx, placed)?;
     if held.received_at.dicom_date() != placed.received_at.dicom_date() {
         removal::order(tx, held.received_at, placed)?;
     }

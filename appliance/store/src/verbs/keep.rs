@@ -1,5 +1,6 @@
 //! Keeping an object: the rows that both admission and conclusion write.
 
+use super::removal;
 use crate::StoreError;
 use crate::change::Tx;
 use crate::error::Fault;
@@ -81,6 +82,7 @@ pub(crate) fn insert(
         VALUES (:study, :uid, :revision, :series, :class, :syntax, :digest, :size, \
             :at, :result, 1, :modality, :date, :accession, :patient_id, :patient_name, \
             :series_number, :instance_number, :facts)";
+    removal::cancel(tx, object)?;
     let was_counted = held.is_some() && replace_latest(tx, study_id, object)?;
     let (identity, facts) = (&object.identity, &object.facts);
     let id = tx.insert(

@@ -8,7 +8,7 @@ use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::files::{Layout, file_name, private};
 use crate::journal::Line;
-use crate::store::Store;
+use crate::store::{Store, lock};
 use pericard_domain::actor::Actor;
 use pericard_domain::time::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -36,15 +36,30 @@ impl Store {
         const ORDERED: &str = "-- list removals\n\
             SELECT file FROM removals ORDER BY ordered_at, file LIMIT ?1";
         const DONE: &str = "-- end removal\nDELETE FROM removals WHERE file = ?1";
-        let mut removed = 0;
-        loop {
-            let ordered = self.read(REMOVE, |sql| {
+        // Beside a process that serves: it alone knows what is coming, and it looks at the orders every half minute.
+        let alone = match &self.inner.serving {
+            Some(_) => None,
+            None => lock(self.inner.files.layout())?,
+        };
+        if self.inner.serving.is_none() && alone.is_none() {
+            return Ok(0);
+        }
+        let list = || {
+            self.read(REMOVE, |sql| {
                 sql.all(ORDERED, [MAX_REMOVALS_PER_ROUND], |row| {
                     row.get::<_, String>(0)
                 })
-            });
-            let ordered = ordered.await?;
-            let layout = self.inner.files.layout().clone();
+            })
+        };
+        let layout = self.inner.files.layout().clone();
+        let mut removed = 0;
+        loop {
+            let places = list().await?.into_iter().map(|f| layout.objects().join(f));
+            let going = self.inner.files.traffic().go(places);
+            // Once more, now that none of these can come again: an order may have been taken back meanwhile.
+            let mut ordered = list().await?;
+            ordered.retain(|file| going.has(&layout.objects().join(file)));
+            let layout = layout.clone();
             let files = ordered.clone();
             let unlinked = self
                 .inner
@@ -104,10 +119,21 @@ pub(crate) fn take_study_out(tx: Tx<'_>, study_id: i64) -> Result<(u64, u64), Fa
 
 /// Orders the file of an object to be removed that lies on the shelf of another day than its row says from now on.
 pub(crate) fn order(tx: Tx<'_>, shelf: Timestamp, object: &Placed) -> Result<(), Fault> {
-    let name = file_name(&object.digest, &object.identity.instance);
-    let file = format!("{}/{name}", shelf.dicom_date());
-    tx.change(ORDER, (file, tx.now.as_millis()))?;
+    tx.change(ORDER, (file_of(shelf, object), tx.now.as_millis()))?;
     Ok(())
+}
+
+/// Takes back the order to remove the file of an object that has come again, to the same place.
+pub(crate) fn cancel(tx: Tx<'_>, object: &Placed) -> Result<(), Fault> {
+    const CANCEL: &str = "-- cancel removal\nDELETE FROM removals WHERE file = ?1";
+    tx.change(CANCEL, [file_of(object.received_at, object)])?;
+    Ok(())
+}
+
+/// Where the file of an object lies that was received then: shelf and name.
+fn file_of(shelf: Timestamp, object: &Placed) -> String {
+    let name = file_name(&object.digest, &object.identity.instance);
+    format!("{}/{name}", shelf.dicom_date())
 }
 
 /// The lock that a backup holds while files must stay.

@@ -46,14 +46,23 @@ impl Store {
         let older = days.len().saturating_sub(SHELVES_AT_START);
         let mut all = Reconciled::default();
         for day in days.drain(..older) {
-            let at = layout.clone();
-            let compared = self
-                .read(RECONCILE, move |sql| compare(sql, &at, &day))
-                .await?;
-            all.set_aside += self.set_aside(compared.unnamed).await?;
+            let mut compared = self.compared(&day).await?;
+            if !compared.unnamed.is_empty() {
+                // Once more, now that none of them can be on its way in: its row may have been just about to come.
+                let going = self.inner.files.traffic().go(compared.unnamed);
+                compared = self.compared(&day).await?;
+                compared.unnamed.retain(|file| going.has(file));
+                all.set_aside += self.set_aside(compared.unnamed).await?;
+            }
             all.missing += self.mark_missing(compared.missing).await?;
         }
         Ok(all)
+    }
+
+    async fn compared(&self, day: &str) -> Result<Compared, StoreError> {
+        let (layout, day) = (self.inner.files.layout().clone(), day.to_owned());
+        self.read(RECONCILE, move |sql| compare(sql, &layout, &day))
+            .await
     }
 
     async fn set_aside(&self, files: Vec<PathBuf>) -> Result<u64, StoreError> {

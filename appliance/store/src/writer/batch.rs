@@ -66,14 +66,14 @@ impl Committer {
         if batch.is_empty() {
             return false;
         }
-        let (mut changes, places): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|q| (q.change, q._place)).unzip();
+        let (mut changes, held): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|q| (q.change, q.held)).unzip();
         let begun = Instant::now();
         let outcome = self.commit_all(&mut changes);
         self.latest_took = begun.elapsed();
         let wakes = outcome.as_ref().is_ok_and(|committed| committed.wakes);
         answer(changes, outcome.map(|committed| committed.failures));
-        drop(places);
+        drop(held);
         wakes
     }
 

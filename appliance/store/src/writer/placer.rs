@@ -25,14 +25,19 @@ pub(crate) struct Placement {
 impl Placement {
     /// Puts the files in place and hands the change on; or refuses it, and then no row speaks of them.
     pub(crate) fn run(self, files: &Files, writer: &mpsc::SyncSender<Queued>) {
+        let places = self.files.iter().map(|(_, to)| to.clone()).collect();
+        let Some(coming) = files.traffic().come(places) else {
+            return self.change.refuse(StoreError::BeingRemoved);
+        };
+        let change = self.change.with_files(coming);
         match place_all(files, self.files) {
             Ok(()) => {
                 // Before it is sent: the writer would else wait for this very change, which it already has.
                 drop(self.approach);
                 // Fails only when the writer has ended; the answer then never comes, which says so.
-                let _ = writer.send(self.change);
+                let _ = writer.send(change);
             }
-            Err(error) => self.change.refuse(error),
+            Err(error) => change.refuse(error),
         }
     }
 }

@@ -301,3 +301,45 @@ async fn a_crash_between_rows_and_files_leaves_neither() {
     assert!(!path.exists() && store.care().await.expect("facts").to_remove == 0);
     assert_eq!(store.remove_ordered().await, Ok(0));
 }
+
+#[tokio::test]
+async fn an_object_that_comes_again_before_its_old_file_is_removed_is_kept() {
+    let site = Site::new();
+    let store = site.open();
+    admit(&store, 1, 1).await;
+    // While a backup is being made, the order to remove the file waits.
+    let lock = std::fs::File::create(site.dir.path().join("backup.lock")).expect("made");
+    lock.lock().expect("locked");
+    let study = study_uid(1);
+    let erasing = store.erase_study(&study, false, Actor::CommandLine);
+    erasing.await.expect("erased");
+    admit(&store, 1, 1).await;
+    drop(lock);
+    assert_eq!(
+        store.remove_ordered().await,
+        Ok(0),
+        "the order was taken back"
+    );
+    let held = store
+        .instance(&site::instance_uid(1, 1))
+        .await
+        .expect("held");
+    assert!(
+        store.object_path(&held).exists(),
+        "promised again, and kept"
+    );
+}
+
+#[tokio::test]
+async fn what_is_erased_beside_a_serving_process_is_removed_by_it() {
+    let site = Site::new();
+    let store = site.open();
+    admit(&store, 1, 1).await;
+    let beside = site.open_beside();
+    let study = study_uid(1);
+    let erasing = beside.erase_study(&study, false, Actor::CommandLine);
+    erasing.await.expect("erased");
+    assert_eq!(object_files(&site), 1);
+    assert_eq!(store.remove_ordered().await, Ok(1));
+    assert_eq!(object_files(&site), 0);
+}
