@@ -1,5 +1,6 @@
 //! The composition root: opens the rooms, then the doors, and closes them in order.
 
+use crate::care::{self, CareConfig};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::rooms::{Fallen, Rooms};
@@ -11,10 +12,11 @@ use pericard_dimse::{Caller, DeliveryConfig, DimseConfig, RequestLimits};
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
 use pericard_egress::{Identity, Meter, SpoolError};
-use pericard_intake::{IdleTimeout, Intake, IntakeConfig};
+use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
 use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
-use pericard_runner::{Runner, RunnerConfig};
+use pericard_runner::{Program, Runner, RunnerConfig};
+use pericard_store::care::Bounds;
 use pericard_store::{Store, StoreError};
 use rustls::ServerConfig;
 use std::convert::Infallible;
@@ -27,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the counters are put on disk.
 const COUNTERS_FLUSH_S: u64 = 10;
+/// The longest that reading one object, one portion of frames or one volume may take.
+const READING_TIMEOUT_S: u64 = 300;
 /// Where they are, within the data directory.
 pub(crate) const COUNTERS: &str = "egress/counters";
 
@@ -153,7 +157,16 @@ pub async fn serve(
     );
     rooms.open(
         "counters",
-        keep_counters(ground.meter.clone(), stop.clone()),
+        keep_counters(ground.meter.clone(), ground.store.clone(), stop.clone()),
+    );
+    rooms.open(
+        "care",
+        care::run(
+            CareConfig::of(&ground.config),
+            ground.store.clone(),
+            Arc::clone(&ground.clock),
+            stop.clone(),
+        ),
     );
     rooms.open("watchdog", systemd::watchdog(stop));
 
@@ -192,6 +205,10 @@ impl Ground {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let data = config.written.appliance.data_dir.clone();
         let store = Store::open(cli::store_config(&config), Arc::clone(&clock))?;
+        store.bind(Bounds {
+            free_space_low_mib: config.written.storage.free_space_low_mib,
+            jobs_waiting_max: config.written.jobs.jobs_waiting_max,
+        });
         let tokens = store
             .tokens()
             .await?
@@ -305,6 +322,7 @@ async fn load_then_work(
     surroundings: Surroundings,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
+    try_walls(surroundings.runner.clone()).await;
     for package in surroundings.packages.iter().cloned() {
         let runner = surroundings.runner.clone();
         let model = package.model.to_string();
@@ -322,12 +340,35 @@ async fn load_then_work(
     pericard_jobs::run(config, surroundings, stop).await
 }
 
-async fn keep_counters(meter: Meter, stop: CancellationToken) -> Result<(), SpoolError> {
+/// Says which walls stand around the workers. One that is missing is said loudly; when none can be started, `/readyz`
+/// tells too, and every job that needs one fails with the reason.
+async fn try_walls(runner: Runner) {
+    match tokio::task::spawn_blocking(move || runner.test_walls()).await {
+        Ok(Ok(walls)) => {
+            for wall in walls.missing() {
+                tracing::warn!(wall = wall.name, why = wall.detail, "a wall around the workers is missing");
+            }
+            tracing::info!(%walls, "workers are confined");
+        }
+        Ok(Err(why)) => tracing::error!(why, "no worker can be started behind its walls"),
+        Err(error) => tracing::error!(%error, "the walls were not tried"),
+    }
+}
+
+async fn keep_counters(
+    meter: Meter,
+    store: Store,
+    stop: CancellationToken,
+) -> Result<(), SpoolError> {
     let mut beat = tokio::time::interval(Duration::from_secs(COUNTERS_FLUSH_S));
     loop {
         tokio::select! {
             () = stop.cancelled() => return meter.flush(),
             _ = beat.tick() => {
+                match store.checkpoint().await {
+                    Ok(head) => meter.anchor(head.size, words(&head.root)),
+                    Err(error) => tracing::warn!(%error, "the counters are not anchored in the audit log"),
+                }
                 // A full disk must not close the doors: the counters go on in memory.
                 if let Err(error) = meter.flush() {
                     tracing::warn!(%error, "the counters are not on disk");
@@ -335,6 +376,15 @@ async fn keep_counters(meter: Meter, stop: CancellationToken) -> Result<(), Spoo
             }
         }
     }
+}
+
+/// A hash as the frame has it: four numbers, the first bytes first.
+fn words(root: &[u8; 32]) -> [u64; 4] {
+    let mut words = root.chunks_exact(8).map(|chunk| {
+        let fold = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
+        chunk.iter().fold(0, fold)
+    });
+    std::array::from_fn(|_| words.next().unwrap_or(0))
 }
 
 fn intake(config: &Config, store: &Store, meter: &Meter, clock: &Arc<dyn Clock>) -> Intake {
@@ -347,19 +397,43 @@ fn intake(config: &Config, store: &Store, meter: &Meter, clock: &Arc<dyn Clock>)
         object_max_mib: storage.object_max_mib,
         parcels_max: storage.arriving_max,
     };
-    Intake::new(
+    Intake::with_quotas(
         store.clone(),
         Arc::new(settling),
         limits,
-        meter.clone(),
-        Arc::clone(clock),
+        (meter.clone(), Arc::clone(clock)),
+        quotas(config),
     )
+}
+
+fn quotas(config: &Config) -> Quotas {
+    let written = &config.written.quotas;
+    let quota = |objects_per_minute_max, in_flight_max_mib| Quota {
+        objects_per_minute_max,
+        in_flight_max_mib,
+    };
+    Quotas {
+        per_peer: quota(
+            written.peer_objects_per_minute_max,
+            written.peer_in_flight_max_mib,
+        ),
+        per_token: quota(
+            written.token_objects_per_minute_max,
+            written.token_in_flight_max_mib,
+        ),
+    }
 }
 
 fn runner_config(config: &Config) -> RunnerConfig {
     let models = &config.written.models;
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     RunnerConfig {
+        // This very program, also after an upgrade has replaced its file.
+        worker: Program {
+            path: "/proc/self/exe".into(),
+            arguments: vec!["worker".into()],
+        },
+        reading_timeout: Duration::from_secs(READING_TIMEOUT_S),
         onnxruntime: models.onnxruntime.clone(),
         cores: if models.cores == 0 {
             machine

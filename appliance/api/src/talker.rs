@@ -2,12 +2,16 @@
 
 use futures_util::future::BoxFuture;
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
-use pericard_runner::{Loaded, Runner, Talk};
+use pericard_runner::{Loaded, Runner, Talk, Walls};
 
 /// Whoever answers questions.
 pub trait Talker: Send + Sync + 'static {
     /// The models that are loaded, of every task.
     fn loaded(&self) -> Vec<Loaded>;
+
+    /// The walls around the workers, as tried at the start; `None` while they are being tried, an error when no worker can
+    /// be started behind them.
+    fn walls(&self) -> Option<Result<Walls, String>>;
 
     /// Begins an answer. May take as long as tokenising takes: never called on an async thread.
     ///
@@ -31,6 +35,10 @@ pub trait Speech: Send + 'static {
 impl Talker for Runner {
     fn loaded(&self) -> Vec<Loaded> {
         Self::loaded(self)
+    }
+
+    fn walls(&self) -> Option<Result<Walls, String>> {
+        Self::walls(self)
     }
 
     fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal> {

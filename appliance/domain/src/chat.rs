@@ -13,7 +13,7 @@ pub struct Message {
 }
 
 /// What to continue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Prompt {
     /// A conversation, to be put into the model's own chat template.
     Messages(Vec<Message>),
@@ -22,7 +22,7 @@ pub enum Prompt {
 }
 
 /// How the next token is chosen.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// 0 takes the likeliest token; above, the distribution is sharpened (below 1) or flattened (above 1).
     pub temperature: f32,
@@ -49,7 +49,7 @@ impl Default for Sampling {
 }
 
 /// A request to a language model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatRequest {
     /// What to continue.
     pub prompt: Prompt,
@@ -79,7 +79,7 @@ pub struct Usage {
 }
 
 /// What a generation sends, in order: text as it comes, then one end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChatEvent {
     /// The next piece of text: whole characters, with nothing of a stop text in it.
     Text(String),
@@ -95,7 +95,7 @@ pub enum ChatEvent {
 }
 
 /// Why a request was not taken up.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ChatRefusal {
     /// No such model is loaded.
     #[error("the model {0:?} is not loaded here; /v1/models lists those that are")]

@@ -124,7 +124,7 @@ pub struct GoldenCase {
 }
 
 /// A package whose files have been verified: the manifest, its digest, and where the files are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Package {
     /// Which model this is.
     pub model: ModelRef,

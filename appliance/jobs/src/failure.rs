@@ -49,6 +49,8 @@ impl From<RunFailure> for GiveUp {
             RunFailure::NotLoaded(_) | RunFailure::Load { .. } => FailureClass::ModelUnavailable,
             RunFailure::Unsuitable(_) => FailureClass::UnsuitableInput,
             RunFailure::Model(_) => FailureClass::ModelFailed,
+            RunFailure::Undecodable(_) => FailureClass::Undecodable,
+            RunFailure::Unreadable(_) => FailureClass::Internal,
             RunFailure::Lost(_) => FailureClass::WorkerLost,
         };
         Self::failed(class, failure.to_string())

@@ -3,10 +3,10 @@
 use crate::failure::GiveUp;
 use crate::findings;
 use crate::objects::{self, Making};
-use crate::prepare::{self, Held, Portions};
+use crate::prepare::{self, Held};
 use crate::run::{JobsConfig, Surroundings};
 use pericard_domain::finding::{Evidence, Finding, Report};
-use pericard_domain::image::{ImagingInput, ImagingOutput, Mask, Volume};
+use pericard_domain::image::{ImagingOutput, Mask, Volume};
 use pericard_domain::job::{FailureClass, Work};
 use pericard_domain::model::{ModelRef, Package, Task};
 use pericard_domain::uid::StudyUid;
@@ -105,21 +105,15 @@ async fn spot_text(
 ) -> Result<Found, GiveUp> {
     let suitable = prepare::suitable(&package, held)?;
     let mut boxes = Vec::new();
+    let mut reader = surroundings.runner.reader();
     for held in &suitable {
         let held = held.clone();
-        let mut portions = blocking(move || Portions::open(&held)).await?;
+        reader = blocking(move || prepare::open(&mut reader, &held).map(|()| reader)).await?;
         loop {
-            let (taken, rest) =
-                blocking(move || portions.take().map(|taken| (taken, portions))).await?;
-            portions = rest;
-            if taken.is_empty() {
-                break;
-            }
-            match surroundings
-                .runner
-                .infer(&package.model, ImagingInput::Frames(taken))
-                .await?
-            {
+            let (portion, rest) = blocking(move || Ok((reader.frames()?, reader))).await?;
+            reader = rest;
+            let Some(portion) = portion else { break };
+            match surroundings.runner.look(&package.model, portion).await? {
                 ImagingOutput::Text(found) => boxes.extend(found),
                 ImagingOutput::Mask(_) => return Err(other_output(&package)),
             }
@@ -139,9 +133,12 @@ async fn segment(
     held: Vec<Held>,
 ) -> Result<Found, GiveUp> {
     let suitable = prepare::suitable(&package, held)?;
-    let (volume, used) = blocking(move || prepare::volume(&suitable)).await?;
-    let input = ImagingInput::Volume(volume.clone());
-    let ImagingOutput::Mask(mask) = surroundings.runner.infer(&package.model, input).await? else {
+    let mut reader = surroundings.runner.reader();
+    let (picture, used) = blocking(move || prepare::volume(&mut reader, &suitable)).await?;
+    // Without its voxels, which only the model needs.
+    let volume = picture.volume().ok_or_else(|| other_output(&package))?;
+    let output = surroundings.runner.look(&package.model, picture).await?;
+    let ImagingOutput::Mask(mask) = output else {
         return Err(other_output(&package));
     };
     let findings = findings::of_mask(&package, study, &volume, &mask)?;

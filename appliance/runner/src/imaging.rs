@@ -1,138 +1,265 @@
-//! Imaging models: one inference at a time, on the cores that are imaging's share.
+//! Imaging models: one process for each, one inference at a time, on the cores that are imaging's share.
 
+use crate::picture::Picture;
 use crate::runner::{Loaded, RunFailure};
-use pericard_domain::image::{ImagingInput, ImagingOutput};
+use crate::staff::Staff;
+use crate::words::{Head, Load, Look, Seen, Started, clipped};
+use crate::worker::IMAGING;
+use pericard_confine::{Limits, Lost, Room, Worker};
+use pericard_domain::image::{ImagingOutput, Mask};
 use pericard_domain::model::{ModelRef, Package};
-use pericard_imaging::{ImagingError, Model, Runtime};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
+/// The wait before a worker that was lost twice in a row is started again; it doubles with each further loss.
+const RESTART_FIRST_S: u64 = 1;
+/// The longest such wait.
+const RESTART_LONGEST_S: u64 = 60;
+
 pub(crate) struct Imaging {
+    staff: Staff,
     library: PathBuf,
     threads: usize,
-    runtime: OnceLock<Runtime>,
-    models: Mutex<HashMap<ModelRef, Seat>>,
+    seats: Mutex<HashMap<ModelRef, Arc<Seat>>>,
     /// One inference at a time: each uses every thread of the share. Fair, so the order of asking is the order of service.
     turn: Arc<Semaphore>,
 }
 
+/// A loaded model, whether or not its worker lives at the moment.
 struct Seat {
-    loaded: Option<Loaded>,
-    model: Arc<Mutex<Model>>,
-    timeout: Duration,
+    package: Package,
+    loaded: Mutex<Option<Loaded>>,
+    post: Mutex<Post>,
+}
+
+/// Where the worker stands.
+#[derive(Default)]
+struct Post {
+    worker: Option<Worker>,
+    /// Losses since the last inference that ended well.
+    losses: u32,
+    /// No worker is started before.
+    rest_until: Option<Instant>,
 }
 
 impl Imaging {
-    pub(crate) fn new(library: PathBuf, threads: usize) -> Self {
+    pub(crate) fn new(staff: Staff, library: PathBuf, threads: usize) -> Self {
         Self {
+            staff,
             library,
             threads,
-            runtime: OnceLock::new(),
-            models: Mutex::default(),
+            seats: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
         }
     }
 
     pub(crate) fn load(&self, package: &Package) -> Result<String, String> {
-        let model = contained(|| self.open(package))?.map_err(|e| e.to_string())?;
-        let device = model.device().to_owned();
-        let timeout = Duration::from_secs(package.manifest.budget.inference_timeout_s.into());
+        let (worker, started) = self.hire(package).map_err(|lost| lost.to_string())??;
         let seat = Seat {
-            loaded: None,
-            model: Arc::new(Mutex::new(model)),
-            timeout,
+            package: package.clone(),
+            loaded: Mutex::default(),
+            post: Mutex::new(Post {
+                worker: Some(worker),
+                ..Post::default()
+            }),
         };
-        self.seats().insert(package.model.clone(), seat);
-        Ok(device)
+        self.seats().insert(package.model.clone(), Arc::new(seat));
+        Ok(started.device)
     }
 
     pub(crate) fn list(&self, loaded: Loaded) {
-        if let Some(seat) = self.seats().get_mut(&loaded.model) {
-            seat.loaded = Some(loaded);
+        if let Some(seat) = self.seats().get(&loaded.model) {
+            *held(&seat.loaded) = Some(loaded);
         }
     }
 
     pub(crate) fn loaded(&self) -> Vec<Loaded> {
-        let mut all: Vec<_> = self
-            .seats()
-            .values()
-            .filter_map(|seat| seat.loaded.clone())
+        let seats: Vec<_> = self.seats().values().cloned().collect();
+        let mut all: Vec<_> = seats
+            .iter()
+            .filter_map(|seat| held(&seat.loaded).clone())
             .collect();
         all.sort_by(|a, b| a.model.cmp(&b.model));
         all
     }
 
+    /// Takes a model away: its process ends when what it works on has ended, and all its memory is back.
+    pub(crate) fn unload(&self, model: &ModelRef) -> bool {
+        self.seats().remove(model).is_some()
+    }
+
+    /// The worker's process, for whoever watches it.
+    pub(crate) fn pid(&self, model: &ModelRef) -> Option<u32> {
+        let seat = self.seats().get(model).cloned()?;
+        let post = held(&seat.post);
+        post.worker.as_ref().map(|worker| worker.leash().pid())
+    }
+
     pub(crate) async fn infer(
-        &self,
+        self: &Arc<Self>,
         model: &ModelRef,
-        input: ImagingInput,
+        picture: Picture,
     ) -> Result<ImagingOutput, RunFailure> {
-        let (seat, timeout) = match self.seats().get(model) {
-            Some(seat) => (Arc::clone(&seat.model), seat.timeout),
-            None => return Err(RunFailure::NotLoaded(model.to_string())),
-        };
+        let seat = self.seats().get(model).cloned();
+        let seat = seat.ok_or_else(|| RunFailure::NotLoaded(model.to_string()))?;
+        // Before the turn: while one model's worker rests after losses, the others work.
+        if let Some(rest) = seat.rest() {
+            tokio::time::sleep(rest).await;
+        }
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let turn = turn.map_err(|_| RunFailure::Lost("the appliance is shutting down".into()))?;
+        let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn; // given back when the inference has really ended, also after nobody waits for it any more
-            contained(|| {
-                seat.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .infer(&input)
-            })
+            this.look(&seat, &picture)
         });
-        match tokio::time::timeout(timeout, work).await {
-            Err(_) => Err(RunFailure::Lost(format!(
-                "{model} took longer than {} s",
-                timeout.as_secs()
-            ))),
-            Ok(Err(_)) => Err(RunFailure::Lost(format!("the thread of {model} ended"))),
-            Ok(Ok(Err(panic))) => Err(RunFailure::Model(panic)),
-            Ok(Ok(Ok(result))) => result.map_err(failure_of),
-        }
+        work.await
+            .unwrap_or_else(|_| Err(RunFailure::Lost("the thread that fed it ended".into())))
     }
 
     pub(crate) fn close(&self) {
         self.turn.close();
     }
 
-    fn open(&self, package: &Package) -> Result<Model, ImagingError> {
-        let runtime = match self.runtime.get() {
-            Some(runtime) => runtime,
-            None => {
-                let runtime = Runtime::load(&self.library)?;
-                self.runtime.get_or_init(|| runtime)
-            }
+    fn look(&self, seat: &Seat, picture: &Picture) -> Result<ImagingOutput, RunFailure> {
+        let mut post = held(&seat.post);
+        let mut worker = match post.worker.take() {
+            Some(worker) => worker,
+            None => self.replace(seat, &mut post)?,
         };
-        let mut model = Model::load(runtime, package, self.threads)?;
-        for case in &package.manifest.golden {
-            model.golden(case, &package.dir)?;
+        let timeout = Duration::from_secs(seat.package.manifest.budget.inference_timeout_s.into());
+        let limits = Limits {
+            time: timeout,
+            cpu: timeout * u32::try_from(self.threads).unwrap_or(1),
+        };
+        match ask(&mut worker, picture, limits) {
+            Ok(Ok(output)) => {
+                (post.losses, post.worker) = (0, Some(worker));
+                Ok(output)
+            }
+            // A model that fails is whole; one that panicked has ended, and the next inference finds that out.
+            Ok(Err(failure)) => {
+                post.worker = Some(worker);
+                Err(failure)
+            }
+            Err(lost) => {
+                post.note_loss();
+                let model = &seat.package.model;
+                tracing::warn!(%model, losses = post.losses, %lost, "a worker was lost");
+                Err(RunFailure::Lost(format!("{model}: {lost}")))
+            }
         }
-        Ok(model)
     }
 
-    fn seats(&self) -> MutexGuard<'_, HashMap<ModelRef, Seat>> {
-        // Held only to look up or to insert; a panic in between leaves a whole map.
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A new worker for a seat whose worker was lost.
+    fn replace(&self, seat: &Seat, post: &mut Post) -> Result<Worker, RunFailure> {
+        let model = &seat.package.model;
+        let hired = self.hire(&seat.package);
+        match hired.map_err(|lost| lost.to_string()).and_then(|h| h) {
+            Ok((worker, _)) => {
+                tracing::info!(%model, pid = worker.leash().pid(), "a lost worker was replaced");
+                Ok(worker)
+            }
+            Err(why) => {
+                post.note_loss();
+                tracing::error!(%model, losses = post.losses, why, "a lost worker cannot be replaced");
+                Err(RunFailure::Lost(format!("{model}: {}", clipped(&why))))
+            }
+        }
+    }
+
+    fn hire(&self, package: &Package) -> Result<Result<(Worker, Started), String>, Lost> {
+        let load = Load::Imaging {
+            library: self.library.clone(),
+            package: package.clone(),
+            threads: self.threads,
+        };
+        self.staff.hire(IMAGING, &load)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, HashMap<ModelRef, Arc<Seat>>> {
+        held(&self.seats)
     }
 }
 
-fn failure_of(error: ImagingError) -> RunFailure {
-    match error {
-        ImagingError::Input { .. } | ImagingError::TooLarge { .. } => {
-            RunFailure::Unsuitable(error.to_string())
-        }
-        other => RunFailure::Model(other.to_string()),
+impl Seat {
+    /// How long its next worker still rests.
+    fn rest(&self) -> Option<Duration> {
+        // Held by a running inference: then there is a worker, and the turn is what to wait for.
+        let post = self.post.try_lock().ok()?;
+        let rest = post.rest_until?.saturating_duration_since(Instant::now());
+        (!rest.is_zero()).then_some(rest)
     }
 }
 
-/// Panics never cross the room: one inside an engine becomes a sentence.
-fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // The engine is not used again as it is after a panic in `load`; in `infer` it holds no state between calls.
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|_| "the engine panicked; the journal has the place".to_owned())
+impl Post {
+    /// The first loss costs nothing but the attempt: one poison object must not keep its neighbours waiting.
+    fn note_loss(&mut self) {
+        self.worker = None;
+        self.losses += 1;
+        self.rest_until = rest_after(self.losses).map(|rest| Instant::now() + rest);
+    }
+}
+
+/// How long a worker rests after so many losses in a row.
+pub(crate) fn rest_after(losses: u32) -> Option<Duration> {
+    let doublings = losses.checked_sub(2)?.min(16);
+    let rest = RESTART_FIRST_S << doublings;
+    Some(Duration::from_secs(rest.min(RESTART_LONGEST_S)))
+}
+
+/// One question; the outer error is the loss of the worker.
+fn ask(
+    worker: &mut Worker,
+    picture: &Picture,
+    limits: Limits,
+) -> Result<Result<ImagingOutput, RunFailure>, Lost> {
+    let no_memory = |e: std::io::Error| Lost::Broke(format!("shared memory: {e}"));
+    let room = match &picture.head {
+        Head::Volume(volume) => Some(Room::of(volume.voxels().unwrap_or(0)).map_err(no_memory)?),
+        Head::Frames(_) => None,
+    };
+    let descriptors = [Some(picture.memory.as_fd()), room.as_ref().map(AsFd::as_fd)];
+    let descriptors: Vec<_> = descriptors.into_iter().flatten().collect();
+    let seen = worker.ask::<Seen>(&Look(picture.head.clone()), &descriptors, limits)?;
+    Ok(match (seen, room, &picture.head) {
+        (Seen::Text(boxes), None, _) => Ok(ImagingOutput::Text(boxes)),
+        (Seen::Mask, Some(room), Head::Volume(head)) => {
+            let memory = room.filled().map_err(no_memory)?;
+            let mapped = memory.map().map_err(no_memory)?;
+            Ok(ImagingOutput::Mask(Mask {
+                size: head.size,
+                voxels: mapped[..memory.bytes()].to_vec(),
+            }))
+        }
+        (Seen::Unsuitable(why), ..) => Err(RunFailure::Unsuitable(clipped(&why))),
+        (Seen::Failed(why), ..) => Err(RunFailure::Model(clipped(&why))),
+        (Seen::OutOfMemory, ..) => {
+            return Err(Lost::Ended("it asked for more memory than it may have".into()));
+        }
+        _ => return Err(Lost::Broke("it answered another question".into())),
+    })
+}
+
+/// A lock whose holder only looks up, puts in or takes out: a panic in between leaves it whole.
+pub(crate) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_double_up_to_the_longest() {
+        let rests: Vec<_> = (0..12)
+            .map(|losses| rest_after(losses).map_or(0, |rest| rest.as_secs()))
+            .collect();
+        assert_eq!(rests, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+        assert_eq!(rest_after(u32::MAX), Some(Duration::from_secs(60)));
+    }
 }

@@ -1,110 +1,391 @@
-//! Language models: one engine for each, each with its own scheduler on the cores that are language's share.
+//! Language models: one process for each, with its own scheduler on the cores that are language's share.
+//!
+//! A keeper thread hears what the worker tells, notices when it is lost or stands still, and has it replaced. What was
+//! under way fails with a word; what comes meanwhile is told to come again.
 
-use crate::runner::{Loaded, RunnerConfig};
+use crate::imaging::{held, rest_after};
+use crate::runner::Loaded;
+use crate::staff::Staff;
+use crate::words::{Ask, Load, Share, Started, Tell, clipped};
+use crate::worker::LANGUAGE;
+use pericard_confine::{Channel, ChannelError, Lost, Worker};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
 use pericard_domain::model::Package;
-use pericard_language::{Engine, EngineLimits, Generation};
-use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc as events;
+
+/// How often a worker that is silent while it has something to do is asked how far it is.
+const PULSE_S: u64 = 5;
+/// The longest that an engine with work may stay at one step: a step is a fraction of a second.
+const STANDSTILL_S: u64 = 120;
+/// The longest that taking a request up may take: it is tokenised.
+const ANSWER_TIMEOUT_S: u64 = 30;
+/// A context that holds more is not believed.
+const CONTEXT_TOKENS_MAX: u32 = 1 << 24;
+/// When to try again while a lost worker is being replaced.
+const REPLACING_S: u32 = 5;
 
 pub(crate) struct Language {
-    limits: EngineLimits,
-    engines: Mutex<BTreeMap<String, Seat>>,
+    staff: Staff,
+    share: Share,
+    seats: Mutex<BTreeMap<String, Arc<Seat>>>,
 }
 
+/// A loaded model, whether or not its worker lives at the moment.
 struct Seat {
-    engine: Engine,
-    loaded: Option<Loaded>,
+    staff: Staff,
+    load: Load,
+    loaded: Mutex<Option<Loaded>>,
+    /// `None` while a lost worker is being replaced.
+    line: Mutex<Option<Arc<Line>>>,
+    closing: AtomicBool,
+}
+
+/// The conversation with one living worker.
+struct Line {
+    pid: u32,
+    /// To the thread that writes: nobody else ever waits for the worker to read.
+    asks: mpsc::Sender<Ask>,
+    next: AtomicU64,
+    answers: Mutex<HashMap<u64, mpsc::SyncSender<Tell>>>,
+    talks: Mutex<HashMap<u64, events::Sender<ChatEvent>>>,
+    events_max: usize,
 }
 
 impl Language {
-    pub(crate) fn new(config: &RunnerConfig, threads: usize) -> Self {
-        let limits = EngineLimits {
-            threads,
-            sequences_max: config.chats_max,
-            queue_max: config.chats_waiting_max,
-            ..EngineLimits::default()
-        };
+    pub(crate) fn new(staff: Staff, share: Share) -> Self {
         Self {
-            limits,
-            engines: Mutex::default(),
+            staff,
+            share,
+            seats: Mutex::default(),
         }
     }
 
     /// The device and the tokens that the context holds.
     pub(crate) fn load(&self, package: &Package) -> Result<(String, u32), String> {
-        let weights = package
-            .part("weights")
-            .ok_or("the manifest names no file for the part `weights`")?;
-        let engine = Engine::load(&weights, self.limits.clone()).map_err(|e| e.to_string())?;
-        for case in &package.manifest.golden {
-            engine.golden(&package.dir, case)?;
-        }
-        let info = engine.info();
-        let facts = (info.device.to_owned(), info.context_tokens);
-        let before = self.seats().insert(
-            package.model.name.clone(),
-            Seat {
-                engine,
-                loaded: None,
-            },
-        );
+        let load = Load::Language {
+            package: package.clone(),
+            share: self.share,
+        };
+        let hired = self.staff.hire(LANGUAGE, &load);
+        let (worker, started) = hired.map_err(|lost| lost.to_string())??;
+        let context_tokens = started.context_tokens.unwrap_or(0);
+        let facts = (started.device.clone(), context_tokens);
+        let seat = Arc::new(Seat {
+            staff: self.staff.clone(),
+            load,
+            loaded: Mutex::default(),
+            line: Mutex::default(),
+            closing: AtomicBool::new(false),
+        });
+        let line = Line::open(&worker, &started)?;
+        *held(&seat.line) = Some(Arc::clone(&line));
+        let keeper = Arc::clone(&seat);
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || keeper.keep(worker, line))
+            .map_err(|e| e.to_string())?;
+        let before = held(&self.seats).insert(package.model.name.clone(), seat);
         if let Some(seat) = before {
-            seat.engine.close(); // what it runs may end; new requests go to the new one
+            seat.close(); // what it runs may end; new requests go to the new one
         }
         Ok(facts)
     }
 
     pub(crate) fn list(&self, loaded: Loaded) {
-        if let Some(seat) = self.seats().get_mut(&loaded.model.name) {
-            seat.loaded = Some(loaded);
+        if let Some(seat) = held(&self.seats).get(&loaded.model.name) {
+            *held(&seat.loaded) = Some(loaded);
         }
     }
 
     pub(crate) fn loaded(&self) -> Vec<Loaded> {
-        self.seats()
-            .values()
-            .filter_map(|seat| seat.loaded.clone())
+        let seats: Vec<_> = held(&self.seats).values().cloned().collect();
+        seats
+            .iter()
+            .filter_map(|seat| held(&seat.loaded).clone())
             .collect()
     }
 
+    /// Takes a model away: its process ends when its talks have.
+    pub(crate) fn unload(&self, name: &str) -> bool {
+        let seat = held(&self.seats).remove(name);
+        seat.map(|seat| seat.close()).is_some()
+    }
+
+    /// The worker's process, for whoever watches it.
+    pub(crate) fn pid(&self, name: &str) -> Option<u32> {
+        let seat = held(&self.seats).get(name).cloned()?;
+        let line = held(&seat.line);
+        line.as_ref().map(|line| line.pid)
+    }
+
     pub(crate) fn chat(&self, model: &str, request: ChatRequest) -> Result<Talk, ChatRefusal> {
-        Ok(Talk {
-            generation: self.engine(model)?.submit(request)?,
-        })
+        let line = self.line(model)?;
+        let number = line.number();
+        // As many as the worker may ever send for it: whoever has taken a worker over must not fill our memory.
+        let (sink, events) = events::channel(line.events_max);
+        held(&line.talks).insert(number, sink);
+        let mut talk = Talk {
+            line,
+            number,
+            events,
+            ended: false,
+        };
+        match talk.line.answer(number, Ask::Chat(number, request)) {
+            Ok(Tell::Accepted(_)) => Ok(talk),
+            refused => {
+                talk.ended = true;
+                held(&talk.line.talks).remove(&number);
+                Err(refusal(refused))
+            }
+        }
     }
 
     pub(crate) fn count_tokens(&self, model: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        self.engine(model)?.count_tokens(prompt)
+        let line = self.line(model)?;
+        let number = line.number();
+        match line.answer(number, Ask::Count(number, prompt.clone())) {
+            Ok(Tell::Counted(_, tokens)) => Ok(tokens),
+            refused => Err(refusal(refused)),
+        }
     }
 
     pub(crate) fn close(&self) {
-        self.seats().values().for_each(|seat| seat.engine.close());
+        held(&self.seats).values().for_each(|seat| seat.close());
     }
 
-    fn engine(&self, model: &str) -> Result<Engine, ChatRefusal> {
-        let unknown = || ChatRefusal::UnknownModel(model.to_owned());
-        self.seats()
-            .get(model)
-            .map(|seat| seat.engine.clone())
-            .ok_or_else(unknown)
+    fn line(&self, model: &str) -> Result<Arc<Line>, ChatRefusal> {
+        let seat = held(&self.seats).get(model).cloned();
+        let seat = seat.ok_or_else(|| ChatRefusal::UnknownModel(model.to_owned()))?;
+        if seat.closing.load(Ordering::Acquire) {
+            return Err(ChatRefusal::Closing);
+        }
+        let line = held(&seat.line).clone();
+        line.ok_or(REPLACING)
+    }
+}
+
+const REPLACING: ChatRefusal = ChatRefusal::Busy {
+    retry_after_s: REPLACING_S,
+};
+
+fn refusal(answer: Result<Tell, ChatRefusal>) -> ChatRefusal {
+    match answer {
+        Err(refusal) | Ok(Tell::Refused(_, refusal)) => refusal,
+        Ok(_) => REPLACING,
+    }
+}
+
+impl Seat {
+    /// No new requests; what runs may end.
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
     }
 
-    fn seats(&self) -> MutexGuard<'_, BTreeMap<String, Seat>> {
-        // Held only to look up or to insert; a panic in between leaves a whole map.
-        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The keeper's life: as long as the model is loaded or a talk is under way.
+    fn keep(&self, mut worker: Worker, mut line: Arc<Line>) {
+        let mut losses = 0;
+        loop {
+            let begun = Instant::now();
+            let Some(lost) = self.hear(&worker, &line) else {
+                return; // closed, and nothing is under way
+            };
+            *held(&self.line) = None;
+            line.fail_all();
+            drop(worker);
+            // One that worked for longer than any rest has nothing to do with the losses before.
+            losses = if begun.elapsed() > Duration::from_secs(120) { 1 } else { losses + 1 };
+            tracing::warn!(losses, %lost, "a language worker was lost");
+            let Some((next, next_line)) = self.replace(&mut losses) else {
+                return;
+            };
+            (worker, line) = (next, next_line);
+            *held(&self.line) = Some(Arc::clone(&line));
+        }
+    }
+
+    /// A new worker; `None` when the model is closed meanwhile.
+    fn replace(&self, losses: &mut u32) -> Option<(Worker, Arc<Line>)> {
+        loop {
+            let rest_until = Instant::now() + rest_after(*losses).unwrap_or_default();
+            while Instant::now() < rest_until {
+                if self.closing.load(Ordering::Acquire) {
+                    return None;
+                }
+                std::thread::sleep(Duration::from_millis(100)); // closing is a flag: the rest is cut into looks at it
+            }
+            let hired = self.staff.hire(LANGUAGE, &self.load);
+            let why = match hired.map_err(|lost| lost.to_string()).and_then(|h| h) {
+                Ok((worker, started)) => match Line::open(&worker, &started) {
+                    Ok(line) => {
+                        tracing::info!(pid = line.pid, "a lost language worker was replaced");
+                        return Some((worker, line));
+                    }
+                    Err(why) => why,
+                },
+                Err(why) => why,
+            };
+            *losses += 1;
+            tracing::error!(losses = *losses, why = clipped(&why), "a lost language worker cannot be replaced");
+        }
+    }
+
+    /// Hears a worker until it is lost, or until the model is closed and nothing is under way.
+    fn hear(&self, worker: &Worker, line: &Line) -> Option<Lost> {
+        let channel = worker.channel();
+        let pulse = Duration::from_secs(PULSE_S);
+        let (mut steps, mut moved) = (None, Instant::now());
+        loop {
+            let idle = line.is_idle();
+            if idle {
+                moved = Instant::now();
+                if self.closing.load(Ordering::Acquire) {
+                    return None;
+                }
+            }
+            if moved.elapsed() > Duration::from_secs(STANDSTILL_S) {
+                let standstill = Duration::from_secs(STANDSTILL_S);
+                return Some(worker.lost(&ChannelError::Late, standstill));
+            }
+            let wait = if idle { pulse / 10 } else { pulse };
+            let heard = match channel.wait(wait) {
+                Ok(false) if idle => continue,
+                Ok(false) => {
+                    let _ = line.asks.send(Ask::Steps); // a writer that is gone is found out by reading
+                    continue;
+                }
+                Ok(true) => channel.receive_until::<Tell>(Some(Instant::now() + pulse)),
+                Err(error) => Err(error),
+            };
+            match heard.map(|tell| line.take(tell)) {
+                Ok(Ok(Some(now))) if steps == Some(now) => {}
+                Ok(Ok(now)) => (steps, moved) = (now.or(steps), Instant::now()),
+                Ok(Err(broken)) | Err(broken) => return Some(worker.lost(&broken, pulse)),
+            }
+        }
+    }
+}
+
+impl Line {
+    fn open(worker: &Worker, started: &Started) -> Result<Arc<Self>, String> {
+        let mouth = worker.channel().again().map_err(|e| e.to_string())?;
+        let (asks, to_write) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("language-asks".into())
+            .spawn(move || write(&mouth, &to_write))
+            .map_err(|e| e.to_string())?;
+        // A token may give a piece of text; then comes one end.
+        let context_tokens = started.context_tokens.unwrap_or(0).min(CONTEXT_TOKENS_MAX);
+        let events_max = context_tokens as usize + 2;
+        Ok(Arc::new(Self {
+            pid: worker.leash().pid(),
+            asks,
+            next: AtomicU64::new(0),
+            answers: Mutex::default(),
+            talks: Mutex::default(),
+            events_max,
+        }))
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn is_idle(&self) -> bool {
+        held(&self.talks).is_empty() && held(&self.answers).is_empty()
+    }
+
+    /// Asks, and waits for the answer of that number.
+    fn answer(&self, number: u64, ask: Ask) -> Result<Tell, ChatRefusal> {
+        let (sink, answer) = mpsc::sync_channel(1);
+        held(&self.answers).insert(number, sink);
+        let sent = self.asks.send(ask);
+        let answer = match sent {
+            Ok(()) => answer.recv_timeout(Duration::from_secs(ANSWER_TIMEOUT_S)),
+            Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
+        };
+        held(&self.answers).remove(&number);
+        answer.map_err(|_| REPLACING)
+    }
+
+    /// Takes what was told; gives the engine's step when that is what was told.
+    fn take(&self, tell: Tell) -> Result<Option<u64>, ChannelError> {
+        match tell {
+            Tell::Steps(steps) => return Ok(Some(steps)),
+            Tell::Accepted(number) | Tell::Refused(number, _) | Tell::Counted(number, _) => {
+                // Whoever asked may have given up.
+                if let Some(asked) = held(&self.answers).remove(&number) {
+                    let _ = asked.try_send(tell);
+                }
+            }
+            Tell::Event(number, event) => {
+                let last = !matches!(event, ChatEvent::Text(_));
+                let mut talks = held(&self.talks);
+                // A talk that was dropped is told of for a moment longer.
+                if let Some(talk) = talks.get(&number) {
+                    match talk.try_send(event) {
+                        Err(events::error::TrySendError::Full(_)) => {
+                            return Err(ChannelError::Malformed);
+                        }
+                        Err(events::error::TrySendError::Closed(_)) => drop(talks.remove(&number)),
+                        Ok(()) if last => drop(talks.remove(&number)),
+                        Ok(()) => {}
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A generation never just goes silent.
+    fn fail_all(&self) {
+        let word = "the language worker was lost before the answer ended; ask again";
+        for (_, talk) in held(&self.talks).drain() {
+            let _ = talk.try_send(ChatEvent::Failed(word.to_owned())); // a full one ends without a word
+        }
+        held(&self.answers).clear();
+    }
+}
+
+/// The writer's life: until nobody can ask any more, or the worker is gone.
+fn write(mouth: &Channel, asks: &mpsc::Receiver<Ask>) {
+    for ask in asks {
+        if mouth.send_with(&ask, &[]).is_err() {
+            return;
+        }
     }
 }
 
 /// A generation under way. Dropped, it stops within a step.
 pub struct Talk {
-    generation: Generation,
+    line: Arc<Line>,
+    number: u64,
+    events: events::Receiver<ChatEvent>,
+    ended: bool,
 }
 
 impl Talk {
     /// The next event; `None` after the end.
     pub async fn next(&mut self) -> Option<ChatEvent> {
-        poll_fn(|context| self.generation.poll_recv(context)).await
+        if self.ended {
+            return None;
+        }
+        let event = self.events.recv().await.unwrap_or_else(|| {
+            ChatEvent::Failed("the language worker was lost; ask again".to_owned())
+        });
+        self.ended = !matches!(event, ChatEvent::Text(_));
+        Some(event)
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if !self.ended {
+            held(&self.line.talks).remove(&self.number);
+            let _ = self.line.asks.send(Ask::Cancel(self.number)); // a lost worker has cancelled it already
+        }
     }
 }

@@ -1,15 +1,27 @@
-//! The seam that jobs and the API see: loads models, shares the cores, contains their failures.
+//! The seam that jobs and the API see: models and the reader of DICOM, each in a confined process of its own.
 //!
 //! What crosses it are the plain words of `domain`: `ImagingInput` in and `ImagingOutput` out, `ChatRequest` in and
-//! `ChatEvent`s out. Neither engine's types, threads or processes show on this side.
+//! `ChatEvent`s out. Neither engine's types, threads or processes show on this side. A worker that dies, hangs or takes
+//! more than it may is [`RunFailure::Lost`]: it costs one attempt, and another takes its place.
 //!
-//! - [`Runner`]: the handle; load, list, infer, chat.
-//! - [`imaging`](self): one imaging inference at a time, on the cores that are imaging's share.
-//! - [`language`](self): one engine for each language model, each with its own scheduler.
+//! - [`Runner`]: the handle; load, unload, list, infer, chat.
+//! - [`Reader`]: strangers' DICOM objects as frames or one volume, in shared memory ([`Picture`]).
+//! - [`worker`]: the other side, what `pericard worker KIND` does.
+//! - [`attempt`]: tries a worker's walls from inside, one attempt at a time.
 
+mod attempt;
 mod imaging;
 mod language;
+mod picture;
+mod reader;
 mod runner;
+mod staff;
+mod words;
+pub mod worker;
 
+pub use attempt::{Kind, Prisoner};
 pub use language::Talk;
+pub use pericard_confine::{Limits, Lost, Program, Wall, Walls, attempts};
+pub use picture::Picture;
+pub use reader::Reader;
 pub use runner::{Loaded, RunFailure, Runner, RunnerConfig};

@@ -1,17 +1,26 @@
 //! The runner.
 
-use crate::imaging::Imaging;
+use crate::imaging::{Imaging, held};
 use crate::language::{Language, Talk};
+use crate::picture::Picture;
+use crate::reader::{Reader, Readers};
+use crate::staff::Staff;
+use crate::words::Share;
+use pericard_confine::{Program, Walls};
 use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt};
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{ModelRef, Package, Task};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// What the runner is given.
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
+    /// The program that workers are: `pericard worker`.
+    pub worker: Program,
+    /// The longest that reading one object's header, one portion of frames or one volume may take.
+    pub reading_timeout: Duration,
     /// ONNX Runtime's shared library.
     pub onnxruntime: PathBuf,
     /// Cores that all models share. Both engines collapse when more threads compute than there are cores, so imaging
@@ -43,6 +52,12 @@ pub enum RunFailure {
     /// The model failed.
     #[error("the model failed: {0}")]
     Model(String),
+    /// An object's bytes cannot be decoded.
+    #[error("{0}")]
+    Undecodable(String),
+    /// The appliance cannot read what it keeps, or has no memory to hand it over.
+    #[error("{0}")]
+    Unreadable(String),
     /// The worker died, hung, or took more than it may.
     #[error("the worker was lost: {0}")]
     Lost(String),
@@ -68,17 +83,52 @@ pub struct Loaded {
 pub struct Runner {
     imaging: Arc<Imaging>,
     language: Arc<Language>,
+    readers: Arc<Readers>,
+    walls: Arc<Mutex<Option<Result<Walls, String>>>>,
 }
 
 impl Runner {
     /// A runner without models.
     #[must_use]
     pub fn new(config: RunnerConfig) -> Self {
-        let share = CoreShare::of(config.cores);
+        let cores = CoreShare::of(config.cores);
+        let staff = Staff {
+            program: config.worker,
+        };
+        let share = Share {
+            threads: cores.language,
+            sequences_max: config.chats_max,
+            queue_max: config.chats_waiting_max,
+        };
+        let imaging = Imaging::new(staff.clone(), config.onnxruntime, cores.imaging);
         Self {
-            imaging: Arc::new(Imaging::new(config.onnxruntime.clone(), share.imaging)),
-            language: Arc::new(Language::new(&config, share.language)),
+            imaging: Arc::new(imaging),
+            language: Arc::new(Language::new(staff.clone(), share)),
+            readers: Arc::new(Readers::new(staff, config.reading_timeout)),
+            walls: Arc::default(),
         }
+    }
+
+    /// Starts a worker and tries its walls from inside; the result is kept for [`Runner::walls`]. Blocking.
+    ///
+    /// # Errors
+    /// When no worker can be started, or a wall that the kernel has cannot be built: then nothing can be worked on.
+    pub fn test_walls(&self) -> Result<Walls, String> {
+        let walls = self.readers.test();
+        *held(&self.walls) = Some(walls.clone());
+        walls
+    }
+
+    /// What the latest test of the walls gave; `None` before the first.
+    #[must_use]
+    pub fn walls(&self) -> Option<Result<Walls, String>> {
+        held(&self.walls).clone()
+    }
+
+    /// A reader of one study's objects.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.readers.reader()
     }
 
     /// Loads a model and runs its golden cases. Blocking; may take seconds.
@@ -132,7 +182,35 @@ impl Runner {
         model: &ModelRef,
         input: ImagingInput,
     ) -> Result<ImagingOutput, RunFailure> {
-        self.imaging.infer(model, input).await
+        let no_memory = |e| RunFailure::Unreadable(format!("no shared memory: {e}"));
+        self.look(model, Picture::of(&input).map_err(no_memory)?)
+            .await
+    }
+
+    /// Runs an imaging model on what a reader gave.
+    ///
+    /// # Errors
+    /// See [`RunFailure`].
+    pub async fn look(
+        &self,
+        model: &ModelRef,
+        picture: Picture,
+    ) -> Result<ImagingOutput, RunFailure> {
+        self.imaging.infer(model, picture).await
+    }
+
+    /// Takes a model away. Its process ends once what it works on has ended, and with it all its memory. `false` when it
+    /// was not loaded.
+    pub fn unload(&self, model: &ModelRef) -> bool {
+        self.imaging.unload(model) || self.language.unload(&model.name)
+    }
+
+    /// The process that serves a model at this moment.
+    #[must_use]
+    pub fn pid(&self, model: &ModelRef) -> Option<u32> {
+        self.imaging
+            .pid(model)
+            .or_else(|| self.language.pid(&model.name))
     }
 
     /// Begins a generation by the language model of that name. Quick: tokenises, checks that it fits, admits it.

@@ -11,6 +11,7 @@ mod output;
 mod serve;
 pub(crate) mod submit;
 mod token;
+mod worker;
 
 use crate::config::{Config, ConfigError, DEFAULT_FILE};
 use crate::{clock::SystemClock, demo, journal};
@@ -61,6 +62,9 @@ enum Command {
     /// Bearer tokens for the HTTPS API
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Started by the appliance, never by hand: parses strangers' bytes, or runs one model, behind walls
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
 }
 
 /// Where the configuration is.
@@ -134,6 +138,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Audit(command) => audit::run(command),
         Command::Egress(command) => egress::run(command),
         Command::Token(command) => token::run(command),
+        Command::Worker(args) => worker::run(&args),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Liveness and readiness.
 
 use crate::appliance::Api;
+use crate::operations::kept;
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use pericard_runner::Walls;
 use serde_json::{Value, json};
 
 /// The process is alive and serves: all that a caller without a token learns.
@@ -13,7 +15,8 @@ pub(crate) async fn live() -> &'static str {
 
 /// Which parts are ready, and what is wrong with those that are not.
 pub(crate) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
-    let mut parts = vec![store(&api).await];
+    let walls = api.rooms.talker.walls();
+    let mut parts = vec![store(&api).await, workers(walls.as_ref())];
     let loaded = api.rooms.talker.loaded();
     for package in api.rooms.packages.iter() {
         let why = match loaded.iter().any(|l| l.model == package.model) {
@@ -24,6 +27,7 @@ pub(crate) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
         };
         parts.push((format!("model {}", package.model.name), why));
     }
+    let (disk, care) = kept::facts(&api).await;
     let ready = parts.iter().all(|(_, why)| why.is_none());
     let status = if ready {
         StatusCode::OK
@@ -34,7 +38,23 @@ pub(crate) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
         .iter()
         .map(|(part, why)| json!({"part": part, "ready": why.is_none(), "why": why}))
         .collect();
-    (status, Json(json!({"ready": ready, "parts": parts})))
+    // A wall that this machine cannot build (a container without namespaces) leaves the others: said, and not in the way.
+    let walls = walls.and_then(Result::ok).unwrap_or_default();
+    (
+        status,
+        Json(json!({
+            "ready": ready, "parts": parts, "disk": disk, "care": care, "walls": walls,
+        })),
+    )
+}
+
+fn workers(walls: Option<&Result<Walls, String>>) -> (String, Option<String>) {
+    let why = match walls {
+        None => Some("their walls are being tried".to_owned()),
+        Some(Err(why)) => Some(format!("none can be started behind its walls: {why}")),
+        Some(Ok(_)) => None,
+    };
+    ("workers".to_owned(), why)
 }
 
 async fn store(api: &Api) -> (String, Option<String>) {

@@ -26,6 +26,10 @@ pub(crate) struct Scripted {
 }
 
 impl Talker for Scripted {
+    fn walls(&self) -> Option<Result<pericard_runner::Walls, String>> {
+        Some(Ok(pericard_runner::Walls::default()))
+    }
+
     fn loaded(&self) -> Vec<Loaded> {
         let digest = Digest::new([0xab; 32]);
         let model = ModelRef {

@@ -1,0 +1,323 @@
+//! The attempts, as bare system calls: whoever has taken over a worker does not go through a library.
+#![allow(unsafe_code)] // hostile on purpose; every pointer is to a live local or null, so that what works harms nobody
+
+use super::Attempted;
+use crate::channel::{Channel, ChannelError};
+use std::ffi::CStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+type Tried = io::Result<String>;
+type Attempt = fn(&Channel) -> Tried;
+
+pub(super) fn attempt(name: &str, channel: &Channel) -> Attempted {
+    let Some((_, attempt)) = ATTEMPTS.iter().find(|(of, _)| *of == name) else {
+        return Attempted::Unknown;
+    };
+    match attempt(channel) {
+        Ok(how) => Attempted::Worked(how),
+        Err(error) => Attempted::Denied(error.raw_os_error().unwrap_or(-1)),
+    }
+}
+
+pub(super) fn names() -> Vec<&'static str> {
+    ATTEMPTS.iter().map(|(name, _)| *name).collect()
+}
+
+#[rustfmt::skip] // a table
+const ATTEMPTS: &[(&str, Attempt)] = &[
+    // Files
+    ("open_passwd", |_| read("/etc/passwd")),
+    ("open_by_dot_dot", |_| read("../../../../etc/passwd")),
+    ("open_relative_to_a_descriptor", |c| done(call(libc::SYS_openat, [fd(c), text(c"../etc/passwd"), 0, 0, 0, 0]))),
+    ("open_own_program", |_| read("/proc/self/exe")),
+    ("open_own_memory", |_| read("/proc/self/mem")),
+    ("open_own_environment", |_| read("/proc/self/environ")),
+    ("open_own_descriptors", |_| fs::read_dir("/proc/self/fd").map(|d| format!("{}", d.count()))),
+    ("open_memory_of_parent", |_| read(&format!("/proc/{}/mem", parent()))),
+    ("open_environment_of_parent", |_| read(&format!("/proc/{}/environ", parent()))),
+    ("open_root_by_proc", |_| read("/proc/1/root/etc/passwd")),
+    ("open_device", |_| read("/dev/mem")),
+    ("open_null_device", |_| read("/dev/null")),
+    ("open_library", |_| read("/etc/ld.so.cache")),
+    ("openat2", |_| {
+        let how = [0_u64; 3];
+        done(call(libc::SYS_openat2, [at_cwd(), text(c"/etc/passwd"), how.as_ptr() as usize, size_of_val(&how), 0, 0]))
+    }),
+    ("list_root", |_| fs::read_dir("/").map(|d| format!("{}", d.count()))),
+    ("create_file", |_| File::create_new(scratch("file")).map(|_| "created".into())),
+    ("append_to_file", |_| OpenOptions::new().append(true).open("/etc/hostname").map(|_| "opened".into())),
+    ("truncate_file", |_| done(call(libc::SYS_truncate, [text(c"/nonexistent/pericard"), 0, 0, 0, 0, 0]))),
+    ("create_folder", |_| fs::create_dir(scratch("folder")).map(|()| "created".into())),
+    ("remove_file", |_| fs::remove_file("/nonexistent/pericard").map(|()| "removed".into())),
+    ("rename_file", |_| fs::rename("/nonexistent/a", "/nonexistent/b").map(|()| "renamed".into())),
+    ("symbolic_link", |_| symlink("/etc/passwd", scratch("symlink")).map(|()| "linked".into())),
+    ("hard_link", |_| fs::hard_link("/etc/passwd", scratch("hardlink")).map(|()| "linked".into())),
+    ("read_link", |_| fs::read_link("/proc/self/exe").map(|p| p.display().to_string())),
+    ("existence_of_file", |_| done(call(libc::SYS_faccessat, [at_cwd(), text(c"/etc/passwd"), 0, 0, 0, 0]))),
+    ("status_of_file", |_| fs::metadata("/etc/passwd").map(|m| m.len().to_string())),
+    ("change_mode", |_| fs::set_permissions("/nonexistent", fs::Permissions::from_mode(0o777)).map(|()| "set".into())),
+    ("change_owner", |_| std::os::unix::fs::chown("/nonexistent", Some(0), Some(0)).map(|()| "set".into())),
+    ("make_device", |_| done(call(libc::SYS_mknodat, [at_cwd(), text(c"/nonexistent/d"), 0o20666, 0x101, 0, 0]))),
+    ("change_folder", |_| std::env::set_current_dir("/etc").map(|()| "changed".into())),
+    ("watch_files", |_| done(call(libc::SYS_inotify_init1, [0; 6]))),
+    ("mark_files", |_| done(call(libc::SYS_fanotify_init, [0; 6]))),
+    ("file_handle", |_| {
+        let mut handle = [0_u8; 136];
+        let mut mount = 0_i32;
+        done(call(libc::SYS_name_to_handle_at, [
+            at_cwd(), text(c"/etc/passwd"), handle.as_mut_ptr() as usize, (&raw mut mount) as usize, 0, 0,
+        ]))
+    }),
+    ("open_by_handle", |_| done(call(libc::SYS_open_by_handle_at, [at_cwd(), 0, 0, 0, 0, 0]))),
+    ("open_tree", |_| done(call(libc::SYS_open_tree, [at_cwd(), text(c"/"), 0, 0, 0, 0]))),
+    ("file_in_memory", |_| done(call(libc::SYS_memfd_create, [text(c"code"), 0, 0, 0, 0, 0]))),
+    ("grow_what_was_handed_over", |c| done(call(libc::SYS_ftruncate, [fd(c), 1 << 40, 0, 0, 0, 0]))),
+    ("terminal_input", |c| done(call(libc::SYS_ioctl, [fd(c), libc::TIOCSTI as usize, text(c"x"), 0, 0, 0]))),
+    // Network
+    ("tcp", |_| socket(libc::AF_INET, libc::SOCK_STREAM)),
+    ("tcp_6", |_| socket(libc::AF_INET6, libc::SOCK_STREAM)),
+    ("udp", |_| socket(libc::AF_INET, libc::SOCK_DGRAM)),
+    ("unix", |_| socket(libc::AF_UNIX, libc::SOCK_STREAM)),
+    ("unix_pair", |_| std::os::unix::net::UnixStream::pair().map(|_| "made".into())),
+    ("netlink", |_| socket(libc::AF_NETLINK, libc::SOCK_RAW)),
+    ("vsock", |_| socket(libc::AF_VSOCK, libc::SOCK_STREAM)),
+    ("raw_packets", |_| socket(libc::AF_PACKET, libc::SOCK_RAW)),
+    ("kernel_crypto", |_| socket(libc::AF_ALG, libc::SOCK_SEQPACKET)),
+    ("bind", |c| done(call(libc::SYS_bind, [fd(c), 0, 0, 0, 0, 0]))),
+    ("listen", |c| done(call(libc::SYS_listen, [fd(c), 1, 0, 0, 0, 0]))),
+    ("connect", |c| done(call(libc::SYS_connect, [fd(c), 0, 0, 0, 0, 0]))),
+    ("accept", |c| done(call(libc::SYS_accept4, [fd(c), 0, 0, 0, 0, 0]))),
+    ("smuggle_descriptor_out", |c| match c.send_with(&Attempted::Unknown, &[c.as_fd()]) {
+        Ok(()) => Ok("sent".into()),
+        Err(ChannelError::Io(error)) => Err(error),
+        Err(other) => Err(io::Error::other(other)),
+    }),
+    ("send_to", |c| done(call(libc::SYS_sendto, [fd(c), 0, 0, 0, 0, 0]))),
+    ("send_many", |c| done(call(libc::SYS_sendmmsg, [fd(c), 0, 0, 0, 0, 0]))),
+    ("identity_of_parent", |c| {
+        let (mut who, mut size) = ([0_u8; 12], 12_u32);
+        done(call(libc::SYS_getsockopt, [
+            fd(c), libc::SOL_SOCKET as usize, libc::SO_PEERCRED as usize,
+            who.as_mut_ptr() as usize, (&raw mut size) as usize, 0,
+        ]))
+    }),
+    // Processes
+    ("execute", |_| execute(c"/bin/true")),
+    ("execute_itself", |_| execute(c"/proc/self/exe")),
+    ("execute_from_memory", |c| done(call(libc::SYS_execveat, [fd(c), text(c""), 0, 0, libc::AT_EMPTY_PATH as usize, 0]))),
+    ("fork", |_| child(call(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0, 0]))),
+    ("clone3", |_| {
+        let how = [0_u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
+        child(call(libc::SYS_clone3, [how.as_ptr() as usize, size_of_val(&how), 0, 0, 0, 0]))
+    }),
+    ("thread", |_| std::thread::Builder::new().spawn(|| ()).map(|_| "started".into())),
+    ("signal_parent", |_| done(call(libc::SYS_kill, [parent(), 0, 0, 0, 0, 0]))),
+    ("signal_everybody", |_| done(call(libc::SYS_kill, [-1_isize as usize, 0, 0, 0, 0, 0]))),
+    ("signal_thread_of_parent", |_| done(call(libc::SYS_tgkill, [parent(), parent(), 0, 0, 0, 0]))),
+    ("signal_any_thread", |_| done(call(libc::SYS_tkill, [parent(), 0, 0, 0, 0, 0]))),
+    ("queue_signal", |_| {
+        let information = [0_u8; 128];
+        done(call(libc::SYS_rt_sigqueueinfo, [parent(), 0, information.as_ptr() as usize, 0, 0, 0]))
+    }),
+    ("handle_of_parent", |_| done(call(libc::SYS_pidfd_open, [parent(), 0, 0, 0, 0, 0]))),
+    ("descriptor_of_parent", |c| done(call(libc::SYS_pidfd_getfd, [fd(c), 0, 0, 0, 0, 0]))),
+    ("signal_by_handle", |c| done(call(libc::SYS_pidfd_send_signal, [fd(c), 0, 0, 0, 0, 0]))),
+    ("trace_parent", |_| done(call(libc::SYS_ptrace, [libc::PTRACE_SEIZE as usize, parent(), 0, 0, 0, 0]))),
+    ("be_traced", |_| done(call(libc::SYS_ptrace, [libc::PTRACE_TRACEME as usize, 0, 0, 0, 0, 0]))),
+    ("read_memory_of_parent", |_| done(call(libc::SYS_process_vm_readv, [parent(), 0, 0, 0, 0, 0]))),
+    ("write_memory_of_parent", |_| done(call(libc::SYS_process_vm_writev, [parent(), 0, 0, 0, 0, 0]))),
+    ("compare_with_parent", |_| done(call(libc::SYS_kcmp, [parent(), own(), 0, 0, 0, 0]))),
+    ("limits_of_parent", |_| {
+        let mut old = [0_u64; 2];
+        done(call(libc::SYS_prlimit64, [parent(), 7, 0, old.as_mut_ptr() as usize, 0, 0]))
+    }),
+    ("raise_own_limits", |_| {
+        let limit = [u64::MAX; 2];
+        done(call(libc::SYS_prlimit64, [0, libc::RLIMIT_CPU as usize, limit.as_ptr() as usize, 0, 0, 0]))
+    }),
+    ("priority", |_| done(call(libc::SYS_setpriority, [0, 0, 0, 0, 0, 0]))),
+    ("real_time", |_| {
+        let one = 1_i32;
+        done(call(libc::SYS_sched_setscheduler, [0, 1, (&raw const one) as usize, 0, 0, 0]))
+    }),
+    ("affinity", |_| {
+        let all = [u64::MAX; 16];
+        done(call(libc::SYS_sched_setaffinity, [0, size_of_val(&all), all.as_ptr() as usize, 0, 0, 0]))
+    }),
+    ("new_session", |_| done(call(libc::SYS_setsid, [0; 6]))),
+    ("become_root", |_| done(call(libc::SYS_setuid, [0; 6]))),
+    ("become_group_root", |_| done(call(libc::SYS_setgid, [0; 6]))),
+    ("groups", |_| done(call(libc::SYS_setgroups, [0; 6]))),
+    ("capabilities", |_| {
+        let header = [0x2008_0522_u32, 0];
+        let all = [u32::MAX; 6];
+        done(call(libc::SYS_capset, [header.as_ptr() as usize, all.as_ptr() as usize, 0, 0, 0, 0]))
+    }),
+    ("be_dumpable", |_| control(libc::PR_SET_DUMPABLE, 1)),
+    ("outlive_parent", |_| control(libc::PR_SET_PDEATHSIG, 0)),
+    ("no_more_filters", |_| control(libc::PR_SET_SECCOMP, 0)),
+    ("personality", |_| done(call(libc::SYS_personality, [libc::ADDR_NO_RANDOMIZE as usize, 0, 0, 0, 0, 0]))),
+    // The kernel
+    ("io_uring", |_| done(call(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0]))),
+    ("io_uring_enter", |c| done(call(libc::SYS_io_uring_enter, [fd(c), 0, 0, 0, 0, 0]))),
+    ("bpf", |_| done(call(libc::SYS_bpf, [0; 6]))),
+    ("performance_counters", |_| done(call(libc::SYS_perf_event_open, [0; 6]))),
+    ("user_faults", |_| done(call(libc::SYS_userfaultfd, [0; 6]))),
+    ("kernel_keys", |_| done(call(libc::SYS_keyctl, [0, -3_isize as usize, 0, 0, 0, 0]))),
+    ("add_key", |_| done(call(libc::SYS_add_key, [0; 6]))),
+    ("request_key", |_| done(call(libc::SYS_request_key, [0; 6]))),
+    ("mount", |_| done(call(libc::SYS_mount, [0; 6]))),
+    ("unmount", |_| done(call(libc::SYS_umount2, [text(c"/nonexistent"), 0, 0, 0, 0, 0]))),
+    ("pivot_root", |_| done(call(libc::SYS_pivot_root, [text(c"/nonexistent"), text(c"/nonexistent"), 0, 0, 0, 0]))),
+    ("chroot", |_| done(call(libc::SYS_chroot, [text(c"/"), 0, 0, 0, 0, 0]))),
+    ("leave_namespaces", |_| done(call(libc::SYS_unshare, [libc::CLONE_NEWUSER as usize, 0, 0, 0, 0, 0]))),
+    ("enter_namespace", |c| done(call(libc::SYS_setns, [fd(c), 0, 0, 0, 0, 0]))),
+    ("load_kernel", |_| done(call(libc::SYS_kexec_load, [0, 0, 0, usize::MAX, 0, 0]))),
+    ("load_module", |_| done(call(libc::SYS_init_module, [0; 6]))),
+    ("remove_module", |_| done(call(libc::SYS_delete_module, [text(c"nonexistent"), 0, 0, 0, 0, 0]))),
+    ("reboot", |_| done(call(libc::SYS_reboot, [0; 6]))),
+    ("swap", |_| done(call(libc::SYS_swapon, [text(c"/nonexistent"), 0, 0, 0, 0, 0]))),
+    ("accounting", |_| done(call(libc::SYS_acct, [text(c"/nonexistent"), 0, 0, 0, 0, 0]))),
+    ("kernel_log", |_| done(call(libc::SYS_syslog, [10, 0, 0, 0, 0, 0]))),
+    ("host_name", |_| done(call(libc::SYS_sethostname, [text(c""), usize::MAX, 0, 0, 0, 0]))),
+    ("clock", |_| done(call(libc::SYS_clock_settime, [0; 6]))),
+    ("shared_memory", |_| done(call(libc::SYS_shmget, [0, 4096, 0o600, 0, 0, 0]))),
+    ("message_queue", |_| done(call(libc::SYS_msgget, [0, 0o600, 0, 0, 0, 0]))),
+    ("semaphores", |_| done(call(libc::SYS_semget, [0, 1, 0o600, 0, 0, 0]))),
+    ("timer", |_| {
+        let mut timer = 0_i32;
+        done(call(libc::SYS_timer_create, [0, 0, (&raw mut timer) as usize, 0, 0, 0]))
+    }),
+    ("splice", |c| done(call(libc::SYS_splice, [fd(c), 0, fd(c), 0, 1, 0]))),
+    ("system_of_machine", |_| {
+        let mut name = [0_u8; 6 * 65];
+        done(call(libc::SYS_uname, [name.as_mut_ptr() as usize, 0, 0, 0, 0, 0]))
+    }),
+    // Memory, computing, and the traces they leave
+    ("map_code", |_| map(4096, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE)),
+    ("map_writable_code", |_| map(4096, libc::PROT_WRITE | libc::PROT_EXEC, libc::MAP_PRIVATE)),
+    ("make_memory_code", |_| {
+        let page = call(libc::SYS_mmap, [0, 4096, 3, (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize, usize::MAX, 0])?;
+        done(call(libc::SYS_mprotect, [page, 4096, (libc::PROT_READ | libc::PROT_EXEC) as usize, 0, 0, 0]))
+    }),
+    ("memory_beyond_the_cap", |_| map(64 << 30, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)),
+    ("shared_memory_beyond_the_cap", |_| map(64 << 30, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)),
+    ("many_small_maps_beyond_the_cap", |_| {
+        for _ in 0..1024 {
+            map(64 << 20, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)?;
+        }
+        Ok("64 GiB".into())
+    }),
+    ("allocate_beyond_the_cap", |_| Ok(format!("{}", vec![1_u8; 64 << 30].len()))),
+    ("lock_memory", |_| done(call(libc::SYS_mlockall, [1, 0, 0, 0, 0, 0]))),
+    ("compute_beyond_the_cap", |_| loop { std::hint::spin_loop() }),
+    ("hang", |_| loop { std::thread::park() }),
+    ("overflow_the_stack", |_| Ok(format!("{}", deep(0)))),
+    ("dump_core", |_| abort()),
+    ("descriptors_beyond_the_cap", |c| {
+        for held in 0..1_000_000 {
+            call(libc::SYS_fcntl, [fd(c), libc::F_DUPFD_CLOEXEC as usize, 0, 0, 0, 0])
+                .inspect_err(|_| close_from(10, held))?;
+        }
+        Ok("a million".into())
+    }),
+];
+
+fn call(number: libc::c_long, a: [usize; 6]) -> io::Result<usize> {
+    // SAFETY: see the head of the file.
+    match unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) } {
+        -1 => Err(io::Error::last_os_error()),
+        value => Ok(value as usize),
+    }
+}
+
+fn done(result: io::Result<usize>) -> Tried {
+    result.map(|value| format!("gave {value}"))
+}
+
+/// In the child of a fork that worked: nothing but to end.
+fn child(result: io::Result<usize>) -> Tried {
+    if matches!(result, Ok(0)) {
+        // SAFETY: `_exit` runs nothing of ours.
+        unsafe { libc::_exit(0) }
+    }
+    done(result)
+}
+
+fn abort() -> Tried {
+    // SAFETY: the attempt is to leave a core file behind.
+    unsafe { libc::abort() }
+}
+
+fn read(path: &str) -> Tried {
+    File::open(path).map(|_| format!("opened {path}"))
+}
+
+fn socket(family: i32, kind: i32) -> Tried {
+    done(call(
+        libc::SYS_socket,
+        [family as usize, kind as usize, 0, 0, 0, 0],
+    ))
+}
+
+fn execute(program: &CStr) -> Tried {
+    let arguments = [program.as_ptr(), std::ptr::null()];
+    let nothing = [std::ptr::null::<u8>()];
+    let (arguments, nothing) = (arguments.as_ptr() as usize, nothing.as_ptr() as usize);
+    done(call(
+        libc::SYS_execve,
+        [text(program), arguments, nothing, 0, 0, 0],
+    ))
+}
+
+fn control(what: i32, value: usize) -> Tried {
+    done(call(libc::SYS_prctl, [what as usize, value, 0, 0, 0, 0]))
+}
+
+fn map(bytes: usize, protection: i32, kind: i32) -> Tried {
+    let flags = (kind | libc::MAP_ANONYMOUS) as usize;
+    done(call(
+        libc::SYS_mmap,
+        [0, bytes, protection as usize, flags, usize::MAX, 0],
+    ))
+}
+
+/// Gives back what was duplicated, so that the worker can still answer.
+fn close_from(first: usize, count: usize) {
+    for descriptor in first..first + count + 64 {
+        let _ = call(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0]);
+    }
+}
+
+#[allow(unconditional_recursion)] // the attempt
+fn deep(at: u64) -> u64 {
+    let page = std::hint::black_box([at; 512]);
+    deep(at + 1) + page[at as usize % 512]
+}
+
+fn text(text: &CStr) -> usize {
+    text.as_ptr() as usize
+}
+
+fn fd(channel: &Channel) -> usize {
+    channel.as_fd().as_raw_fd() as usize
+}
+
+fn at_cwd() -> usize {
+    libc::AT_FDCWD as isize as usize
+}
+
+fn parent() -> usize {
+    std::os::unix::process::parent_id() as usize
+}
+
+fn own() -> usize {
+    std::process::id() as usize
+}
+
+fn scratch(name: &str) -> String {
+    format!("/tmp/pericard-attempt-{name}")
+}

@@ -1,0 +1,185 @@
+//! Linux: namespaces, capabilities, limits, Landlock, seccomp.
+
+use super::{Needs, WallError, Walls, syscalls};
+use crate::kernel;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// What the loader and ONNX Runtime read beside what they load: libraries, and what the machine is.
+const SYSTEM_READABLE: [&str; 10] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/self/statm",
+    "/sys/devices/system/cpu",
+];
+/// A file that is there on every system and readable by everybody, for the self-test.
+const READABLE_BY_ALL: &str = "/proc/version";
+
+pub(super) fn close_inherited() -> io::Result<()> {
+    kernel::close_inherited()
+}
+
+pub(super) fn build(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
+    leave_network(walls);
+    drop_capabilities(walls)?;
+    // Only now: leaving a user namespace and changing capabilities both reset the next two.
+    let failed = |wall| move |e: rustix::io::Errno| error(wall, e);
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(failed("dies with its parent"))?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(failed("not dumpable"))?;
+    rustix::thread::set_no_new_privs(true).map_err(failed("no new privileges"))?;
+    walls.stands("no new privileges", "set");
+    walls.stands("not dumpable", "set");
+    limit(needs, walls)?;
+    landlock(needs, walls)
+}
+
+pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
+    // Anonymous shared memory is not counted as data, so the address space has its own cap above what is mapped by now.
+    let mapped = mapped_bytes().map_err(|e| error("limits", e))?;
+    set(Resource::As, mapped + needs.memory_bytes + needs.shared_bytes)?;
+    set(Resource::Nproc, 0)?;
+    if walls.0.iter().any(|w| w.name == "landlock" && w.stands) {
+        // What could be read to load cannot be read any more.
+        ruleset()
+            .and_then(|rules| rules.restrict_self())
+            .map_err(|e| error("landlock", e))?;
+        match File::open(READABLE_BY_ALL) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            other => return Err(error("landlock", format!("it does not hold: {other:?}"))),
+        }
+    }
+    syscalls::deny().map_err(|why| error("seccomp", why))?;
+    match File::open(READABLE_BY_ALL).map_err(|e| e.raw_os_error()) {
+        Err(Some(libc::EPERM)) => walls.stands("seccomp", "allow-list on every thread, tried"),
+        other => return Err(error("seccomp", format!("it does not hold: {other:?}"))),
+    }
+    Ok(())
+}
+
+/// A network namespace of its own has not even a loopback that is up. When neither way is open (a container may forbid
+/// both), seccomp still denies every socket, and the self-test says that this wall is missing.
+fn leave_network(walls: &mut Walls) {
+    const NAME: &str = "network namespace";
+    let network = libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
+    let ways = [
+        (network, "its own"),
+        (network | libc::CLONE_NEWUSER, "its own, in its own user namespace"),
+    ];
+    let mut why = String::new();
+    for (flags, how) in ways {
+        match kernel::unshare(flags) {
+            Ok(()) => return walls.stands(NAME, how),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    let detail = format!("not permitted here: {why}; sockets are denied by seccomp alone");
+    walls.is_missing(NAME, detail);
+}
+
+fn drop_capabilities(walls: &mut Walls) -> Result<(), WallError> {
+    const NAME: &str = "no capabilities";
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    rustix::thread::clear_ambient_capability_set().map_err(|e| error(NAME, e))?;
+    rustix::thread::set_capabilities(None, sets).map_err(|e| error(NAME, e))?;
+    walls.stands(NAME, "all dropped");
+    Ok(())
+}
+
+fn limit(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
+    set(Resource::Core, 0)?;
+    set(Resource::Fsize, 0)?;
+    set(Resource::Memlock, 0)?;
+    set(Resource::Msgqueue, 0)?;
+    set(Resource::Nofile, needs.descriptors)?;
+    set(Resource::Data, needs.memory_bytes)?;
+    let mib = needs.memory_bytes >> 20;
+    let files = needs.descriptors;
+    let detail =
+        format!("{mib} MiB of memory, {files} descriptors, no core file, no file written");
+    walls.stands("limits", detail);
+    Ok(())
+}
+
+/// Sets both limits, never above what is allowed already.
+fn set(resource: Resource, value: u64) -> Result<(), WallError> {
+    let highest = rustix::process::getrlimit(resource).maximum;
+    let value = highest.map_or(value, |highest| value.min(highest));
+    let limit = Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
+    rustix::process::setrlimit(resource, limit).map_err(|e| error("limits", e))
+}
+
+fn landlock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
+    const NAME: &str = "landlock";
+    let version = kernel::landlock_version();
+    if version == 0 {
+        walls.is_missing(NAME, "this kernel has none; seccomp alone denies files");
+        return Ok(());
+    }
+    let paths = needs
+        .readable
+        .iter()
+        .map(|path| path.as_path())
+        .chain(SYSTEM_READABLE.iter().map(Path::new));
+    // What is not there on this system is passed over: then there is nothing to read.
+    let rules = path_beneath_rules(paths, AccessFs::ReadFile | AccessFs::ReadDir);
+    ruleset()
+        .and_then(|ruleset| ruleset.add_rules(rules))
+        .and_then(|ruleset| ruleset.restrict_self())
+        .map_err(|e| error(NAME, e))?;
+    walls.stands(NAME, format!("version {version}, tried"));
+    Ok(())
+}
+
+/// Every access that this kernel can deny, denied: files in any case, and what newer kernels know of network and signals.
+fn ruleset() -> Result<landlock::RulesetCreated, RulesetError> {
+    let newest = ABI::V6;
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(newest))?
+        .handle_access(AccessNet::from_all(newest))?
+        .scope(Scope::from_all(newest))?
+        .create()
+}
+
+/// What is mapped by now, bytes (proc(5): the first field of `statm`).
+fn mapped_bytes() -> io::Result<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| io::Error::other("statm has no size"))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+fn error(wall: &'static str, why: impl ToString) -> WallError {
+    WallError {
+        wall,
+        why: why.to_string(),
+    }
+}

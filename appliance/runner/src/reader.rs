@@ -1,0 +1,277 @@
+//! The reader of DICOM objects: strangers' bytes are parsed and decoded in a process that ends with the job.
+
+use crate::imaging::held;
+use crate::picture::Picture;
+use crate::runner::RunFailure;
+use crate::staff::Staff;
+use crate::words::{FrameHead, Head, Load, Read, ReadAnswer, Started, clipped};
+use crate::worker::READER;
+use pericard_confine::{Limits, Lost, Room, Walls, Worker};
+use pericard_domain::uid::InstanceUid;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The most bytes of decoded frames that go to a model at once.
+const PORTION_BYTES_MAX: usize = 256 << 20;
+/// The most frames in one portion.
+const PORTION_FRAMES_MAX: usize = 256;
+/// The most voxels of a volume.
+const VOXELS_MAX: usize = 256 << 20;
+
+/// Where readers come from: one is kept ready, so that a job does not wait for a process to start.
+pub(crate) struct Readers {
+    staff: Staff,
+    timeout: Duration,
+    ready: Mutex<Option<Hired>>,
+}
+
+struct Hired {
+    worker: Worker,
+    walls: Walls,
+}
+
+/// Reads the objects of one study. Its process ends when it is dropped: nothing of one study is left for the next.
+pub struct Reader {
+    readers: Arc<Readers>,
+    worker: Option<Worker>,
+    open: Option<InstanceUid>,
+    next_frame: u32,
+}
+
+impl Readers {
+    pub(crate) fn new(staff: Staff, timeout: Duration) -> Self {
+        Self {
+            staff,
+            timeout,
+            ready: Mutex::default(),
+        }
+    }
+
+    /// Starts one and says which walls it has; it is kept for the next job.
+    pub(crate) fn test(&self) -> Result<Walls, String> {
+        let hired = self.hire().map_err(|lost| lost.to_string())?;
+        let walls = hired.walls.clone();
+        *held(&self.ready) = Some(hired);
+        Ok(walls)
+    }
+
+    pub(crate) fn reader(self: &Arc<Self>) -> Reader {
+        Reader {
+            readers: Arc::clone(self),
+            worker: None,
+            open: None,
+            next_frame: 1,
+        }
+    }
+
+    fn take(self: &Arc<Self>) -> Result<Worker, Lost> {
+        let ready = held(&self.ready).take();
+        let hired = match ready {
+            Some(hired) => hired,
+            None => self.hire()?,
+        };
+        let this = Arc::clone(self);
+        // Without a thread the next job starts its own.
+        let _ = std::thread::Builder::new()
+            .name("reader".into())
+            .spawn(move || {
+                if let Ok(hired) = this.hire() {
+                    held(&this.ready).get_or_insert(hired);
+                }
+            });
+        Ok(hired.worker)
+    }
+
+    fn hire(&self) -> Result<Hired, Lost> {
+        let hired: Result<(Worker, Started), String> = self.staff.hire(READER, &Load::Reader)?;
+        let (worker, started) = hired.map_err(|why| Lost::Unstarted(clipped(&why)))?;
+        Ok(Hired {
+            worker,
+            walls: started.walls,
+        })
+    }
+}
+
+impl Reader {
+    /// Makes an object ready and says how many frames it has. Blocking.
+    ///
+    /// # Errors
+    /// [`RunFailure::Undecodable`], [`RunFailure::Unreadable`], or [`RunFailure::Lost`] when the process was lost over it.
+    pub fn open(&mut self, instance: &InstanceUid, path: &Path) -> Result<u32, RunFailure> {
+        let file = opened(instance, path)?;
+        let read = Read::Open(instance.clone());
+        match self.ask(&read, file.as_fd(), Some(instance))? {
+            ReadAnswer::Opened { frames } => {
+                (self.open, self.next_frame) = (Some(instance.clone()), 1);
+                Ok(frames)
+            }
+            other => Err(self.failure(other, instance)),
+        }
+    }
+
+    /// The next frames of the object that is open; `None` when there are none left. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn frames(&mut self) -> Result<Option<Picture>, RunFailure> {
+        let Some(instance) = self.open.clone() else {
+            return Ok(None);
+        };
+        let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
+        let read = Read::Frames {
+            frames_max: PORTION_FRAMES_MAX,
+        };
+        let heads = match self.ask(&read, room.as_fd(), Some(&instance))? {
+            ReadAnswer::Frames(heads) => heads,
+            other => return Err(self.failure(other, &instance)),
+        };
+        if heads.is_empty() {
+            self.open = None;
+            return Ok(None);
+        }
+        let broke = |why: &str| RunFailure::Lost(format!("object {instance}: {why}"));
+        let memory = room
+            .filled()
+            .map_err(|_| broke("the reader keeps what it handed over"))?;
+        let heads = self.numbered(heads, &instance);
+        self.next_frame += u32::try_from(heads.len()).unwrap_or(u32::MAX);
+        let head = Head::Frames(heads);
+        match head.bytes() {
+            Some(bytes) if bytes <= memory.bytes() => Ok(Some(Picture {
+                memory: memory.cut(bytes),
+                head,
+            })),
+            _ => Err(broke("the reader says more than it handed over")),
+        }
+    }
+
+    /// One volume out of the series that is most a volume, and the objects that it was made of. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`], and [`RunFailure::Unsuitable`] when there is no volume.
+    pub fn volume(
+        &mut self,
+        objects: &[(InstanceUid, PathBuf)],
+        slices_min: usize,
+    ) -> Result<(Picture, Vec<InstanceUid>), RunFailure> {
+        for (instance, path) in objects {
+            let file = opened(instance, path)?;
+            let read = Read::Header(instance.clone());
+            match self.ask(&read, file.as_fd(), Some(instance))? {
+                ReadAnswer::Header => {}
+                other => return Err(self.failure(other, instance)),
+            }
+        }
+        let whole = "the study's volume";
+        let voxels = match self.ask_plain(&Read::Choose { slices_min }, &[], whole)? {
+            ReadAnswer::Chosen { voxels } if voxels <= VOXELS_MAX => voxels,
+            ReadAnswer::Chosen { .. } => {
+                let why = "the series has more than {VOXELS_MAX} voxels; send it resampled";
+                let why = why.replace("{VOXELS_MAX}", &VOXELS_MAX.to_string());
+                return Err(RunFailure::Unsuitable(why));
+            }
+            other => return Err(failure_of(other, whole)),
+        };
+        let room = Room::of(voxels * size_of::<f32>()).map_err(no_memory)?;
+        let assemble = Read::Assemble { slices_min };
+        let (head, used) = match self.ask_plain(&assemble, &[room.as_fd()], whole)? {
+            ReadAnswer::Volume { head, used } => (head, used),
+            other => return Err(failure_of(other, whole)),
+        };
+        let broke = |why: &str| RunFailure::Lost(format!("{whole}: {why}"));
+        let memory = room
+            .filled()
+            .map_err(|_| broke("the reader keeps what it handed over"))?;
+        let known: BTreeSet<_> = objects.iter().map(|(instance, _)| instance).collect();
+        let of_study = head.slices.iter().map(|slice| &slice.instance).chain(&used);
+        if head.voxels() != Some(voxels)
+            || head.slices.len() != head.size[2]
+            || !of_study.into_iter().all(|instance| known.contains(instance))
+        {
+            return Err(broke("the reader says what was not asked"));
+        }
+        let head = Head::Volume(head);
+        Ok((Picture { head, memory }, used))
+    }
+
+    /// The process, for whoever watches it.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.worker.as_ref().map(|worker| worker.leash().pid())
+    }
+
+    fn ask(
+        &mut self,
+        read: &Read,
+        descriptor: BorrowedFd<'_>,
+        instance: Option<&InstanceUid>,
+    ) -> Result<ReadAnswer, RunFailure> {
+        let about = instance.map_or_else(String::new, |instance| format!("object {instance}"));
+        self.ask_plain(read, &[descriptor], &about)
+    }
+
+    fn ask_plain(
+        &mut self,
+        read: &Read,
+        descriptors: &[BorrowedFd<'_>],
+        about: &str,
+    ) -> Result<ReadAnswer, RunFailure> {
+        let lost = |lost: Lost| {
+            tracing::warn!(about, %lost, "the reader was lost");
+            RunFailure::Lost(format!("{about}: {lost}"))
+        };
+        let mut worker = match self.worker.take() {
+            Some(worker) => worker,
+            None => self.readers.take().map_err(lost)?,
+        };
+        let time = self.readers.timeout;
+        let limits = Limits { time, cpu: time };
+        let answer = worker.ask(read, descriptors, limits).map_err(lost)?;
+        // One that panicked has ended.
+        if !matches!(answer, ReadAnswer::Panicked(_)) {
+            self.worker = Some(worker);
+        }
+        Ok(answer)
+    }
+
+    fn failure(&self, answer: ReadAnswer, instance: &InstanceUid) -> RunFailure {
+        failure_of(answer, &format!("object {instance}"))
+    }
+
+    /// Which frames these are is not for the reader to say.
+    fn numbered(&self, mut heads: Vec<FrameHead>, instance: &InstanceUid) -> Vec<FrameHead> {
+        for (head, number) in heads.iter_mut().zip(self.next_frame..) {
+            head.source.instance = instance.clone();
+            head.source.frame = number;
+        }
+        heads
+    }
+}
+
+fn failure_of(answer: ReadAnswer, about: &str) -> RunFailure {
+    match answer {
+        ReadAnswer::Unsuitable(why) => RunFailure::Unsuitable(clipped(&why)),
+        ReadAnswer::Undecodable { instance, why } => {
+            RunFailure::Undecodable(format!("object {instance}: {}", clipped(&why)))
+        }
+        ReadAnswer::Panicked(place) => {
+            RunFailure::Lost(format!("{about}: a decoder failed: {}", clipped(&place)))
+        }
+        _ => RunFailure::Lost(format!("{about}: the reader answered another question")),
+    }
+}
+
+/// Read-only: what the reader gets it cannot change.
+fn opened(instance: &InstanceUid, path: &Path) -> Result<File, RunFailure> {
+    File::open(path).map_err(|e| {
+        RunFailure::Unreadable(format!("object {instance} cannot be read: {e}"))
+    })
+}
+
+fn no_memory(error: std::io::Error) -> RunFailure {
+    RunFailure::Unreadable(format!("no shared memory: {error}"))
+}

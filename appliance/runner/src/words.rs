@@ -1,0 +1,159 @@
+//! What crosses between the appliance and its workers.
+//!
+//! The appliance trusts a worker with nothing but its own answer: counts, sizes and names that come back are held against
+//! what was asked.
+
+use pericard_confine::Walls;
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
+use pericard_domain::image::{Channels, FrameRef, TextBox};
+use pericard_domain::model::Package;
+use pericard_domain::uid::InstanceUid;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The first message to a worker: what it is to be. Nothing untrusted is in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Load {
+    /// A model on ONNX Runtime.
+    Imaging {
+        library: PathBuf,
+        package: Package,
+        threads: usize,
+    },
+    /// A language model.
+    Language { package: Package, share: Share },
+    /// The reader of DICOM objects.
+    Reader,
+}
+
+/// A language model's share.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) threads: usize,
+    pub(crate) sequences_max: usize,
+    pub(crate) queue_max: usize,
+}
+
+/// The answer to [`Load`], from behind the walls.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Started {
+    pub(crate) device: String,
+    pub(crate) context_tokens: Option<u32>,
+    pub(crate) walls: Walls,
+}
+
+/// What the bytes of a picture in shared memory are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Head {
+    /// One frame's samples after another's.
+    Frames(Vec<FrameHead>),
+    /// The voxels of one volume, 32-bit floats of this machine.
+    Volume(VolumeHead),
+}
+
+/// [`pericard_domain::image::Frame`] without its samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FrameHead {
+    pub(crate) source: FrameRef,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) channels: Channels,
+}
+
+/// [`pericard_domain::image::Volume`] without its voxels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VolumeHead {
+    pub(crate) size: [usize; 3],
+    pub(crate) origin: [f64; 3],
+    pub(crate) column_step: [f64; 3],
+    pub(crate) row_step: [f64; 3],
+    pub(crate) slice_step: [f64; 3],
+    pub(crate) slices: Vec<FrameRef>,
+}
+
+/// To an imaging worker, with the picture's memory and, for a volume, room for the mask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Look(pub(crate) Head);
+
+/// What an imaging worker saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Seen {
+    Text(Vec<TextBox>),
+    /// The room is filled: one byte a voxel.
+    Mask,
+    Unsuitable(String),
+    Failed(String),
+    /// The engine asked for more memory than it may have.
+    OutOfMemory,
+}
+
+/// To the reader.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Read {
+    /// Makes an object ready, whose file comes with the message.
+    Open(InstanceUid),
+    /// Decodes the next frames into the room that comes with the message.
+    Frames { frames_max: usize },
+    /// Reads an object's header, whose file comes with the message; the file is kept for [`Read::Assemble`].
+    Header(InstanceUid),
+    /// Chooses the series that is a volume.
+    Choose { slices_min: usize },
+    /// Decodes it into the room that comes with the message.
+    Assemble { slices_min: usize },
+}
+
+/// What the reader says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ReadAnswer {
+    Opened {
+        frames: u32,
+    },
+    /// Empty when there is none left.
+    Frames(Vec<FrameHead>),
+    Header,
+    Chosen {
+        voxels: usize,
+    },
+    Volume {
+        head: VolumeHead,
+        used: Vec<InstanceUid>,
+    },
+    /// The study does not hold a volume.
+    Unsuitable(String),
+    /// An object cannot be decoded.
+    Undecodable {
+        instance: InstanceUid,
+        why: String,
+    },
+    /// A decoder panicked: where in the source.
+    Panicked(String),
+}
+
+/// To a language worker. The numbers are the appliance's, never given twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    Chat(u64, ChatRequest),
+    Count(u64, Prompt),
+    Cancel(u64),
+    /// How far the engine is.
+    Steps,
+}
+
+/// From a language worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Tell {
+    Accepted(u64),
+    Refused(u64, ChatRefusal),
+    Counted(u64, u32),
+    Event(u64, ChatEvent),
+    Steps(u64),
+}
+
+/// A worker's own words for people, cut short: whoever has taken it over must not fill the job list.
+pub(crate) fn clipped(text: &str) -> String {
+    const CHARS_MAX: usize = 400;
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(CHARS_MAX)
+        .collect()
+}

@@ -1,0 +1,183 @@
+//! A worker's side: what `pericard worker KIND` does.
+
+mod imaging;
+mod language;
+mod reader;
+
+use crate::words::{Load, Started};
+use pericard_confine::{Cell, Channel, Needs, attempts};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// What a worker may have beside its model's budget: the program itself, its stacks, and copies of the largest input.
+const BESIDE_BUDGET_BYTES: u64 = 4 << 30;
+/// What the reader may have: one frame in every form on the way, or a volume's slices and the volume.
+const READER_BYTES: u64 = 4 << 30;
+/// The most that is mapped of what was handed over: the largest input and its output.
+const SHARED_BYTES: u64 = 3 << 30;
+/// Descriptors of a worker that works on one picture at a time.
+const DESCRIPTORS: u64 = 64;
+/// Descriptors of the reader: a volume's objects are open together.
+const READER_DESCRIPTORS: u64 = 16_384;
+
+/// Where the latest panic was, in the source. Its message is never kept: it may hold a patient's text.
+static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
+
+/// Works as a worker of this kind until the appliance hangs up. With `attempting`, once it is locked it works no more, but
+/// tries what it is told of [`attempts`]: each is denied, or harmless when it is not, so that the walls can be tried on
+/// the very machine where they have to stand.
+///
+/// # Errors
+/// A sentence for whoever started it by hand; the appliance gets it as the answer.
+pub fn run(kind: &str, attempting: bool) -> Result<(), String> {
+    note_panics();
+    let (mut cell, channel) = Cell::enter().map_err(|e| e.to_string())?;
+    let (load, _) = channel
+        .receive_with::<Load>()
+        .map_err(|e| e.to_string())?;
+    if kind_of(&load) != kind {
+        return Err(format!("a worker of the kind {kind:?} was told to be another"));
+    }
+    let ready = cell
+        .build(needs(&load))
+        .map_err(|e| e.to_string())
+        .and_then(|()| contained(|| Bench::load(load, &channel)).and_then(|bench| bench));
+    let ready = ready.and_then(|(bench, mut started)| {
+        started.walls = cell.lock().map_err(|e| e.to_string())?;
+        Ok((bench, started))
+    });
+    let (bench, started) = match ready {
+        Ok(ready) => ready,
+        Err(why) => {
+            let refused: Result<Started, &str> = Err(&why);
+            let _ = channel.send(&refused); // whoever is gone is told nothing
+            return Err(why);
+        }
+    };
+    channel
+        .send(&Ok::<_, String>(started))
+        .map_err(|e| e.to_string())?;
+    if attempting {
+        return try_what_is_told(&channel);
+    }
+    bench.work(&channel);
+    Ok(())
+}
+
+/// What a worker works with.
+enum Bench {
+    Imaging(imaging::Spectacles),
+    Language(language::Speaker),
+    Reader(reader::Desk),
+}
+
+impl Bench {
+    fn load(load: Load, channel: &Channel) -> Result<(Self, Started), String> {
+        match load {
+            Load::Imaging {
+                library,
+                package,
+                threads,
+            } => imaging::load(&library, &package, threads)
+                .map(|(bench, started)| (Self::Imaging(bench), started)),
+            Load::Language { package, share } => language::load(&package, share, channel)
+                .map(|(bench, started)| (Self::Language(bench), started)),
+            Load::Reader => Ok((Self::Reader(reader::Desk::default()), started("cpu", None))),
+        }
+    }
+
+    fn work(self, channel: &Channel) {
+        match self {
+            Self::Imaging(spectacles) => spectacles.work(channel),
+            Self::Language(speaker) => speaker.work(channel),
+            Self::Reader(desk) => desk.work(channel),
+        }
+    }
+}
+
+fn started(device: &str, context_tokens: Option<u32>) -> Started {
+    Started {
+        device: device.to_owned(),
+        context_tokens,
+        walls: pericard_confine::Walls::default(),
+    }
+}
+
+fn kind_of(load: &Load) -> &'static str {
+    match load {
+        Load::Imaging { .. } => IMAGING,
+        Load::Language { .. } => LANGUAGE,
+        Load::Reader => READER,
+    }
+}
+
+pub(crate) const IMAGING: &str = "imaging";
+pub(crate) const LANGUAGE: &str = "language";
+pub(crate) const READER: &str = "dicom";
+
+fn needs(load: &Load) -> Needs {
+    let budget = |mib: u32| u64::from(mib) << 20;
+    match load {
+        Load::Imaging {
+            library, package, ..
+        } => Needs {
+            readable: [vec![package.dir.clone()], folders_of(library)].concat(),
+            memory_bytes: budget(package.manifest.budget.memory_mib) + BESIDE_BUDGET_BYTES,
+            shared_bytes: SHARED_BYTES,
+            descriptors: DESCRIPTORS,
+        },
+        Load::Language { package, .. } => Needs {
+            readable: vec![package.dir.clone()],
+            memory_bytes: budget(package.manifest.budget.memory_mib) + BESIDE_BUDGET_BYTES,
+            shared_bytes: 0,
+            descriptors: DESCRIPTORS,
+        },
+        Load::Reader => Needs {
+            readable: Vec::new(),
+            memory_bytes: READER_BYTES,
+            shared_bytes: SHARED_BYTES,
+            descriptors: READER_DESCRIPTORS,
+        },
+    }
+}
+
+/// Where a library is, and where it really is when that is a link: what it loads in turn lies beside it.
+fn folders_of(library: &Path) -> Vec<PathBuf> {
+    let real = library.canonicalize().ok();
+    let paths = [Some(library.to_owned()), real].into_iter().flatten();
+    paths
+        .filter_map(|path| path.parent().map(Path::to_owned))
+        .collect()
+}
+
+fn try_what_is_told(channel: &Channel) -> Result<(), String> {
+    loop {
+        match channel.receive_with::<String>() {
+            Ok((name, _)) => channel
+                .send(&attempts::attempt(&name, channel))
+                .map_err(|e| e.to_string())?,
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Panics never cross: one becomes a sentence that says where in the source it was.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    // After a panic the engine is not used again: the worker ends.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        let place = PANICKED_AT.lock().map(|place| place.clone());
+        format!("it panicked at {}", place.unwrap_or_default())
+    })
+}
+
+fn note_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(|at| format!("{}:{}", at.file(), at.line()));
+        if let Ok(mut latest) = PANICKED_AT.lock() {
+            *latest = place.unwrap_or_default();
+        }
+    }));
+}

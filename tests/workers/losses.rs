@@ -1,0 +1,182 @@
+//! Workers that die, hang or are replaced: what it costs, and that nothing else is touched.
+
+use crate::stage::{config, package, quick_package, s};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Message, Prompt, Sampling};
+use pericard_domain::image::{ImagingInput, ImagingOutput};
+use pericard_domain::job::Priority;
+use pericard_domain::model::Package;
+use pericard_runner::{RunFailure, Runner};
+use std::time::{Duration, Instant};
+
+fn signal(pid: u32, signal: &str) {
+    let status = std::process::Command::new("kill")
+        .args([&format!("-{signal}"), &pid.to_string()])
+        .status();
+    assert!(status.expect("kill").success());
+}
+
+fn alive(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The input of the package's first golden case.
+fn golden_input(package: &Package) -> ImagingInput {
+    let path = package.dir.join(&package.manifest.golden[0].input);
+    let image = pericard_imaging::golden::read_frame(&path);
+    ImagingInput::Frames(vec![image.expect("a golden frame")])
+}
+
+fn boxes(output: &ImagingOutput) -> usize {
+    match output {
+        ImagingOutput::Text(boxes) => boxes.len(),
+        ImagingOutput::Mask(_) => panic!("a mask?"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imaging_worker_that_dies_or_hangs_costs_one_attempt_and_is_replaced() {
+    let (Some(config), Some(mut package)) = (config(), package("burned-in-text")) else {
+        return;
+    };
+    package.manifest.budget.inference_timeout_s = 4;
+    let runner = Runner::new(config);
+    let loading = (runner.clone(), package.clone());
+    tokio::task::spawn_blocking(move || loading.0.load(&loading.1))
+        .await
+        .expect("a thread")
+        .expect("it loads");
+    let model = package.model.clone();
+    let input = golden_input(&package);
+    let first = runner.infer(&model, input.clone()).await.expect("text");
+    assert!(boxes(&first) > 0);
+
+    let pid = runner.pid(&model).expect("a worker");
+    signal(pid, "KILL");
+    let lost = runner.infer(&model, input.clone()).await.expect_err("lost");
+    assert!(matches!(&lost, RunFailure::Lost(why) if why.contains("killed")), "{lost}");
+    let again = runner.infer(&model, input.clone()).await.expect("text");
+    assert_eq!(again, first, "the replacement sees the same");
+
+    let pid = runner.pid(&model).expect("a worker");
+    signal(pid, "STOP");
+    let begun = Instant::now();
+    let lost = runner.infer(&model, input.clone()).await.expect_err("lost");
+    assert!(lost.to_string().contains("longer than 4 s"), "{lost}");
+    assert!(begun.elapsed() < s(20) && !alive(pid));
+    let again = runner.infer(&model, input).await.expect("text");
+    assert_eq!(again, first);
+    assert_eq!(runner.loaded().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unloaded_model_gives_all_its_memory_back() {
+    let (Some(config), Some(package)) = (config(), quick_package("burned-in-text")) else {
+        return;
+    };
+    let runner = Runner::new(config);
+    let loading = (runner.clone(), package.clone());
+    tokio::task::spawn_blocking(move || loading.0.load(&loading.1))
+        .await
+        .expect("a thread")
+        .expect("it loads");
+    let pid = runner.pid(&package.model).expect("a worker");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+    let resident = status.lines().find(|line| line.starts_with("VmRSS"));
+    eprintln!("loaded: {}", resident.unwrap_or_default());
+    assert!(runner.unload(&package.model));
+    assert!(!alive(pid), "its process is gone, and with it all its memory");
+    assert!(runner.loaded().is_empty() && !runner.unload(&package.model));
+}
+
+fn question(max_tokens: u32) -> ChatRequest {
+    let message = Message {
+        role: "user".into(),
+        content: "Count from one to one hundred in words.".into(),
+    };
+    ChatRequest {
+        prompt: Prompt::Messages(vec![message]),
+        sampling: Sampling {
+            temperature: 0.0,
+            max_tokens: Some(max_tokens),
+            ..Sampling::default()
+        },
+        priority: Priority::Routine,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
+    let (Some(config), Some(package)) = (config(), package("smollm2-135m-instruct")) else {
+        return;
+    };
+    let runner = Runner::new(config);
+    let name = package.model.name.clone();
+    let loading = (runner.clone(), package.clone());
+    tokio::task::spawn_blocking(move || loading.0.load(&loading.1))
+        .await
+        .expect("a thread")
+        .expect("it loads");
+    let tokens = runner.count_tokens(&name, &question(1).prompt).expect("a count");
+    let mut talk = runner.chat(&name, question(12)).expect("accepted");
+    let mut text = String::new();
+    loop {
+        match talk.next().await.expect("an event") {
+            ChatEvent::Text(piece) => text.push_str(&piece),
+            ChatEvent::Finished { usage, .. } => {
+                assert_eq!((usage.prompt_tokens, usage.completion_tokens), (tokens, 12));
+                break;
+            }
+            ChatEvent::Failed(why) => panic!("{why}"),
+        }
+    }
+    assert!(!text.is_empty() && talk.next().await.is_none());
+    let refused = runner.chat(&name, question(1_000_000)).map(drop);
+    assert!(matches!(refused, Err(ChatRefusal::DoesNotFit { .. })));
+    assert!(matches!(
+        runner.count_tokens("nobody", &question(1).prompt),
+        Err(ChatRefusal::UnknownModel(_))
+    ));
+
+    // Dropped, the engine is free again at once: four long ones fill it, four more follow without waiting for their ends.
+    for _ in 0..4 {
+        let mut talks = Vec::new();
+        for _ in 0..4 {
+            let mut talk = runner.chat(&name, question(1500)).expect("accepted");
+            assert!(matches!(talk.next().await, Some(ChatEvent::Text(_))));
+            talks.push(talk);
+        }
+    }
+
+    let mut talk = runner.chat(&name, question(1500)).expect("accepted");
+    assert!(matches!(talk.next().await, Some(ChatEvent::Text(_))));
+    signal(runner.pid(&package.model).expect("a worker"), "KILL");
+    let end = loop {
+        match talk.next().await.expect("an end") {
+            ChatEvent::Text(_) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, ChatEvent::Failed(_)), "{end:?}");
+    let begun = Instant::now();
+    let mut talk = loop {
+        match runner.chat(&name, question(12)) {
+            Ok(talk) => break talk,
+            Err(ChatRefusal::Busy { .. }) => {}
+            Err(refusal) => panic!("{refusal}"),
+        }
+        assert!(begun.elapsed() < s(120), "it is not replaced");
+        tokio::time::sleep(Duration::from_millis(50)).await; // there is nothing to await: the caller is told to ask again
+    };
+    let mut again = String::new();
+    while let Some(ChatEvent::Text(piece)) = talk.next().await {
+        again.push_str(&piece);
+    }
+    assert_eq!(again, text, "the replacement says the same");
+    let pid = runner.pid(&package.model).expect("a worker");
+    assert!(runner.unload(&package.model));
+    let begun = Instant::now();
+    while alive(pid) {
+        assert!(begun.elapsed() < s(30), "its process stays");
+        tokio::time::sleep(Duration::from_millis(20)).await; // the end of another process cannot be awaited here
+    }
+}

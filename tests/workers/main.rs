@@ -1,0 +1,10 @@
+//! Worker processes: their walls tried from inside, their losses, what they cost.
+//!
+//! A binary of its own: every test starts processes of the program as it is shipped.
+
+#![cfg(target_os = "linux")]
+
+mod costs;
+mod escapes;
+mod losses;
+mod stage;
