@@ -29,6 +29,10 @@ pub struct Written {
     pub peers: Vec<PeerSection>,
     /// What is kept, and how.
     pub storage: StorageSection,
+    /// What is kept for how long; without an entry everything is kept.
+    pub retention: Vec<RetentionSection>,
+    /// How much one caller may bring.
+    pub quotas: QuotasSection,
     /// Models and what they run on.
     pub models: ModelsSection,
     /// Work.
@@ -118,6 +122,8 @@ pub struct PeerSection {
 pub struct StorageSection {
     /// How long the writer waits for more changes to commit together.
     pub group_commit_window_us: u32,
+    /// Below this much free space batch work is not taken, and retention hurries.
+    pub free_space_low_mib: u32,
     /// Below this much free space nothing is accepted.
     pub free_space_floor_mib: u32,
     /// How large one object may be.
@@ -126,6 +132,44 @@ pub struct StorageSection {
     pub arriving_max: usize,
     /// After how long without a new object a study that no rule matches counts as complete.
     pub idle_timeout_s: u32,
+    /// How fast kept objects are read again against their checksums; 0 stands for never.
+    pub scrub_mib_per_s: u32,
+    /// How long after one such pass the next begins.
+    pub scrub_interval_days: u32,
+    /// How often retention looks for what is kept no longer.
+    pub retention_interval_min: u32,
+    /// After how long audit lines lose what they say; the log still verifies. 0 stands for never.
+    pub audit_kept_days: u32,
+}
+
+/// One `[[retention]]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// A name for the audit log.
+    pub name: String,
+    /// Values of Modality, one of which the study must have; an empty list asks for nothing.
+    #[serde(default)]
+    pub modalities: Vec<String>,
+    /// How long received objects are kept, counted from the study's latest one.
+    pub images_kept_days: u32,
+    /// How long our own results are kept, and with them everything about the study but the audit log; for ever when absent.
+    #[serde(default)]
+    pub results_kept_days: Option<u32>,
+}
+
+/// `[quotas]`: 0 stands for no limit.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotasSection {
+    /// Objects a minute from one DICOM peer.
+    pub peer_objects_per_minute_max: u32,
+    /// MiB arriving at once from one DICOM peer.
+    pub peer_in_flight_max_mib: u32,
+    /// Objects a minute with one bearer token.
+    pub token_objects_per_minute_max: u32,
+    /// MiB arriving at once with one bearer token.
+    pub token_in_flight_max_mib: u32,
 }
 
 /// `[models]`
@@ -152,6 +196,8 @@ pub struct JobsSection {
     pub attempts_max: u32,
     /// How many jobs may be in hand at once.
     pub concurrent_max: usize,
+    /// With so many jobs waiting, no object is taken.
+    pub jobs_waiting_max: u32,
     /// How long before a failed delivery is tried again, at first; it doubles with each attempt.
     pub delivery_retry_s: u32,
     /// The longest that it becomes.
@@ -199,10 +245,26 @@ impl Default for StorageSection {
     fn default() -> Self {
         Self {
             group_commit_window_us: 2000,
+            free_space_low_mib: 60 * 1024,
             free_space_floor_mib: 20 * 1024,
             object_max_mib: 4096,
             arriving_max: 256,
             idle_timeout_s: 60,
+            scrub_mib_per_s: 20,
+            scrub_interval_days: 7,
+            retention_interval_min: 60,
+            audit_kept_days: 0,
+        }
+    }
+}
+
+impl Default for QuotasSection {
+    fn default() -> Self {
+        Self {
+            peer_objects_per_minute_max: 60_000,
+            peer_in_flight_max_mib: 8192,
+            token_objects_per_minute_max: 60_000,
+            token_in_flight_max_mib: 8192,
         }
     }
 }
@@ -224,6 +286,7 @@ impl Default for JobsSection {
             lease_duration_s: 60,
             attempts_max: 3,
             concurrent_max: 2,
+            jobs_waiting_max: 20_000,
             delivery_retry_s: 15,
             delivery_retry_max_s: 3600,
         }
@@ -281,6 +344,7 @@ impl Config {
         let mut mistakes = Vec::new();
         check_ranges(&written, &mut mistakes);
         check_rules(&written, &mut mistakes);
+        check_retention(&written, &mut mistakes);
         let peers = written
             .peers
             .iter()
@@ -347,6 +411,7 @@ impl Written {
         written.appliance.data_dir = dir.join("data");
         written.models.onnxruntime.clone_from(&places.onnxruntime);
         written.dicom.unlisted_peers = UnlistedPeers::Loopback;
+        written.storage.free_space_low_mib = 1024;
         written.storage.free_space_floor_mib = 512;
         written.storage.idle_timeout_s = 2;
         written
@@ -397,6 +462,36 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
             storage.free_space_floor_mib.into(),
             64,
             u64::from(u32::MAX),
+        ),
+        (
+            "storage.free_space_low_mib",
+            storage.free_space_low_mib.into(),
+            storage.free_space_floor_mib.into(),
+            u64::from(u32::MAX),
+        ),
+        (
+            "storage.scrub_mib_per_s",
+            storage.scrub_mib_per_s.into(),
+            0,
+            10_000,
+        ),
+        (
+            "storage.scrub_interval_days",
+            storage.scrub_interval_days.into(),
+            1,
+            366,
+        ),
+        (
+            "storage.retention_interval_min",
+            storage.retention_interval_min.into(),
+            1,
+            24 * 60,
+        ),
+        (
+            "jobs.jobs_waiting_max",
+            jobs.jobs_waiting_max.into(),
+            1,
+            1_000_000,
         ),
         (
             "storage.object_max_mib",
@@ -501,6 +596,22 @@ fn check_rules(written: &Written, mistakes: &mut Vec<String>) {
     }
 }
 
+fn check_retention(written: &Written, mistakes: &mut Vec<String>) {
+    let mut names = BTreeSet::new();
+    for rule in &written.retention {
+        if !names.insert(rule.name.as_str()) {
+            mistakes.push(format!("retention: two are called {:?}", rule.name));
+        }
+        let is_shorter = |days| days < rule.images_kept_days;
+        if rule.results_kept_days.is_some_and(is_shorter) {
+            mistakes.push(format!(
+                "retention {:?}: results_kept_days is less than images_kept_days; results outlive their images",
+                rule.name
+            ));
+        }
+    }
+}
+
 fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
     let wrong = |key: &str, why: String| format!("peers {:?}: {key}: {why}", written.name);
     let ae_title = AeTitle::new(&written.ae_title).map_err(|e| wrong("ae_title", e.to_string()))?;
@@ -576,6 +687,14 @@ mod tests {
             ("[https]\nlisten = '127.0.0.1:8443'\nport = 1", "line 3"),
             ("[https]\nlisten = 'everywhere'", "line 2"),
             ("[jobs]\nattempts_max = 0", "jobs.attempts_max"),
+            (
+                "[storage]\nfree_space_low_mib = 100",
+                "storage.free_space_low_mib",
+            ),
+            (
+                "[[retention]]\nname = 'a'\nimages_kept_days = 90\nresults_kept_days = 30",
+                "results outlive their images",
+            ),
             (
                 "[dicom]\nae_title = 'A NAME FAR TOO LONG'",
                 "dicom.ae_title",

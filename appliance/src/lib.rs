@@ -6,10 +6,12 @@
 //! - [`cli`]: the commands, one file each; `--help` is the manual.
 //! - [`config`]: `pericard.toml`, as written and as meant.
 //! - [`serve`]: the appliance: opens the rooms, then the doors, and closes them in order.
+//! - `care`: retention, the checksum scrub and the comparison of files with rows, at their times.
 //! - [`rooms`]: named tasks with one stop and one grace.
 //! - [`demo`]: the whole product on loopback, on real samples.
 //! - [`tls`], [`clock`], [`journal`], [`systemd`], [`places`]: what the machine beneath gives.
 
+mod care;
 pub mod cli;
 pub mod clock;
 pub mod config;

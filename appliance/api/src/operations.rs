@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod egress;
 pub(crate) mod health;
 pub(crate) mod jobs;
+pub(crate) mod kept;
 pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod studies;

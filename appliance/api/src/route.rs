@@ -16,6 +16,8 @@ const SENDS: Access = Access::Roles(&[Role::Modality]);
 const WATCHES: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin, Role::SecurityAdmin]);
 /// Changes to the queue.
 const STEERS: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin]);
+/// What cannot be undone.
+const ERASES: Access = Access::Roles(&[Role::SecurityAdmin]);
 /// The log and what leaves.
 const AUDITS: Access = Access::Roles(&[Role::Auditor]);
 
@@ -176,7 +178,7 @@ fn dicomweb_routes() -> Vec<Route> {
     const DICOM_JSON: &[&str] = &["application/dicom+json"];
     const OBJECTS_IN: &[&str] = &["multipart/related; type=\"application/dicom\""];
     const OBJECTS_OUT: &[&str] = &["multipart/related; type=\"application/dicom\""];
-    const STORED: &[u16] = &[200, 202, 400, 408, 409, 413, 415, 503, 507];
+    const STORED: &[u16] = &[200, 202, 400, 408, 409, 413, 415, 429, 503, 507];
     const FOUND: &[u16] = &[200, 404, 406];
     const SEARCHED: &[u16] = &[200, 400, 404, 406];
     let search = |path, summary, handler| {
@@ -268,7 +270,7 @@ fn dicomweb_routes() -> Vec<Route> {
 }
 
 fn operations_routes() -> Vec<Route> {
-    use operations::{audit, egress, jobs, models, studies, system, upload};
+    use operations::{audit, egress, jobs, kept, models, studies, system, upload};
     const PAGE: &[(&str, &str)] = &[
         ("limit", "at most so many"),
         ("offset", "from this one on, counted from 0"),
@@ -282,7 +284,7 @@ fn operations_routes() -> Vec<Route> {
             || routing::post(upload::submit),
         )
         .consumes(upload::MEDIA_TYPES)
-        .statuses(&[200, 202, 400, 408, 409, 413, 415, 503, 507]),
+        .statuses(&[200, 202, 400, 408, 409, 413, 415, 429, 503, 507]),
         get(
             "/api/v1/studies",
             READS,
@@ -301,6 +303,22 @@ fn operations_routes() -> Vec<Route> {
             || routing::get(studies::results),
         )
         .statuses(ONE),
+        post(
+            "/api/v1/studies/{study}/erase",
+            ERASES,
+            "Erase a study on purpose, with everything about it",
+            || routing::post(kept::erase),
+        )
+        .consumes(&[])
+        .query(kept::ERASE_PARAMETERS)
+        .statuses(&[200, 400, 404]),
+        get(
+            "/api/v1/damages",
+            WATCHES,
+            "Objects whose files are missing or altered",
+            || routing::get(kept::damages),
+        )
+        .query(kept::DAMAGE_PARAMETERS),
         get("/api/v1/jobs", WATCHES, "The queue, latest first", || {
             routing::get(jobs::list)
         })
@@ -348,10 +366,11 @@ fn operations_routes() -> Vec<Route> {
         get(
             "/api/v1/audit/checkpoint",
             AUDITS,
-            "Verify the log and show its checkpoint",
+            "The log's signed checkpoint; on request verified",
             || routing::get(audit::checkpoint),
         )
-        .statuses(&[200, 409]),
+        .query(audit::CHECKPOINT_PARAMETERS)
+        .statuses(&[200, 400, 409]),
         get(
             "/api/v1/egress/preview",
             AUDITS,

@@ -3,8 +3,10 @@
 //! Exit codes: 0 done, 1 the operation failed, 2 wrong usage or configuration.
 
 mod audit;
+mod backup;
 mod check;
 mod egress;
+mod erase;
 mod jobs;
 mod model;
 mod output;
@@ -59,6 +61,12 @@ enum Command {
     /// What would leave the hospital, before it leaves
     #[command(subcommand)]
     Egress(egress::EgressCommand),
+    /// Make a backup while the appliance serves, or read one through
+    Backup(backup::BackupArgs),
+    /// Turn a backup into a data directory again, in an empty place
+    Restore(backup::RestoreArgs),
+    /// Erase a study on purpose: objects, results, jobs, and on request what the audit log says of it
+    Erase(erase::EraseArgs),
     /// Bearer tokens for the HTTPS API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -137,6 +145,9 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Model(command) => model::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Egress(command) => egress::run(command),
+        Command::Backup(args) => backup::back_up(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Token(command) => token::run(command),
         Command::Worker(args) => worker::run(&args),
     }

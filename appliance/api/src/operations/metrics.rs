@@ -70,6 +70,7 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         page.family(name, "gauge", help);
         page.sample(name, &[], value);
     }
+    kept(&mut page, &api).await?;
     page.family(
         "pericard_model_loaded",
         "gauge",
@@ -94,6 +95,53 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
     }
     let page = page.0 + &api.rooms.meter.prometheus();
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response())
+}
+
+/// The disk, and how what is kept fares.
+async fn kept(page: &mut Page, api: &Api) -> Result<(), Problem> {
+    let (disk, care) = (api.rooms.store.disk()?, api.rooms.store.care().await?);
+    for (name, help, value) in [
+        (
+            "pericard_disk_free_bytes",
+            "Free space for what is kept.",
+            disk.free_bytes,
+        ),
+        (
+            "pericard_disk_size_bytes",
+            "The size of the file system for what is kept.",
+            disk.total_bytes,
+        ),
+        (
+            "pericard_disk_level",
+            "0 with enough free space, 1 below the low mark (batch work is refused), 2 below the floor (all is refused).",
+            disk.level as u64,
+        ),
+        (
+            "pericard_damaged_objects",
+            "Objects whose file is missing or altered: an alarm.",
+            care.damaged,
+        ),
+        (
+            "pericard_files_set_aside",
+            "Files that no row names, for a person to look at: an alarm.",
+            care.set_aside,
+        ),
+        (
+            "pericard_files_to_remove",
+            "Files that retention or erasure ordered to be removed and that are still there.",
+            care.to_remove,
+        ),
+        (
+            "pericard_scrub_ended_time_seconds",
+            "When every checksum had been read for the latest time, seconds since 1970; 0 for never.",
+            care.scrubbed_at
+                .map_or(0, |at| at.as_millis().unsigned_abs() / 1000),
+        ),
+    ] {
+        page.family(name, "gauge", help);
+        page.sample(name, &[], value);
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! The appliance at a glance.
 
 use crate::appliance::Api;
+use crate::operations::kept;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +11,7 @@ pub(crate) async fn show(State(api): State<Api>) -> Result<Json<Value>, Problem>
     let now = api.rooms.clock.now();
     let depth = api.rooms.store.depth().await?;
     let loaded = api.rooms.talker.loaded();
+    let (disk, care) = kept::facts(&api).await;
     Ok(Json(json!({
         "version": api.rooms.version,
         "started_at": api.started_at.rfc3339(),
@@ -21,5 +23,7 @@ pub(crate) async fn show(State(api): State<Api>) -> Result<Json<Value>, Problem>
         "undelivered": depth.undelivered,
         "undeliverable": depth.undeliverable,
         "models": loaded,
+        "disk": disk,
+        "care": care,
     })))
 }

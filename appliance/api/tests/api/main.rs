@@ -5,6 +5,7 @@ mod authorisation;
 mod chat;
 mod dicomweb;
 mod door;
+mod kept;
 mod operations;
 mod peers;
 mod scripted;

@@ -12,7 +12,7 @@ use pericard_api::{ApiConfig, Appliance, mint, router};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_egress::Meter;
-use pericard_intake::{IdleTimeout, Intake, IntakeConfig};
+use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quotas};
 use pericard_store::access::NewToken;
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::{Store, StoreConfig};
@@ -46,21 +46,7 @@ impl Site {
             free_space_floor_mib: 1,
         };
         let store = Store::open(config, clock.clone()).expect("the store opens");
-        let settling = Arc::new(IdleTimeout {
-            rules: Vec::new(),
-            otherwise_s: 60,
-        });
-        let limits = IntakeConfig {
-            object_max_mib: 1,
-            parcels_max: 8,
-        };
-        let intake = Intake::new(
-            store.clone(),
-            settling,
-            limits,
-            meter.clone(),
-            clock.clone(),
-        );
+        let intake = intake(&store, &meter, &clock, Quotas::default());
         Self {
             store,
             clock,
@@ -70,6 +56,11 @@ impl Site {
             intake,
             _dir: dir,
         }
+    }
+
+    /// Callers may bring so much from now on.
+    pub(crate) fn limit(&mut self, quotas: Quotas) {
+        self.intake = intake(&self.store, &self.meter, &self.clock, quotas);
     }
 
     pub(crate) fn appliance(&self) -> Appliance {
@@ -152,6 +143,19 @@ impl Site {
             .map(|line| (line.verb, line.subject))
             .collect()
     }
+}
+
+fn intake(store: &Store, meter: &Meter, clock: &Arc<StandingClock>, quotas: Quotas) -> Intake {
+    let settling = Arc::new(IdleTimeout {
+        rules: Vec::new(),
+        otherwise_s: 60,
+    });
+    let limits = IntakeConfig {
+        object_max_mib: 1,
+        parcels_max: 8,
+    };
+    let counted = (meter.clone(), clock.clone() as Arc<dyn Clock>);
+    Intake::with_quotas(store.clone(), settling, limits, counted, quotas)
 }
 
 /// An answer, read to its end.
