@@ -34,6 +34,9 @@ use tokio::sync::{Semaphore, oneshot};
 const FILE_THREADS: usize = 16;
 /// How many files may wait for a thread; whoever brings more waits at the door.
 const MAX_WAITING_FILES: usize = 1024;
+/// How many steps may wait for a thread. More than there can be, so that nobody ever waits to hand one in: a file to sync
+/// has one of [`MAX_WAITING_FILES`] places, a placement one of the writer's 4096, and a checkpoint is written one at a time.
+const MAX_WAITING_STEPS: usize = 8192;
 
 /// The paths of a data directory.
 #[derive(Debug, Clone)]
@@ -139,7 +142,7 @@ type Step = Box<dyn FnOnce() + Send>;
 pub(crate) struct Files {
     layout: Layout,
     health: Arc<Health>,
-    steps: Mutex<Option<mpsc::Sender<Step>>>,
+    steps: Mutex<Option<mpsc::SyncSender<Step>>>,
     room: Semaphore,
     threads: Mutex<Vec<JoinHandle<()>>>,
     staged: AtomicU64,
@@ -151,7 +154,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn start(layout: Layout, health: Arc<Health>) -> Result<Self, StoreError> {
-        let (sender, steps) = mpsc::channel::<Step>();
+        let (sender, steps) = mpsc::sync_channel::<Step>(MAX_WAITING_STEPS);
         let steps = Arc::new(Mutex::new(steps));
         let threads = (0..FILE_THREADS)
             .map(|n| {
