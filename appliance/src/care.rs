@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often the disk is looked at for its low mark.
+/// How often the disk is looked at for its low mark, and the orders to remove files are carried out.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How much the scrub reads in one step. After each its place is kept, which costs a commit.
 const STEP_MIB: u32 = 64;
@@ -91,7 +91,11 @@ async fn keep_by_rule(config: &CareConfig, store: &Store) {
             // What was erased from the command line, beside this process.
             tracing::warn!(%error, "erased files were not removed");
         }
-        tokio::time::sleep(LOOK_EVERY.min(config.retention_interval)).await;
+        // What the command line erased is removed here: only this process knows which files are just coming.
+        if let Err(error) = store.remove_ordered().await {
+            tracing::warn!(%error, "files were not removed");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

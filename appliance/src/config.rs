@@ -122,7 +122,7 @@ pub struct PeerSection {
 pub struct StorageSection {
     /// How long the writer waits for more changes to commit together.
     pub group_commit_window_us: u32,
-    /// Below this much free space batch work is not taken, and retention hurries.
+    /// Below this much free space batch work is not taken, and retention hurries; 0 stands for three times the floor.
     pub free_space_low_mib: u32,
     /// Below this much free space nothing is accepted.
     pub free_space_floor_mib: u32,
@@ -245,7 +245,7 @@ impl Default for StorageSection {
     fn default() -> Self {
         Self {
             group_commit_window_us: 2000,
-            free_space_low_mib: 60 * 1024,
+            free_space_low_mib: 0,
             free_space_floor_mib: 20 * 1024,
             object_max_mib: 4096,
             arriving_max: 256,
@@ -403,6 +403,17 @@ impl Config {
     }
 }
 
+impl StorageSection {
+    /// The upper mark of free space.
+    #[must_use]
+    pub const fn low_mib(&self) -> u32 {
+        match self.free_space_low_mib {
+            0 => self.free_space_floor_mib.saturating_mul(3),
+            low_mib => low_mib,
+        }
+    }
+}
+
 impl Written {
     /// What the demonstration runs on: loopback, data under `dir`, models and samples where they are found.
     #[must_use]
@@ -411,7 +422,6 @@ impl Written {
         written.appliance.data_dir = dir.join("data");
         written.models.onnxruntime.clone_from(&places.onnxruntime);
         written.dicom.unlisted_peers = UnlistedPeers::Loopback;
-        written.storage.free_space_low_mib = 1024;
         written.storage.free_space_floor_mib = 512;
         written.storage.idle_timeout_s = 2;
         written
@@ -461,12 +471,6 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
             "storage.free_space_floor_mib",
             storage.free_space_floor_mib.into(),
             64,
-            u64::from(u32::MAX),
-        ),
-        (
-            "storage.free_space_low_mib",
-            storage.free_space_low_mib.into(),
-            storage.free_space_floor_mib.into(),
             u64::from(u32::MAX),
         ),
         (
@@ -544,6 +548,12 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
         if !(from..=to).contains(&value) {
             mistakes.push(format!("{key}: {value} is not between {from} and {to}"));
         }
+    }
+    if (1..storage.free_space_floor_mib).contains(&storage.free_space_low_mib) {
+        let low_mib = storage.free_space_low_mib;
+        mistakes.push(format!(
+            "storage.free_space_low_mib: {low_mib} is below free_space_floor_mib; it must be above, or 0"
+        ));
     }
     if !written.appliance.data_dir.is_absolute() {
         mistakes.push("appliance.data_dir: must be an absolute path".into());

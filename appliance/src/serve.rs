@@ -206,7 +206,7 @@ impl Ground {
         let data = config.written.appliance.data_dir.clone();
         let store = Store::open(cli::store_config(&config), Arc::clone(&clock))?;
         store.bind(Bounds {
-            free_space_low_mib: config.written.storage.free_space_low_mib,
+            free_space_low_mib: config.written.storage.low_mib(),
             jobs_waiting_max: config.written.jobs.jobs_waiting_max,
         });
         let tokens = store
