@@ -6,7 +6,7 @@ const ESCAPE: u8 = 0x1B;
 
 /// The escape sequences of PS3.3 tables C.12-3 and C.12-4, and the defined term of what each invokes. The sets of
 /// Japanese that replace ASCII itself (ISO-IR 14, 87, 159) are in [`JAPANESE`].
-const ESCAPES: &[(&[u8], &str)] = &[
+pub(crate) const ESCAPES: &[(&[u8], &str)] = &[
     (b"(B", "ISO_IR 6"),
     (b")I", "ISO_IR 13"),
     (b"-A", "ISO_IR 100"),

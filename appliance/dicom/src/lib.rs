@@ -3,6 +3,7 @@
 mod charset;
 pub mod geometry;
 pub mod header;
+pub mod identifier;
 pub mod meta;
 pub mod object;
 pub mod pixels;
