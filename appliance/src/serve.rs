@@ -346,7 +346,11 @@ async fn try_walls(runner: Runner) {
     match tokio::task::spawn_blocking(move || runner.test_walls()).await {
         Ok(Ok(walls)) => {
             for wall in walls.missing() {
-                tracing::warn!(wall = wall.name, why = wall.detail, "a wall around the workers is missing");
+                tracing::warn!(
+                    wall = wall.name,
+                    why = wall.detail,
+                    "a wall around the workers is missing"
+                );
             }
             tracing::info!(%walls, "workers are confined");
         }

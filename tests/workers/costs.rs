@@ -54,7 +54,8 @@ async fn handing_over_costs_little_beside_an_inference() {
     }
     let inside_ms = tokio::task::spawn_blocking(move || {
         let runtime = pericard_imaging::Runtime::load(&library).expect("the library");
-        let mut model = pericard_imaging::Model::load(&runtime, &inside, threads).expect("it loads");
+        let mut model =
+            pericard_imaging::Model::load(&runtime, &inside, threads).expect("it loads");
         (0..5).fold(f64::MAX, |least, _| {
             let begun = Instant::now();
             model.infer(&inside_input).expect("text");
@@ -86,6 +87,9 @@ fn sharing_a_picture_is_one_copy() {
     let begun = Instant::now();
     let picture = Picture::of(&input).expect("shared memory");
     let elapsed = begun.elapsed();
-    eprintln!("48 MiB into shared memory: {:.1} ms", elapsed.as_secs_f64() * 1000.0);
+    eprintln!(
+        "48 MiB into shared memory: {:.1} ms",
+        elapsed.as_secs_f64() * 1000.0
+    );
     assert!(picture.frames() == 4 && elapsed < s(5));
 }

@@ -58,8 +58,14 @@ impl Cell {
                     return;
                 };
                 let limits = match name {
-                    "hang" => Limits { time: s(1), ..limits },
-                    "compute_beyond_the_cap" => Limits { cpu: s(1), ..limits },
+                    "hang" => Limits {
+                        time: s(1),
+                        ..limits
+                    },
+                    "compute_beyond_the_cap" => Limits {
+                        cpu: s(1),
+                        ..limits
+                    },
                     _ => limits,
                 };
                 let lost = prisoner.attempt(name, limits).expect_err(name);

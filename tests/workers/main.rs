@@ -6,5 +6,9 @@
 
 mod costs;
 mod escapes;
+mod jobs;
 mod losses;
 mod stage;
+#[path = "../it/support.rs"]
+#[allow(dead_code)] // shared with `it`, which uses more of it
+mod support;

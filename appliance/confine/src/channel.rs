@@ -287,10 +287,7 @@ mod tests {
         let (plain, none): (String, _) = child.receive_with().unwrap();
         assert_eq!((plain.as_str(), none.len()), ("plain", 0));
         sender.join().unwrap();
-        assert!(matches!(
-            child.receive::<u8>(),
-            Err(ChannelError::Closed)
-        ));
+        assert!(matches!(child.receive::<u8>(), Err(ChannelError::Closed)));
     }
 
     #[test]
@@ -299,7 +296,9 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"x").unwrap();
         let before = std::fs::read_dir("/proc/self/fd").map(Iterator::count);
-        child.send_with(&1_u8, &[file.as_fd(), file.as_fd()]).unwrap();
+        child
+            .send_with(&1_u8, &[file.as_fd(), file.as_fd()])
+            .unwrap();
         assert_eq!(parent.receive::<u8>().unwrap(), 1);
         let after = std::fs::read_dir("/proc/self/fd").map(Iterator::count);
         // Other tests run beside this one; two descriptors more would be the smuggled ones.

@@ -214,7 +214,10 @@ mod tests {
     #[test]
     fn sealed_memory_cannot_be_changed_and_says_its_size() {
         let memory = Memory::holding([&b"ab"[..], b"", b"cde"].into_iter()).unwrap();
-        assert_eq!((memory.bytes(), &memory.map().unwrap()[..]), (5, &b"abcde"[..]));
+        assert_eq!(
+            (memory.bytes(), &memory.map().unwrap()[..]),
+            (5, &b"abcde"[..])
+        );
         assert!(rustix::io::pwrite(&memory, b"x", 0).is_err());
         assert!(rustix::fs::ftruncate(&memory, 1).is_err());
         let again = Memory::received(memory.descriptor.try_clone().unwrap()).unwrap();

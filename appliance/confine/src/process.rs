@@ -154,6 +154,12 @@ impl Leash {
         self.pid
     }
 
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self.child().try_wait(), Ok(None))
+    }
+
     /// Ends it now and waits until its memory is back.
     pub fn kill(&self) {
         let mut child = self.child();
@@ -287,7 +293,10 @@ mod tests {
             ("exit 3", "exit code 3"),
             ("kill -ABRT $$", "more memory than it may have (signal 6)"),
             ("kill -SYS $$", "no worker may do (signal 31)"),
-            ("printf '\\001\\000\\000\\000\\011' >&0; sleep 60", "broke its protocol"),
+            (
+                "printf '\\001\\000\\000\\000\\011' >&0; sleep 60",
+                "broke its protocol",
+            ),
         ] {
             let lost = shell(script)
                 .ask::<bool>(&0, &[], limits(Duration::from_secs(60)))

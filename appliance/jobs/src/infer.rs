@@ -158,8 +158,10 @@ async fn conclude(
     let device = config.device.clone();
     let kinds = objects::kinds(&config.rules, job);
     let predecessor = objects::predecessor(&surroundings.store, &making.report).await?;
+    // It starts a process only when a picture is asked for.
+    let mut reader = surroundings.runner.reader();
     let (made, report) = blocking(move || {
-        let made = objects::made(&making, &device, &kinds, predecessor.as_ref())?;
+        let made = objects::made(&making, &device, &kinds, predecessor.as_ref(), &mut reader)?;
         Ok((made, making.report))
     })
     .await?;

@@ -2,7 +2,6 @@
 
 use crate::failure::GiveUp;
 use crate::prepare::{self, Held};
-use pericard_dicom::pixels::Pixels;
 use pericard_dicom::report::{
     Device, ReportContext, ReportError, ResultObject, Segmented, Shape, document, key_objects,
     mask_shapes, outline_shapes, presentation_states, rejection_uid, report_uid, secondary_capture,
@@ -16,6 +15,7 @@ use pericard_domain::job::{FailureClass, Work};
 use pericard_domain::rule::{ResultKind, Rule};
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::uid::InstanceUid;
+use pericard_runner::Reader;
 use pericard_store::queue::{LeasedJob, ResultFile};
 use pericard_store::{Store, StoreError};
 use std::collections::BTreeSet;
@@ -100,6 +100,7 @@ pub(crate) fn made(
     device: &Device,
     kinds: &[ResultKind],
     predecessor: Option<&ObjectIdentity>,
+    reader: &mut Reader,
 ) -> Result<Vec<ResultObject>, GiveUp> {
     let sources = prepare::sources(&making.evidence)?;
     let context = ReportContext {
@@ -137,7 +138,7 @@ pub(crate) fn made(
         shapes.extend(mask_shapes(volume, &segment).map_err(unmade)?);
     }
     if !shapes.is_empty() {
-        objects.extend(shown(making, &context, kinds, &shapes)?);
+        objects.extend(shown(making, &context, kinds, &shapes, reader)?);
     }
     Ok(objects)
 }
@@ -148,6 +149,7 @@ fn shown(
     context: &ReportContext<'_>,
     kinds: &[ResultKind],
     shapes: &[Shape<'_>],
+    reader: &mut Reader,
 ) -> Result<Vec<ResultObject>, GiveUp> {
     let report = &making.report;
     let mut objects = Vec::new();
@@ -158,16 +160,9 @@ fn shown(
         objects.push(key_objects(report, context, shapes).map_err(unmade)?);
     }
     if kinds.contains(&ResultKind::Sc) {
-        let mut open: Option<(&InstanceUid, Pixels)> = None;
         for (part, source) in (1..).zip(pictured(shapes)) {
-            let mut pixels = match open.take().filter(|(of, _)| *of == &source.instance) {
-                Some((_, pixels)) => pixels,
-                None => opened(making, &source.instance)?,
-            };
-            let frame = pixels
-                .frame(source.frame)
-                .map_err(|error| undecodable(&source.instance, &error))?;
-            open = Some((&source.instance, pixels));
+            let held = evidence(making, &source.instance)?;
+            let frame = reader.frame(&source.instance, &held.path, source.frame)?;
             let object = secondary_capture(report, context, (&frame, part), shapes);
             objects.push(object.map_err(unmade)?);
         }
@@ -201,13 +196,12 @@ fn pictured<'s>(shapes: &'s [Shape<'_>]) -> Vec<&'s FrameRef> {
     (0..count).map(middle).collect()
 }
 
-fn opened(making: &Making, instance: &InstanceUid) -> Result<Pixels, GiveUp> {
-    let held = making
+fn evidence<'m>(making: &'m Making, instance: &InstanceUid) -> Result<&'m Held, GiveUp> {
+    making
         .evidence
         .iter()
         .find(|held| held.instance.identity.instance == *instance)
-        .ok_or_else(|| unmade(ReportError::NoSource(instance.clone())))?;
-    Pixels::open(&held.path, &ScanLimits::default()).map_err(|error| undecodable(instance, &error))
+        .ok_or_else(|| unmade(ReportError::NoSource(instance.clone())))
 }
 
 /// The objects as files that are safe on disk.
@@ -248,13 +242,6 @@ pub(crate) fn readable_sources(held: &[Held]) -> (Vec<Held>, Vec<Source>) {
 
 pub(crate) fn unmade(error: ReportError) -> GiveUp {
     GiveUp::failed(FailureClass::UnsuitableInput, error.to_string())
-}
-
-fn undecodable(instance: &InstanceUid, error: &impl std::fmt::Display) -> GiveUp {
-    GiveUp::failed(
-        FailureClass::Undecodable,
-        format!("object {instance}: {error}"),
-    )
 }
 
 #[cfg(test)]

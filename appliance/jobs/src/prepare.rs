@@ -84,10 +84,7 @@ pub(crate) fn open(reader: &mut Reader, held: &Held) -> Result<(), GiveUp> {
 }
 
 /// One volume out of the series that is most a volume, and the objects that it was made of.
-pub(crate) fn volume(
-    reader: &mut Reader,
-    held: &[Held],
-) -> Result<(Picture, Vec<Held>), GiveUp> {
+pub(crate) fn volume(reader: &mut Reader, held: &[Held]) -> Result<(Picture, Vec<Held>), GiveUp> {
     let objects: Vec<_> = held
         .iter()
         .map(|h| (h.instance.identity.instance.clone(), h.path.clone()))

@@ -239,7 +239,9 @@ fn ask(
         (Seen::Unsuitable(why), ..) => Err(RunFailure::Unsuitable(clipped(&why))),
         (Seen::Failed(why), ..) => Err(RunFailure::Model(clipped(&why))),
         (Seen::OutOfMemory, ..) => {
-            return Err(Lost::Ended("it asked for more memory than it may have".into()));
+            return Err(Lost::Ended(
+                "it asked for more memory than it may have".into(),
+            ));
         }
         _ => return Err(Lost::Broke("it answered another question".into())),
     })

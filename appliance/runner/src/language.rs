@@ -197,7 +197,11 @@ impl Seat {
             line.fail_all();
             drop(worker);
             // One that worked for longer than any rest has nothing to do with the losses before.
-            losses = if begun.elapsed() > Duration::from_secs(120) { 1 } else { losses + 1 };
+            losses = if begun.elapsed() > Duration::from_secs(120) {
+                1
+            } else {
+                losses + 1
+            };
             tracing::warn!(losses, %lost, "a language worker was lost");
             let Some((next, next_line)) = self.replace(&mut losses) else {
                 return;
@@ -229,7 +233,11 @@ impl Seat {
                 Err(why) => why,
             };
             *losses += 1;
-            tracing::error!(losses = *losses, why = clipped(&why), "a lost language worker cannot be replaced");
+            tracing::error!(
+                losses = *losses,
+                why = clipped(&why),
+                "a lost language worker cannot be replaced"
+            );
         }
     }
 

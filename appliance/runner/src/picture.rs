@@ -173,7 +173,10 @@ mod tests {
             slices: vec![source(1), source(2), source(3)],
         };
         for input in [
-            ImagingInput::Frames(vec![frame(1, 3, Channels::Rgb), frame(2, 5, Channels::Grey)]),
+            ImagingInput::Frames(vec![
+                frame(1, 3, Channels::Rgb),
+                frame(2, 5, Channels::Grey),
+            ]),
             ImagingInput::Frames(Vec::new()),
             ImagingInput::Volume(volume),
         ] {

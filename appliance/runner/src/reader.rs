@@ -7,6 +7,7 @@ use crate::staff::Staff;
 use crate::words::{FrameHead, Head, Load, Read, ReadAnswer, Started, clipped};
 use crate::worker::READER;
 use pericard_confine::{Limits, Lost, Room, Walls, Worker};
+use pericard_domain::image::{Frame, ImagingInput};
 use pericard_domain::uid::InstanceUid;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -69,7 +70,10 @@ impl Readers {
     }
 
     fn take(self: &Arc<Self>) -> Result<Worker, Lost> {
-        let ready = held(&self.ready).take();
+        // One that ended while it waited has cost nobody anything.
+        let ready = held(&self.ready)
+            .take()
+            .filter(|hired| hired.worker.leash().is_alive());
         let hired = match ready {
             Some(hired) => hired,
             None => self.hire()?,
@@ -118,17 +122,56 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open`].
     pub fn frames(&mut self) -> Result<Option<Picture>, RunFailure> {
+        self.portion(None, PORTION_FRAMES_MAX)
+    }
+
+    /// One frame of an object, counted from 1. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn frame(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        frame: u32,
+    ) -> Result<Frame, RunFailure> {
+        // A lost worker has forgotten what was open.
+        if self.worker.is_none() || self.open.as_ref() != Some(instance) {
+            self.open(instance, path)?;
+        }
+        let missing = |why: &str| RunFailure::Undecodable(format!("object {instance}: {why}"));
+        let portion = self.portion(Some(frame), 1)?;
+        let portion = portion.ok_or_else(|| missing("it has no such frame"))?;
+        let mapped = portion.memory.map().map_err(no_memory)?;
+        match portion.head.with(&mapped[..portion.memory.bytes()]) {
+            Ok(ImagingInput::Frames(frames)) => frames
+                .into_iter()
+                .next()
+                .ok_or_else(|| missing("it has no such frame")),
+            _ => Err(missing("its frame is none")),
+        }
+    }
+
+    fn portion(
+        &mut self,
+        first: Option<u32>,
+        frames_max: usize,
+    ) -> Result<Option<Picture>, RunFailure> {
         let Some(instance) = self.open.clone() else {
             return Ok(None);
         };
         let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
-        let read = Read::Frames {
-            frames_max: PORTION_FRAMES_MAX,
-        };
+        let read = Read::Frames { first, frames_max };
+        self.next_frame = first.unwrap_or(self.next_frame);
         let heads = match self.ask(&read, room.as_fd(), Some(&instance))? {
             ReadAnswer::Frames(heads) => heads,
             other => return Err(self.failure(other, &instance)),
         };
+        if heads.len() > frames_max {
+            return Err(RunFailure::Lost(
+                "the reader says what was not asked".into(),
+            ));
+        }
         if heads.is_empty() {
             self.open = None;
             return Ok(None);
@@ -190,7 +233,9 @@ impl Reader {
         let of_study = head.slices.iter().map(|slice| &slice.instance).chain(&used);
         if head.voxels() != Some(voxels)
             || head.slices.len() != head.size[2]
-            || !of_study.into_iter().all(|instance| known.contains(instance))
+            || !of_study
+                .into_iter()
+                .all(|instance| known.contains(instance))
         {
             return Err(broke("the reader says what was not asked"));
         }
@@ -267,9 +312,8 @@ fn failure_of(answer: ReadAnswer, about: &str) -> RunFailure {
 
 /// Read-only: what the reader gets it cannot change.
 fn opened(instance: &InstanceUid, path: &Path) -> Result<File, RunFailure> {
-    File::open(path).map_err(|e| {
-        RunFailure::Unreadable(format!("object {instance} cannot be read: {e}"))
-    })
+    File::open(path)
+        .map_err(|e| RunFailure::Unreadable(format!("object {instance} cannot be read: {e}")))
 }
 
 fn no_memory(error: std::io::Error) -> RunFailure {

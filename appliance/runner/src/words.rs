@@ -93,7 +93,11 @@ pub(crate) enum Read {
     /// Makes an object ready, whose file comes with the message.
     Open(InstanceUid),
     /// Decodes the next frames into the room that comes with the message.
-    Frames { frames_max: usize },
+    Frames {
+        /// From this one on; `None` goes on after the latest.
+        first: Option<u32>,
+        frames_max: usize,
+    },
     /// Reads an object's header, whose file comes with the message; the file is kept for [`Read::Assemble`].
     Header(InstanceUid),
     /// Chooses the series that is a volume.

@@ -33,11 +33,11 @@ static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
 pub fn run(kind: &str, attempting: bool) -> Result<(), String> {
     note_panics();
     let (mut cell, channel) = Cell::enter().map_err(|e| e.to_string())?;
-    let (load, _) = channel
-        .receive_with::<Load>()
-        .map_err(|e| e.to_string())?;
+    let (load, _) = channel.receive_with::<Load>().map_err(|e| e.to_string())?;
     if kind_of(&load) != kind {
-        return Err(format!("a worker of the kind {kind:?} was told to be another"));
+        return Err(format!(
+            "a worker of the kind {kind:?} was told to be another"
+        ));
     }
     let ready = cell
         .build(needs(&load))

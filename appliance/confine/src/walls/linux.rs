@@ -51,7 +51,10 @@ pub(super) fn build(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
 pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
     // Anonymous shared memory is not counted as data, so the address space has its own cap above what is mapped by now.
     let mapped = mapped_bytes().map_err(|e| error("limits", e))?;
-    set(Resource::As, mapped + needs.memory_bytes + needs.shared_bytes)?;
+    set(
+        Resource::As,
+        mapped + needs.memory_bytes + needs.shared_bytes,
+    )?;
     set(Resource::Nproc, 0)?;
     if walls.0.iter().any(|w| w.name == "landlock" && w.stands) {
         // What could be read to load cannot be read any more.
@@ -78,7 +81,10 @@ fn leave_network(walls: &mut Walls) {
     let network = libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
     let ways = [
         (network, "its own"),
-        (network | libc::CLONE_NEWUSER, "its own, in its own user namespace"),
+        (
+            network | libc::CLONE_NEWUSER,
+            "its own, in its own user namespace",
+        ),
     ];
     let mut why = String::new();
     for (flags, how) in ways {
@@ -114,8 +120,7 @@ fn limit(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
     set(Resource::Data, needs.memory_bytes)?;
     let mib = needs.memory_bytes >> 20;
     let files = needs.descriptors;
-    let detail =
-        format!("{mib} MiB of memory, {files} descriptors, no core file, no file written");
+    let detail = format!("{mib} MiB of memory, {files} descriptors, no core file, no file written");
     walls.stands("limits", detail);
     Ok(())
 }

@@ -57,8 +57,11 @@ impl Desk {
                 let file = descriptor.ok_or_else(|| unsuitable("there is no file"))?;
                 self.header(instance, file.into())
             }
-            Read::Frames { frames_max } => {
+            Read::Frames { first, frames_max } => {
                 let room = descriptor.ok_or_else(|| unsuitable("there is no room"))?;
+                if let (Some(first), Some(open)) = (first, &mut self.open) {
+                    (open.next, open.kept) = (first, None);
+                }
                 self.frames(frames_max, &received(room)?)
             }
             Read::Assemble { slices_min } => {
@@ -138,7 +141,9 @@ impl Desk {
         let bytes: &[u8] = bytemuck::cast_slice(&volume.voxels);
         let unsuitable = |why: &str| ReadAnswer::Unsuitable(why.to_owned());
         if bytes.len() != room.bytes() {
-            return Err(unsuitable("the volume is not of the size that its series has"));
+            return Err(unsuitable(
+                "the volume is not of the size that its series has",
+            ));
         }
         let mut mapped = room.map().map_err(|e| unsuitable(&e.to_string()))?;
         mapped[..bytes.len()].copy_from_slice(bytes);
