@@ -6,6 +6,7 @@
 
 mod acceptance;
 mod audit;
+mod backup;
 mod chat;
 mod cli;
 mod network;

@@ -137,6 +137,7 @@ struct Sofar {
 
 impl Making {
     fn run(self) -> Result<BackedUp, StoreError> {
+        self.refuse_inside()?;
         let vault = Vault::open(&self.to)?;
         let failed = |error: std::io::Error| StoreError::failed(BACKUP, error);
         let lock = backup_lock(&self.layout).map_err(failed)?;
@@ -168,6 +169,22 @@ impl Making {
             pruned,
             ..sofar.made
         })
+    }
+
+    /// A backup within what it backs up would hold itself, and be lost with it.
+    fn refuse_inside(&self) -> Result<(), StoreError> {
+        let database = self.layout.database();
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let data = database.parent().map(whole).unwrap_or_default();
+        let to = std::path::absolute(&self.to).unwrap_or_else(|_| self.to.clone());
+        if !to.ancestors().any(|up| whole(up) == data) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} is inside the data directory; name a folder on another disk",
+            self.to.display()
+        );
+        Err(StoreError::failed(BACKUP, reason))
     }
 
     /// The files beside the database and the objects: audit key and checkpoint, registry, certificates, counters.

@@ -96,32 +96,35 @@ impl Vault {
         super::digest_of(&path).is_ok_and(|(found, _)| found == *digest)
     }
 
-    /// Copies a file in. `None` when it is not there, or is not what it should be.
+    /// Copies a file in. `None` when it is not there, cannot be read, or is not what it should be: that is the data
+    /// directory's trouble, and one lost sector must not keep everything else from being backed up.
     pub(crate) fn copy(
         &self,
         from: &Path,
         expected: Option<&Digest>,
     ) -> Result<Option<Content>, StoreError> {
-        let Ok(mut source) = File::open(from) else {
-            return Ok(None);
+        let mut source = match File::open(from) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|error| failed(from, &error))?,
         };
         let (staged, mut file) = self.stage()?;
-        let copied = copy_hashed(&mut source, &mut file).map_err(|error| failed(from, &error));
-        let (digest, size_bytes) = copied.inspect_err(|_| drop(std::fs::remove_file(&staged)))?;
-        if expected.is_some_and(|expected| *expected != digest) {
-            std::fs::remove_file(&staged).map_err(|error| failed(&staged, &error))?;
-            return Ok(None);
+        let copied =
+            copy_hashed(&mut source, &mut file).map_err(|error| failed(&staged, &error))?;
+        let is_expected = |digest: &Digest| expected.is_none_or(|expected| expected == digest);
+        match copied {
+            Copied::Whole(digest, size_bytes) if is_expected(&digest) => {
+                let content = Content {
+                    digest,
+                    size_bytes,
+                    is_new: true,
+                };
+                self.keep(&staged, &file, content).map(Some)
+            }
+            Copied::Whole(..) | Copied::Unreadable => {
+                std::fs::remove_file(&staged).map_err(|error| failed(&staged, &error))?;
+                Ok(None)
+            }
         }
-        self.keep(
-            &staged,
-            &file,
-            Content {
-                digest,
-                size_bytes,
-                is_new: true,
-            },
-        )
-        .map(Some)
     }
 
     /// Puts a staged file under its digest, on disk.
@@ -232,13 +235,28 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Copies and hashes; gives the digest and the length.
-pub(crate) fn copy_hashed(from: &mut impl Read, to: &mut File) -> std::io::Result<(Digest, u64)> {
+/// How a copy ended, when it could be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// With this digest and length.
+    Whole(Digest, u64),
+    /// Its source could not be read to the end.
+    Unreadable,
+}
+
+/// Copies and hashes.
+///
+/// # Errors
+/// Only when it cannot be written.
+pub(crate) fn copy_hashed(from: &mut impl Read, to: &mut File) -> std::io::Result<Copied> {
     let (mut hasher, mut len, mut buffer) = (Sha256::new(), 0, vec![0; COPY_BYTES]);
     loop {
-        let read = from.read(&mut buffer)?;
+        let Ok(read) = from.read(&mut buffer) else {
+            return Ok(Copied::Unreadable);
+        };
         if read == 0 {
-            return Ok((Digest::new(hasher.finalize().into()), len));
+            let digest = Digest::new(hasher.finalize().into());
+            return Ok(Copied::Whole(digest, len));
         }
         hasher.update(&buffer[..read]);
         to.write_all(&buffer[..read])?;

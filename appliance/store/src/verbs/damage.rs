@@ -15,7 +15,7 @@ use pericard_domain::actor::Actor;
 use pericard_domain::digest::Digest;
 use pericard_domain::job::{Failure, FailureClass};
 use pericard_domain::time::Timestamp;
-use pericard_domain::uid::InstanceUid;
+use pericard_domain::uid::{InstanceUid, StudyUid};
 use rusqlite::Row;
 use serde_json::json;
 
@@ -36,7 +36,24 @@ impl Store {
         self.read("list damages", move |sql| sql.all(DAMAGES, [limit], damage))
             .await
     }
+
+    /// The objects of a study that are known to be damaged: what must not be given out as if it were whole.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn damaged_in(&self, study: &StudyUid) -> Result<Vec<InstanceUid>, StoreError> {
+        let study = study.clone();
+        self.read("list damaged objects of study", move |sql| {
+            sql.all(OF_STUDY, [study.as_str()], |row| word(row, "uid"))
+        })
+        .await
+    }
 }
+
+/// Damaged objects of one study, at their latest revision.
+const OF_STUDY: &str = "-- list damaged objects of study\n\
+    SELECT i.uid FROM damage d JOIN instances i ON i.id = d.instance_id JOIN studies s ON s.id = i.study_id \
+    WHERE s.uid = ?1 AND i.is_latest = 1";
 
 /// An object's row, as far as its file goes.
 #[derive(Debug, Clone)]

@@ -233,6 +233,10 @@ async fn a_place_that_is_not_empty_and_another_appliances_backup_are_refused() {
     let reason = restore(vault.path(), empty.path(), &other, &silent());
     let reason = reason.expect_err("refused").to_string();
     assert!(reason.contains(site::ORIGIN), "{reason}");
+    let inside = site.dir.path().join("backups");
+    let made = store.backup(&inside, OPTIONS, (Actor::CommandLine, silent()));
+    let reason = made.await.expect_err("refused").to_string();
+    assert!(reason.contains("inside the data directory") && !inside.exists());
     // Cut off while it was restored, it is no data directory.
     let cut = Site::new();
     std::fs::write(cut.dir.path().join("restore.unfinished"), "").expect("written");
