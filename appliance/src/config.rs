@@ -4,7 +4,7 @@
 //! Secrets are never in the file. The shipped sample, `packaging/etc/pericard.toml`, is the manual and a test.
 
 use crate::places::{ONNXRUNTIME_INSTALLED, Places};
-use pericard_dimse::{Address, Peer, Unlisted};
+use pericard_dimse::{Address, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
 use pericard_domain::rule::Rule;
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,27 @@ pub struct PeerSection {
     /// The port where it takes results, when it does.
     #[serde(default)]
     pub port: Option<u16>,
+    /// What it may do here: `store`, `query`, `retrieve`. Everybody may ask whether we are there.
+    #[serde(default = "PeerMay::unsaid")]
+    pub may: Vec<PeerMay>,
+}
+
+/// What a DICOM peer may do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerMay {
+    /// Send objects, and ask for their commitment.
+    Store,
+    /// Search what is held.
+    Query,
+    /// Have what is held sent to itself, or to another peer of this list.
+    Retrieve,
+}
+
+impl PeerMay {
+    fn unsaid() -> Vec<Self> {
+        vec![Self::Store]
+    }
 }
 
 /// `[storage]`
@@ -635,12 +656,14 @@ fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
             "a network has no port to send to; give an address or a host name".into(),
         ));
     }
-    Ok(Peer {
-        name: written.name.clone(),
-        ae_title,
-        address,
-        port: written.port,
-    })
+    let may = |what| written.may.contains(&what);
+    let rights = Rights {
+        store: may(PeerMay::Store),
+        query: may(PeerMay::Query),
+        retrieve: may(PeerMay::Retrieve),
+    };
+    let peer = Peer::new(written.name.clone(), ae_title, address, written.port);
+    Ok(Peer { rights, ..peer })
 }
 
 #[cfg(test)]
@@ -722,6 +745,10 @@ mod tests {
             (
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.0/8'\nport = 104",
                 "a network has no port",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nmay = ['delete']",
+                "line 5",
             ),
         ] {
             let found = mistakes(text);

@@ -8,7 +8,7 @@ use crate::tls::{self, TlsError};
 use crate::{cli, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
-use pericard_dimse::{Caller, DeliveryConfig, DimseConfig, RequestLimits};
+use pericard_dimse::{Archive, Caller, DeliveryConfig, DimseConfig, RequestLimits};
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
 use pericard_egress::{Identity, Meter, SpoolError};
@@ -265,6 +265,14 @@ impl Ground {
         }
     }
 
+    /// Who calls other DICOM peers.
+    fn caller(&self) -> Caller {
+        Caller {
+            ae_title: self.config.ae_title.clone(),
+            limits: RequestLimits::default(),
+        }
+    }
+
     fn dimse_config(&self) -> DimseConfig {
         let (config, dicom) = (&self.config, &self.config.written.dicom);
         let mut dimse = DimseConfig::new(config.ae_title.clone());
@@ -274,6 +282,10 @@ impl Ground {
         dimse.limits.associations_max = dicom.associations_max;
         dimse.limits.pdu_bytes_max = dicom.pdu_max_kib * 1024;
         dimse.meter = self.meter.clone();
+        dimse.archive = Some(Archive {
+            store: self.store.clone(),
+            caller: self.caller(),
+        });
         dimse
     }
 
@@ -285,10 +297,7 @@ impl Ground {
             meter: self.meter.clone(),
             ..DeliveryConfig::default()
         };
-        let caller = Caller {
-            ae_title: self.config.ae_title.clone(),
-            limits: RequestLimits::default(),
-        };
+        let caller = self.caller();
         let mail = (self.store.clone(), Arc::clone(&self.clock));
         let delivering = pericard_dimse::deliver(
             delivery,

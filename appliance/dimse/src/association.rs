@@ -14,6 +14,8 @@ const PDV_HEADER_BYTES: usize = 6;
 const SENT_BYTES_MAX: usize = 1024 * 1024;
 /// The shortest maximum that a peer may ask for: a header, and something to carry.
 pub(crate) const PEER_PDU_BYTES_MIN: u32 = 128;
+/// The longest identifier or list that is read: some ten thousand references. Objects have no such limit, but go to disk.
+const IDENTIFIER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Message control header: the fragment is of a command, not of a data set.
 const IS_COMMAND: u8 = 1;
 /// Message control header: the fragment is the last of its command or data set.
@@ -25,6 +27,28 @@ pub(crate) struct Context {
     pub(crate) id: u8,
     pub(crate) abstract_syntax: String,
     pub(crate) transfer_syntax: TransferSyntaxUid,
+    /// The role of whoever asked for the association.
+    pub(crate) requestor: Roles,
+}
+
+/// Which ends of a service an application entity takes (PS3.7 section D.3.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Roles {
+    pub(crate) scu: bool,
+    pub(crate) scp: bool,
+}
+
+impl Roles {
+    /// Of a requestor that says nothing.
+    pub(crate) const USER: Self = Self {
+        scu: true,
+        scp: false,
+    };
+    /// Of a requestor that offers the service instead of using it.
+    pub(crate) const PROVIDER: Self = Self {
+        scu: false,
+        scp: true,
+    };
 }
 
 /// What the other end says between two messages.
@@ -131,6 +155,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         CommandSet::parse(bytes)
             .map(|set| Heard::Command(context, set))
             .map_err(|_| invalid("a malformed command set"))
+    }
+
+    /// Whether something of a message has come already; never waits.
+    pub(crate) fn has_come(&mut self) -> Result<bool, LinkError> {
+        Ok(!self.unread.is_empty() || self.wire.has_come()?)
+    }
+
+    /// Reads a data set that is small: an identifier, not an object. `None` when it is not that small; it is then read
+    /// to its end all the same.
+    pub(crate) async fn small_data_set(
+        &mut self,
+        context: u8,
+    ) -> Result<Option<Vec<u8>>, LinkError> {
+        let (mut bytes, mut fits) = (Vec::new(), true);
+        let read = self.data_set(context, |piece| {
+            fits = fits && bytes.len() + piece.len() <= IDENTIFIER_BYTES_MAX;
+            if fits {
+                bytes.extend_from_slice(piece);
+            }
+        });
+        read.await?;
+        Ok(fits.then_some(bytes))
+    }
+
+    /// Sends a command and the small data set that belongs to it.
+    pub(crate) async fn send_both(
+        &mut self,
+        context: u8,
+        command: &CommandSet,
+        data_set: &[u8],
+    ) -> Result<(), LinkError> {
+        self.send(context, command).await?;
+        let size = self.fragment_bytes_max();
+        let count = data_set.len().div_ceil(size).max(1);
+        for at in 0..count {
+            let piece = &data_set[at * size..data_set.len().min((at + 1) * size)];
+            self.begin_fragment().extend_from_slice(piece);
+            self.send_data(context, at + 1 == count).await?;
+        }
+        Ok(())
     }
 
     /// Reads the data set that follows a command, giving each piece of it to `sink` as it comes.

@@ -8,6 +8,7 @@ use pericard_domain::uid::{SopClassUid, TransferSyntaxUid};
 pub(crate) const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub(crate) const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
 pub(crate) const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
+pub(crate) const EXPLICIT_BE: &str = "1.2.840.10008.1.2.2";
 
 /// What every transfer syntax of the standard begins with.
 const STANDARD_TRANSFER_SYNTAX: &str = "1.2.840.10008.1.2";
@@ -44,6 +45,33 @@ pub(crate) fn chosen(offered: &[String]) -> Option<TransferSyntaxUid> {
                 .strip_prefix(STANDARD_TRANSFER_SYNTAX)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
+}
+
+/// The transfer syntax to take for an identifier: the sender's first of those that are not compressed.
+pub(crate) fn chosen_plain(offered: &[String]) -> Option<TransferSyntaxUid> {
+    offered
+        .iter()
+        .filter_map(|uid| TransferSyntaxUid::new(uid).ok())
+        .find(|uid| [EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE].contains(&uid.as_str()))
+}
+
+/// The transfer syntax in which to send objects of a class: of those offered the one that most of ours are in, and else
+/// one that ours can be written in.
+pub(crate) fn chosen_to_send(
+    offered: &[String],
+    held: &[TransferSyntaxUid],
+) -> Option<TransferSyntaxUid> {
+    let offered: Vec<TransferSyntaxUid> = offered
+        .iter()
+        .filter_map(|uid| TransferSyntaxUid::new(uid).ok())
+        .collect();
+    let most_held = held.iter().find(|syntax| offered.contains(syntax)).cloned();
+    let plain = || {
+        let is_plain =
+            |uid: &&TransferSyntaxUid| [EXPLICIT_LE, IMPLICIT_LE].contains(&uid.as_str());
+        offered.iter().find(is_plain).cloned()
+    };
+    most_held.or_else(plain)
 }
 
 #[cfg(test)]

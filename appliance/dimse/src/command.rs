@@ -17,6 +17,11 @@ pub(crate) const RESPONSE: u16 = 0x8000;
 /// Command Field (0000,0100).
 pub(crate) mod field {
     pub(crate) const C_STORE: u16 = 0x0001;
+    pub(crate) const C_GET: u16 = 0x0010;
+    pub(crate) const C_FIND: u16 = 0x0020;
+    pub(crate) const C_MOVE: u16 = 0x0021;
+    pub(crate) const N_EVENT_REPORT: u16 = 0x0100;
+    pub(crate) const N_ACTION: u16 = 0x0130;
     pub(crate) const C_ECHO: u16 = 0x0030;
     pub(crate) const C_CANCEL: u16 = 0x0FFF;
 }
@@ -24,14 +29,25 @@ pub(crate) mod field {
 /// Elements of group 0000.
 pub(crate) mod tag {
     pub(crate) const AFFECTED_SOP_CLASS: u16 = 0x0002;
+    pub(crate) const REQUESTED_SOP_CLASS: u16 = 0x0003;
     pub(crate) const COMMAND_FIELD: u16 = 0x0100;
     pub(crate) const MESSAGE_ID: u16 = 0x0110;
     pub(crate) const MESSAGE_ID_RESPONDED_TO: u16 = 0x0120;
+    pub(crate) const MOVE_DESTINATION: u16 = 0x0600;
     pub(crate) const PRIORITY: u16 = 0x0700;
     pub(crate) const DATA_SET_TYPE: u16 = 0x0800;
     pub(crate) const STATUS: u16 = 0x0900;
     pub(crate) const ERROR_COMMENT: u16 = 0x0902;
     pub(crate) const AFFECTED_SOP_INSTANCE: u16 = 0x1000;
+    pub(crate) const REQUESTED_SOP_INSTANCE: u16 = 0x1001;
+    pub(crate) const EVENT_TYPE: u16 = 0x1002;
+    pub(crate) const ACTION_TYPE: u16 = 0x1008;
+    pub(crate) const REMAINING_SUB_OPERATIONS: u16 = 0x1020;
+    pub(crate) const COMPLETED_SUB_OPERATIONS: u16 = 0x1021;
+    pub(crate) const FAILED_SUB_OPERATIONS: u16 = 0x1022;
+    pub(crate) const WARNING_SUB_OPERATIONS: u16 = 0x1023;
+    pub(crate) const MOVE_ORIGINATOR: u16 = 0x1030;
+    pub(crate) const MOVE_ORIGINATOR_MESSAGE_ID: u16 = 0x1031;
 }
 
 /// A command set is not one.
@@ -109,15 +125,28 @@ impl CommandSet {
             .with_number(tag::MESSAGE_ID_RESPONDED_TO, request.message_id())
             .with_number(tag::DATA_SET_TYPE, NO_DATA_SET)
             .with_number(tag::STATUS, status.code);
-        for repeated in [tag::AFFECTED_SOP_CLASS, tag::AFFECTED_SOP_INSTANCE] {
-            if let Some(value) = request.elements.get(&repeated) {
-                response.elements.insert(repeated, value.clone());
+        // What an N-ACTION requests, its response affects (PS3.7 section 10.1.4).
+        for (asked, answered) in [
+            (tag::REQUESTED_SOP_CLASS, tag::AFFECTED_SOP_CLASS),
+            (tag::REQUESTED_SOP_INSTANCE, tag::AFFECTED_SOP_INSTANCE),
+            (tag::AFFECTED_SOP_CLASS, tag::AFFECTED_SOP_CLASS),
+            (tag::AFFECTED_SOP_INSTANCE, tag::AFFECTED_SOP_INSTANCE),
+            (tag::ACTION_TYPE, tag::ACTION_TYPE),
+            (tag::EVENT_TYPE, tag::EVENT_TYPE),
+        ] {
+            if let Some(value) = request.elements.get(&asked) {
+                response.elements.insert(answered, value.clone());
             }
         }
         if status.comment.is_empty() {
             return response;
         }
         response.with_text(tag::ERROR_COMMENT, status.comment)
+    }
+
+    /// The same response, with a data set behind it.
+    pub(crate) fn with_data_set(self) -> Self {
+        self.with_number(tag::DATA_SET_TYPE, WITH_DATA_SET)
     }
 
     pub(crate) fn with_number(mut self, element: u16, value: u16) -> Self {

@@ -1,5 +1,6 @@
 //! How the DICOM door stands.
 
+use crate::archive::Archive;
 use crate::peer::Peer;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::SopClassUid;
@@ -19,6 +20,8 @@ pub struct DimseConfig {
     pub unlisted: Unlisted,
     /// Storage SOP classes to take beside the standard's: private ones.
     pub further_sop_classes: Vec<SopClassUid>,
+    /// What is held, for those who search and retrieve. Without it neither is offered.
+    pub archive: Option<Archive>,
     /// How much, how long.
     pub limits: Limits,
     /// Where associations are counted.
@@ -35,6 +38,7 @@ impl DimseConfig {
             peers: Vec::new(),
             unlisted: Unlisted::FromLoopback,
             further_sop_classes: Vec::new(),
+            archive: None,
             limits: Limits::default(),
             meter: Meter::in_memory(),
         }

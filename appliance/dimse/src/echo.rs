@@ -20,10 +20,7 @@ pub async fn echo(caller: &Caller, peer: &Peer) -> Result<Duration, CallError> {
         name: peer.name.clone(),
         what,
     };
-    let proposal = Proposal {
-        abstract_syntax: VERIFICATION.to_owned(),
-        transfer_syntax: IMPLICIT_LE.to_owned(),
-    };
+    let proposal = Proposal::new(VERIFICATION, IMPLICIT_LE);
     let mut call = caller.call(peer, &[proposal]).await?;
     let context = call
         .context(VERIFICATION, IMPLICIT_LE)

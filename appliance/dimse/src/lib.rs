@@ -13,31 +13,41 @@
 //!
 //! Absent on purpose: no object is ever held in memory as a whole, none is parsed here, and no answer is remembered.
 
+mod archive;
 mod association;
 mod classes;
 mod command;
 mod config;
 mod door;
 mod echo;
+mod finding;
+mod getting;
 mod listener;
+mod matching;
+mod moving;
 mod negotiation;
 mod outbox;
 mod part10;
 mod peer;
+mod query;
+mod record;
 mod request;
+mod retrieval;
 mod sending;
+mod service;
 mod session;
 mod status;
 mod submit;
 mod tls;
 mod wire;
 
+pub use archive::Archive;
 pub use config::{DimseConfig, Limits, Unlisted};
 pub use door::{Door, OpenParcel};
 pub use echo::echo;
 pub use listener::{listen, listen_tls};
 pub use outbox::{DeliveryConfig, Mail, deliver};
-pub use peer::{Address, AddressError, Peer};
+pub use peer::{Address, AddressError, Peer, Rights};
 pub use request::{CallError, Caller, RequestLimits};
 pub use submit::{FileOutcome, SubmitProgress, send_files};
 pub use tls::TlsDoor;

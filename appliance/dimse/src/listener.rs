@@ -3,7 +3,7 @@
 use crate::association::Association;
 use crate::config::DimseConfig;
 use crate::door::Door;
-use crate::negotiation::{self, Accepted, Rejection};
+use crate::negotiation::{self, Accepted, Calling, Held, Rejection};
 use crate::session::{Session, Tally};
 use crate::tls::TlsDoor;
 use crate::wire::{AbortReason, LinkError, Pdu, Wire};
@@ -197,13 +197,14 @@ impl<D: Door> Reception<D> {
         };
         match self.admitted(&request, &origin).await {
             Ok(calling) => {
-                let actor = actor(&calling, ip);
-                let _held = match self.place_for(&calling) {
+                let actor = actor(&calling.title, ip);
+                let _place = match self.place_for(&calling.title) {
                     Ok(held) => held,
                     Err(rejection) => return self.reject(wire, rejection, actor).await,
                 };
-                match negotiation::accepted(&request, calling, &self.config) {
-                    Ok(accepted) => self.serve(wire, accepted, actor).await,
+                let syntaxes = self.syntaxes_held(&request, &calling).await;
+                match negotiation::accepted(&request, &calling, &syntaxes, &self.config) {
+                    Ok(accepted) => self.serve(wire, accepted, (calling, actor)).await,
                     Err(error) => self.turn_away(wire, error, actor).await,
                 }
             }
@@ -221,16 +222,39 @@ impl<D: Door> Reception<D> {
         &self,
         request: &AssociationRQ,
         origin: &Origin,
-    ) -> Result<AeTitle, Rejection> {
+    ) -> Result<Calling, Rejection> {
         let calling = negotiation::admitted(request, origin.ip, &self.config).await?;
         match &self.tls {
-            Some(tls) if !tls.is_own(&calling, origin.certificate) => Err(Rejection::Certificate),
+            Some(tls) if !tls.is_own(&calling.title, origin.certificate) => {
+                Err(Rejection::Certificate)
+            }
             _ => Ok(calling),
         }
     }
 
-    async fn serve<S>(&self, mut wire: Wire<S>, accepted: Accepted, peer: Actor)
-    where
+    /// What a peer that retrieves on its own association could be sent without being written anew.
+    async fn syntaxes_held(&self, request: &AssociationRQ, calling: &Calling) -> Held {
+        let archive = self.config.archive.as_ref();
+        let archive =
+            archive.filter(|_| calling.rights.retrieve && negotiation::takes_objects(request));
+        let mut held = Held::new();
+        if let Some(archive) = archive {
+            match archive.store.syntaxes_held().await {
+                Ok(all) => all
+                    .into_iter()
+                    .for_each(|(class, syntax)| held.entry(class).or_default().push(syntax)),
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        held
+    }
+
+    async fn serve<S>(
+        &self,
+        mut wire: Wire<S>,
+        accepted: Accepted,
+        (calling, peer): (Calling, Actor),
+    ) where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limits = &self.config.limits;
@@ -239,7 +263,7 @@ impl<D: Door> Reception<D> {
             return self.ended(&Err(error), Tally::default(), peer).await;
         }
         self.config.meter.count(Counter::AssociationsAccepted);
-        tracing::debug!(ae_title = %accepted.calling, contexts = accepted.contexts.len(), "association accepted");
+        tracing::debug!(ae_title = %calling.title, contexts = accepted.contexts.len(), "association accepted");
         let mut association = Association::new(
             wire,
             accepted.contexts,
@@ -252,6 +276,11 @@ impl<D: Door> Reception<D> {
             peer: peer.clone(),
             limits,
             stop: &self.stop,
+            calling: &calling.title,
+            our_title: &self.config.ae_title,
+            peers: &self.config.peers,
+            archive: self.config.archive.as_ref(),
+            waiting: None,
             tally: Tally::default(),
         };
         let end = session.run().await;
@@ -325,7 +354,7 @@ impl<D: Door> Reception<D> {
     }
 
     /// A place among all associations and among those of this title.
-    fn place_for(&self, calling: &AeTitle) -> Result<Held, Rejection> {
+    fn place_for(&self, calling: &AeTitle) -> Result<Place, Rejection> {
         let all = self.associations.clone();
         let place = all.try_acquire_owned().map_err(|_| Rejection::Congestion)?;
         let mut per_ae = self.per_ae.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,7 +363,7 @@ impl<D: Door> Reception<D> {
             return Err(Rejection::PerAeLimit);
         }
         *count += 1;
-        Ok(Held {
+        Ok(Place {
             _place: place,
             calling: calling.clone(),
             per_ae: self.per_ae.clone(),
@@ -357,13 +386,13 @@ fn actor(calling: &AeTitle, ip: IpAddr) -> Actor {
 }
 
 /// A place that is given back when the association ends, however it ends.
-struct Held {
+struct Place {
     _place: OwnedSemaphorePermit,
     calling: AeTitle,
     per_ae: Arc<Mutex<HashMap<AeTitle, usize>>>,
 }
 
-impl Drop for Held {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut per_ae = self.per_ae.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = per_ae.get_mut(&self.calling) {

@@ -1,8 +1,10 @@
 //! How a request for an association is answered (PS3.8 section 9.3, PS3.7 annex D.3).
 
-use crate::association::{Context, PEER_PDU_BYTES_MIN};
-use crate::classes::{self, IMPLICIT_LE, VERIFICATION};
+use crate::association::{Context, PEER_PDU_BYTES_MIN, Roles};
+use crate::classes::{self, IMPLICIT_LE};
 use crate::config::{DimseConfig, Unlisted};
+use crate::peer::{Peer, Rights};
+use crate::service::Service;
 use crate::wire::{AbortReason, LinkError, PDU_HEADER_BYTES};
 use bytes::Bytes;
 use dicom_ul::pdu::{
@@ -15,7 +17,8 @@ use dicom_ul::pdu::{
 };
 use pericard_dicom::meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use pericard_domain::ae::AeTitle;
-use std::collections::HashSet;
+use pericard_domain::uid::{SopClassUid, TransferSyntaxUid};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -38,11 +41,22 @@ const FIXED_BYTES: usize = 74;
 
 /// A request that was accepted.
 pub(crate) struct Accepted {
-    pub(crate) calling: AeTitle,
     pub(crate) contexts: Vec<Context>,
     pub(crate) peer_pdu_bytes_max: u32,
     pub(crate) answer: Vec<u8>,
 }
+
+/// Who calls, when it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Calling {
+    pub(crate) title: AeTitle,
+    pub(crate) rights: Rights,
+    /// Which of the configured peers it is, when it is one.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// The transfer syntaxes that objects of each class are held in, most of them first.
+pub(crate) type Held = HashMap<SopClassUid, Vec<TransferSyntaxUid>>;
 
 /// Why a request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +135,7 @@ pub(crate) async fn admitted(
     request: &AssociationRQ,
     ip: IpAddr,
     config: &DimseConfig,
-) -> Result<AeTitle, Rejection> {
+) -> Result<Calling, Rejection> {
     if request.protocol_version & 1 == 0 {
         return Err(Rejection::ProtocolVersion);
     }
@@ -139,14 +153,18 @@ pub(crate) async fn admitted(
     if config.called_ae_must_match && called.as_ref() != Ok(&config.ae_title) {
         return Err(Rejection::CalledAe);
     }
-    let calling = AeTitle::new(&request.calling_ae_title).map_err(|_| Rejection::CallingAe)?;
+    let title = AeTitle::new(&request.calling_ae_title).map_err(|_| Rejection::CallingAe)?;
     for peer in &config.peers {
-        if peer.is_calling(&calling, ip).await {
-            return Ok(calling);
+        if peer.is_calling(&title, ip).await {
+            return Ok(Calling {
+                title,
+                rights: peer.rights,
+                peer: Some(peer.clone()),
+            });
         }
     }
     // A title that is listed belongs to its address: nobody else may use it, wherever the unlisted may call from.
-    let is_listed = config.peers.iter().any(|p| p.ae_title == calling);
+    let is_listed = config.peers.iter().any(|p| p.ae_title == title);
     let unlisted_may = match config.unlisted {
         Unlisted::Refused => false,
         Unlisted::FromLoopback => ip.to_canonical().is_loopback(),
@@ -155,19 +173,33 @@ pub(crate) async fn admitted(
     if is_listed || !unlisted_may {
         return Err(Rejection::CallingAe);
     }
-    Ok(calling)
+    // Nobody whom the hospital has not named gets anything out.
+    Ok(Calling {
+        title,
+        rights: Rights::STORE,
+        peer: None,
+    })
+}
+
+/// Whether the requestor offers to take objects on its own association, as C-GET does.
+pub(crate) fn takes_objects(request: &AssociationRQ) -> bool {
+    request.user_variables.iter().any(
+        |item| matches!(item, UserVariableItem::ScuScpRoleSelectionSubItem(_, roles) if roles.scp),
+    )
 }
 
 /// Answers an admitted request context by context.
 pub(crate) fn accepted(
     request: &AssociationRQ,
-    calling: AeTitle,
+    calling: &Calling,
+    held: &Held,
     config: &DimseConfig,
 ) -> Result<Accepted, LinkError> {
     check_context_ids(&request.presentation_contexts)?;
     let (mut contexts, mut results) = (Vec::new(), Vec::new());
     for proposed in &request.presentation_contexts {
-        let (result, context) = answered(proposed, config);
+        let roles = roles_proposed(request, &proposed.abstract_syntax);
+        let (result, context) = answered(proposed, roles, (calling, held), config);
         results.push(result);
         contexts.extend(context);
     }
@@ -180,7 +212,6 @@ pub(crate) fn accepted(
         user_variables: user_information(request, &contexts, config),
     });
     Ok(Accepted {
-        calling,
         contexts,
         peer_pdu_bytes_max: max_length(&request.user_variables),
         answer: encoded(&answer)?,
@@ -198,22 +229,79 @@ fn check_context_ids(proposed: &[PresentationContextProposed]) -> Result<(), Lin
     ))
 }
 
+/// The roles that the requestor offers to take in a class; it is the user of whatever it does not mention.
+fn roles_proposed(request: &AssociationRQ, abstract_syntax: &str) -> Roles {
+    let plain = |uid: &str| uid.trim_end_matches(['\0', ' ']).to_owned();
+    let about = |item: &UserVariableItem| match item {
+        UserVariableItem::ScuScpRoleSelectionSubItem(class, roles)
+            if plain(class) == plain(abstract_syntax) =>
+        {
+            Some(Roles {
+                scu: roles.scu,
+                scp: roles.scp,
+            })
+        }
+        _ => None,
+    };
+    request
+        .user_variables
+        .iter()
+        .find_map(about)
+        .unwrap_or(Roles::USER)
+}
+
+/// Which of the roles that it offers a requestor may take.
+fn roles_granted(service: Service, proposed: Roles, calling: &Calling) -> Roles {
+    let may = service.is_allowed(calling.rights);
+    match service {
+        // It takes objects: what it retrieves.
+        Service::Storage => Roles {
+            scu: proposed.scu && may,
+            scp: proposed.scp && calling.rights.retrieve,
+        },
+        // It reports on what we stored there.
+        Service::Commitment => Roles {
+            scu: proposed.scu && may,
+            scp: proposed.scp && calling.peer.is_some(),
+        },
+        _ => Roles {
+            scu: proposed.scu && may,
+            scp: false,
+        },
+    }
+}
+
 fn answered(
     proposed: &PresentationContextProposed,
+    roles: Roles,
+    (calling, held): (&Calling, &Held),
     config: &DimseConfig,
 ) -> (PresentationContextResult, Option<Context>) {
     use PresentationContextResultReason as Reason;
     let abstract_syntax = proposed.abstract_syntax.trim_end_matches(['\0', ' ']);
-    let is_offered = abstract_syntax == VERIFICATION || classes::is_stored(abstract_syntax, config);
-    let chosen = classes::chosen(&proposed.transfer_syntaxes);
-    let (reason, context) = match (is_offered, chosen) {
-        (false, _) => (Reason::AbstractSyntaxNotSupported, None),
-        (true, None) => (Reason::TransferSyntaxesNotSupported, None),
-        (true, Some(transfer_syntax)) => {
+    let service = Service::of(abstract_syntax, config)
+        .filter(|service| config.archive.is_some() || !service.needs_archive());
+    let granted = service.map(|service| roles_granted(service, roles, calling));
+    let granted = granted.filter(|granted| granted.scu || granted.scp);
+    let offered = &proposed.transfer_syntaxes;
+    let chosen = match service {
+        Some(Service::Storage) if granted.is_some_and(|g| g.scp) => {
+            let class = SopClassUid::new(abstract_syntax).ok();
+            let held = class.and_then(|class| held.get(&class));
+            classes::chosen_to_send(offered, held.map_or(&[], Vec::as_slice))
+        }
+        Some(Service::Storage | Service::Verification) | None => classes::chosen(offered),
+        Some(_) => classes::chosen_plain(offered),
+    };
+    let (reason, context) = match (granted, chosen) {
+        (None, _) => (Reason::AbstractSyntaxNotSupported, None),
+        (Some(_), None) => (Reason::TransferSyntaxesNotSupported, None),
+        (Some(requestor), Some(transfer_syntax)) => {
             let context = Context {
                 id: proposed.id,
                 abstract_syntax: abstract_syntax.to_owned(),
                 transfer_syntax,
+                requestor,
             };
             (Reason::Acceptance, Some(context))
         }
@@ -237,25 +325,28 @@ fn user_information(
     config: &DimseConfig,
 ) -> Vec<UserVariableItem> {
     let mut items = ours(config.limits.pdu_bytes_max);
+    // While objects go out on an association, no further request can come in between.
+    let is_alone = contexts.iter().any(|c| c.requestor.scp);
     for item in &request.user_variables {
         match item {
             UserVariableItem::Unknown(OPERATIONS_WINDOW, window) => {
-                items.extend(operations_window(window))
+                items.extend(operations_window(window, is_alone))
             }
-            UserVariableItem::ScuScpRoleSelectionSubItem(class, roles)
+            UserVariableItem::ScuScpRoleSelectionSubItem(class, _) => {
+                let class_plain = class.trim_end_matches(['\0', ' ']);
+                let accepted = contexts.iter().find(|c| c.abstract_syntax == class_plain);
+                items.extend(accepted.map(|context| {
+                    let Roles { scu, scp } = context.requestor;
+                    let answer = RequestorRoles { scu, scp };
+                    UserVariableItem::ScuScpRoleSelectionSubItem(class.clone(), answer)
+                }));
+            }
+            UserVariableItem::SopClassExtendedNegotiationSubItem(class, asked)
                 if contexts
                     .iter()
                     .any(|c| c.abstract_syntax == class.trim_end_matches(['\0', ' '])) =>
             {
-                // The requestor sends to us; we send it nothing on its own association.
-                let answer = RequestorRoles {
-                    scu: roles.scu,
-                    scp: false,
-                };
-                items.push(UserVariableItem::ScuScpRoleSelectionSubItem(
-                    class.clone(),
-                    answer,
-                ));
+                items.extend(extended(class, asked, config));
             }
             // Extended negotiation that is not answered is not agreed to; an identity is answered only if it was
             // asked for, and who may call is decided by title, address and certificate.
@@ -263,6 +354,21 @@ fn user_information(
         }
     }
     items
+}
+
+/// Queries and retrievals may name a series without its study (PS3.4 section C.5.1.1.1); nothing else is extended.
+fn extended(class: &str, asked: &[u8], config: &DimseConfig) -> Option<UserVariableItem> {
+    let plain = class.trim_end_matches(['\0', ' ']);
+    let is_relational = matches!(
+        Service::of(plain, config),
+        Some(Service::Find(_) | Service::Move(_) | Service::Get(_))
+    );
+    let mut answer = vec![0; asked.len()];
+    *answer.first_mut().filter(|_| is_relational)? = *asked.first()? & 1;
+    Some(UserVariableItem::SopClassExtendedNegotiationSubItem(
+        class.to_owned(),
+        answer,
+    ))
 }
 
 /// What we say of ourselves at either end.
@@ -275,9 +381,10 @@ pub(crate) fn ours(pdu_bytes_max: u32) -> Vec<UserVariableItem> {
 }
 
 /// The peer may invoke some operations ahead; we invoke one at a time.
-fn operations_window(proposed: &[u8]) -> Option<UserVariableItem> {
+fn operations_window(proposed: &[u8], is_alone: bool) -> Option<UserVariableItem> {
     let [a, b, _, _] = *proposed else { return None };
     let ahead = match u16::from_be_bytes([a, b]) {
+        _ if is_alone => 1,
         0 => OPERATIONS_AHEAD_MAX, // without limit
         n => n.min(OPERATIONS_AHEAD_MAX),
     };
@@ -339,16 +446,15 @@ pub(crate) fn encoded(pdu: &Pdu) -> Result<Vec<u8>, LinkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::Peer;
 
     fn config() -> DimseConfig {
         let mut config = DimseConfig::new(AeTitle::new("HERE").unwrap());
-        config.peers = vec![Peer {
-            name: "pacs".into(),
-            ae_title: AeTitle::new("PACS").unwrap(),
-            address: "10.0.0.0/8".parse().unwrap(),
-            port: Some(104),
-        }];
+        config.peers = vec![Peer::new(
+            "pacs",
+            AeTitle::new("PACS").unwrap(),
+            "10.0.0.0/8".parse().unwrap(),
+            Some(104),
+        )];
         config
     }
 
@@ -419,7 +525,14 @@ mod tests {
 
     #[test]
     fn the_operations_window_is_answered_within_what_was_proposed() {
-        let answer = |window: &[u8]| operations_window(window);
+        assert_eq!(
+            operations_window(&[0, 9, 0, 9], true),
+            Some(UserVariableItem::Unknown(
+                OPERATIONS_WINDOW,
+                vec![0, 1, 0, 1]
+            ))
+        );
+        let answer = |window: &[u8]| operations_window(window, false);
         let said = |a| {
             Some(UserVariableItem::Unknown(
                 OPERATIONS_WINDOW,

@@ -3,29 +3,26 @@
 //! One worker a destination, so that one that is down holds up nobody else. A lease that lapses is taken up again by
 //! whoever comes next; the peer may then get an object twice, which is the same object.
 
-use crate::classes::{EXPLICIT_LE, IMPLICIT_LE};
 use crate::part10::FileHead;
 use crate::peer::Peer;
 use crate::request::{Answer, Call, CallError, Caller, Proposal};
-use crate::sending::{send_bytes, send_file};
+use crate::sending;
 use crate::status::Status;
 use futures_util::FutureExt;
-use pericard_domain::study::Instance;
+use pericard_domain::study::{Instance, ObjectIdentity};
 use pericard_domain::time::Clock;
 use pericard_egress::{Counter, Meter};
 use pericard_store::outbox::{Delivery, DeliveryTrouble};
 use pericard_store::{Store, StoreError};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The largest object that is written anew for a peer that wants Implicit VR: it is done in memory.
-const REWRITTEN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// How long after the store's time for an object it is looked for: two clocks never agree to the millisecond.
 const DUE_MARGIN: Duration = Duration::from_millis(20);
 
@@ -331,17 +328,16 @@ impl<M: Mail> Postman<M> {
     }
 }
 
-/// Each object's own transfer syntax, and Implicit VR for those that can be written anew.
+/// What to propose for these parcels, each once.
 fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
     let mut proposals = Vec::new();
     for (delivery, _, head) in parcels {
-        let own = head.transfer_syntax.as_str();
-        let fallback = can_rewrite(delivery, head).then_some(IMPLICIT_LE);
-        for transfer_syntax in std::iter::once(own).chain(fallback) {
-            let proposal = Proposal {
-                abstract_syntax: head.sop_class.to_string(),
-                transfer_syntax: transfer_syntax.to_owned(),
-            };
+        let identity = ObjectIdentity {
+            sop_class: head.sop_class.clone(),
+            transfer_syntax: head.transfer_syntax.clone(),
+            ..delivery.instance.identity.clone()
+        };
+        for proposal in sending::proposals(&identity, head.data_bytes) {
             if !proposals.contains(&proposal) {
                 proposals.push(proposal);
             }
@@ -350,37 +346,22 @@ fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
     proposals
 }
 
-/// Only what we made ourselves is parsed here: it is sound and it is ours to write anew.
-fn can_rewrite(delivery: &Delivery, head: &FileHead) -> bool {
-    delivery.instance.is_result
-        && head.transfer_syntax.as_str() == EXPLICIT_LE
-        && head.data_bytes <= REWRITTEN_BYTES_MAX
-}
-
 async fn attempt(
     call: &mut Call,
     (delivery, path, head): &Parcel,
 ) -> Result<Attempt, crate::LinkError> {
-    let class = head.sop_class.as_str();
-    if let Some(context) = call.context(class, head.transfer_syntax.as_str()) {
-        return send_file(call, context, path, head).await.map(settled);
-    }
-    let Some(context) = call
-        .context(class, IMPLICIT_LE)
-        .filter(|_| can_rewrite(delivery, head))
-    else {
+    let Some(way) = sending::way(call.association.contexts().iter(), head) else {
         let reason = "the peer does not accept this SOP class in a transfer syntax that we have";
         return Ok(Attempt::Never(reason.to_owned()));
     };
-    let path = path.clone();
-    match tokio::task::spawn_blocking(move || in_implicit_vr(&path)).await {
-        Ok(Some(data_set)) => send_bytes(call, context, head, &data_set)
-            .await
-            .map(settled),
-        _ => Ok(Attempt::Never(
-            "the object cannot be written in Implicit VR, which is all the peer takes".to_owned(),
-        )),
-    }
+    let is_ours = delivery.instance.is_result;
+    let Some(body) = sending::body(way, path.clone(), head, is_ours).await? else {
+        let reason = "the object cannot be written in the only transfer syntax that the peer takes";
+        return Ok(Attempt::Never(reason.to_owned()));
+    };
+    let request = sending::request(call.next_message_id(), head, None);
+    sending::put(&mut call.association, way.context(), &request, body).await?;
+    call.answer(&request).await.map(settled)
 }
 
 fn settled(answer: Answer) -> Attempt {
@@ -402,14 +383,4 @@ fn settled(answer: Answer) -> Attempt {
     } else {
         Attempt::Never(said())
     }
-}
-
-fn in_implicit_vr(path: &Path) -> Option<Vec<u8>> {
-    let object = dicom_object::open_file(path).ok()?;
-    let mut data_set = Vec::new();
-    let implicit = dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN.erased();
-    object
-        .write_dataset_with_ts(&mut data_set, &implicit)
-        .ok()?;
-    Some(data_set)
 }

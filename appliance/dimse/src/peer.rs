@@ -22,9 +22,54 @@ pub struct Peer {
     pub address: Address,
     /// Where it listens. Without one nothing can be sent to it.
     pub port: Option<u16>,
+    /// What it may do here.
+    pub rights: Rights,
+}
+
+/// What a peer may do here, besides asking whether we are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// Send objects, and ask for their commitment.
+    pub store: bool,
+    /// Search what is held.
+    pub query: bool,
+    /// Have what is held sent to itself or to another configured peer.
+    pub retrieve: bool,
+}
+
+impl Rights {
+    /// Of a peer of which nothing else is said: it sends.
+    pub const STORE: Self = Self {
+        store: true,
+        query: false,
+        retrieve: false,
+    };
+    /// All of them.
+    pub const ALL: Self = Self {
+        store: true,
+        query: true,
+        retrieve: true,
+    };
 }
 
 impl Peer {
+    /// A peer that may send and, when its port is known, be sent to.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        ae_title: AeTitle,
+        address: Address,
+        port: Option<u16>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            ae_title,
+            address,
+            port,
+            rights: Rights::STORE,
+        }
+    }
+
     /// The host to connect to; `None` for a network or when no port is known.
     #[must_use]
     pub fn host(&self) -> Option<String> {

@@ -1,13 +1,13 @@
 //! Calling a peer: the association that we ask for (PS3.8 section 9.3.2).
 
-use crate::association::{Association, Context, Heard};
+use crate::association::{Association, Context, Heard, Roles};
 use crate::command::{CommandSet, RESPONSE, tag};
 use crate::negotiation::{self, APPLICATION_CONTEXT, CONTEXTS_MAX};
 use crate::peer::Peer;
 use crate::wire::{AbortReason, LinkError, Pdu as WirePdu, Wire};
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRQ, Pdu,
-    PresentationContextProposed, PresentationContextResultReason,
+    PresentationContextProposed, PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::TransferSyntaxUid;
@@ -97,6 +97,24 @@ pub enum CallError {
 pub(crate) struct Proposal {
     pub(crate) abstract_syntax: String,
     pub(crate) transfer_syntax: String,
+    /// The roles that we offer to take.
+    pub(crate) roles: Roles,
+}
+
+impl Proposal {
+    /// To use a service.
+    pub(crate) fn new(abstract_syntax: &str, transfer_syntax: &str) -> Self {
+        Self {
+            abstract_syntax: abstract_syntax.to_owned(),
+            transfer_syntax: transfer_syntax.to_owned(),
+            roles: Roles::USER,
+        }
+    }
+
+    /// To take these roles in it.
+    pub(crate) fn taking(self, roles: Roles) -> Self {
+        Self { roles, ..self }
+    }
 }
 
 /// An association that we asked for.
@@ -188,13 +206,15 @@ impl Caller {
                 transfer_syntaxes: vec![proposal.transfer_syntax.clone()],
             })
             .collect();
+        let mut user_variables = negotiation::ours(self.limits.pdu_bytes_max);
+        user_variables.extend(role_items(proposals));
         AssociationRQ {
             protocol_version: 1,
             calling_ae_title: self.ae_title.to_string(),
             called_ae_title: peer.ae_title.to_string(),
             application_context_name: APPLICATION_CONTEXT.to_owned(),
             presentation_contexts,
-            user_variables: negotiation::ours(self.limits.pdu_bytes_max),
+            user_variables,
         }
     }
 }
@@ -262,6 +282,7 @@ fn contexts(answer: &AssociationAC, proposals: &[Proposal]) -> Vec<Context> {
             id: result.id,
             abstract_syntax: proposal.abstract_syntax.clone(),
             transfer_syntax,
+            requestor: roles_answered(answer, proposal),
         })
     };
     answer
@@ -270,6 +291,45 @@ fn contexts(answer: &AssociationAC, proposals: &[Proposal]) -> Vec<Context> {
         .filter(accepted)
         .filter_map(ours)
         .collect()
+}
+
+/// One item for each class that we take otherwise than as its user only.
+fn role_items(proposals: &[Proposal]) -> Vec<UserVariableItem> {
+    let mut items: Vec<UserVariableItem> = Vec::new();
+    for proposal in proposals.iter().filter(|p| p.roles != Roles::USER) {
+        let Roles { scu, scp } = proposal.roles;
+        let item = UserVariableItem::ScuScpRoleSelectionSubItem(
+            proposal.abstract_syntax.clone(),
+            RequestorRoles { scu, scp },
+        );
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    items
+}
+
+/// What the peer grants of the roles that we offered; without a word we are the user (PS3.7 section D.3.3.4).
+fn roles_answered(answer: &AssociationAC, proposal: &Proposal) -> Roles {
+    let about = |item: &UserVariableItem| match item {
+        UserVariableItem::ScuScpRoleSelectionSubItem(class, roles)
+            if class.trim_end_matches(['\0', ' ']) == proposal.abstract_syntax =>
+        {
+            Some(Roles {
+                scu: roles.scu,
+                scp: roles.scp,
+            })
+        }
+        _ => None,
+    };
+    if proposal.roles == Roles::USER {
+        return Roles::USER;
+    }
+    answer
+        .user_variables
+        .iter()
+        .find_map(about)
+        .unwrap_or(Roles::USER)
 }
 
 fn said(rejection: &AssociationRJ) -> String {

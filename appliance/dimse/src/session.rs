@@ -1,13 +1,17 @@
 //! What a peer that calls here asks for, one message after the other.
 
+use crate::archive::Archive;
 use crate::association::{Association, Context, Heard};
-use crate::classes::VERIFICATION;
 use crate::command::{CommandSet, RESPONSE, field, tag};
 use crate::config::Limits;
 use crate::door::{Door, OpenParcel};
+use crate::peer::Peer;
+use crate::service::{Service, TABLE};
 use crate::status::Status;
-use crate::wire::LinkError;
+use crate::wire::{AbortReason, LinkError};
+use pericard_dicom::identifier::Identifier;
 use pericard_domain::actor::Actor;
+use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::{InstanceUid, SopClassUid};
 use pericard_intake::{Arrival, Refused};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,6 +32,14 @@ pub(crate) struct Session<'a, S, D> {
     pub(crate) peer: Actor,
     pub(crate) limits: &'a Limits,
     pub(crate) stop: &'a CancellationToken,
+    /// By which title it called.
+    pub(crate) calling: &'a AeTitle,
+    pub(crate) our_title: &'a AeTitle,
+    /// Everybody whom the hospital has named.
+    pub(crate) peers: &'a [Peer],
+    pub(crate) archive: Option<&'a Archive>,
+    /// A request that came while another was being answered.
+    pub(crate) waiting: Option<(u8, CommandSet)>,
     pub(crate) tally: Tally,
 }
 
@@ -37,6 +49,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
     /// When the appliance stops, the message in hand is answered first.
     pub(crate) async fn run(&mut self) -> Result<(), LinkError> {
         loop {
+            if let Some((context, command)) = self.waiting.take() {
+                self.answer(context, &command).await?;
+                continue;
+            }
             let next = self
                 .association
                 .next(self.limits.idle_timeout, "silence between two messages");
@@ -54,23 +70,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
     }
 
     async fn answer(&mut self, context: u8, command: &CommandSet) -> Result<(), LinkError> {
-        let status = match command.field() {
-            field::C_STORE => self.store(context, command).await?,
-            field::C_ECHO => {
+        use Service::{Find, Get, Move, Verification};
+        let status = match (command.field(), self.service(context, command)) {
+            (field::C_STORE, _) => self.store(context, command).await?,
+            (field::C_FIND, Some(Find(root))) => self.find(context, command, root).await?,
+            (field::C_MOVE, Some(Move(root))) => return self.move_(context, command, root).await,
+            (field::C_GET, Some(Get(root))) => return self.get(context, command, root).await,
+            (field::C_ECHO, Some(Verification)) => {
                 self.skip_data_set(context, command).await?;
-                let is_verification = self
-                    .association
-                    .context(context)
-                    .is_some_and(|c| c.abstract_syntax == VERIFICATION);
-                if is_verification {
-                    Status::SUCCESS
-                } else {
-                    Status::CLASS_NOT_NEGOTIATED
-                }
+                Status::SUCCESS
             }
-            // Nothing here takes so long that it could be cancelled, and responses answer no question of ours.
-            field::C_CANCEL => return self.skip_data_set(context, command).await,
-            response if response & RESPONSE != 0 => {
+            (field::C_ECHO | field::C_FIND | field::C_MOVE | field::C_GET, _) => {
+                self.skip_data_set(context, command).await?;
+                Status::CLASS_NOT_NEGOTIATED
+            }
+            // What it would cancel is over, and responses answer no question of ours.
+            (field::C_CANCEL, _) => return self.skip_data_set(context, command).await,
+            (response, _) if response & RESPONSE != 0 => {
                 return self.skip_data_set(context, command).await;
             }
             _ => {
@@ -80,6 +96,72 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
         };
         let response = CommandSet::response(command, &status);
         self.association.send(context, &response).await
+    }
+
+    /// The service that the context is of, when the request is about it.
+    fn service(&self, context: u8, command: &CommandSet) -> Option<Service> {
+        let context = self
+            .association
+            .context(context)
+            .filter(|c| c.requestor.scu)?;
+        let is_about = |class: &str| class == context.abstract_syntax;
+        // Devices that leave the class out mean the context's.
+        let named = command.text(tag::AFFECTED_SOP_CLASS);
+        let service = TABLE
+            .iter()
+            .find(|(uid, _)| *uid == context.abstract_syntax);
+        service
+            .filter(|_| named.is_none_or(is_about))
+            .map(|(_, service)| *service)
+    }
+
+    /// The identifier that belongs to a request, or the status that says why it is none.
+    pub(crate) async fn identifier(
+        &mut self,
+        context: u8,
+        command: &CommandSet,
+    ) -> Result<Result<Identifier, Status>, LinkError> {
+        if !command.has_data_set() {
+            return Ok(Err(Status::NO_DATA_SET));
+        }
+        let Some(bytes) = self.association.small_data_set(context).await? else {
+            return Ok(Err(Status::BAD_IDENTIFIER));
+        };
+        let Some(context) = self.association.context(context) else {
+            return Ok(Err(Status::CLASS_NOT_NEGOTIATED));
+        };
+        let read = Identifier::read(&bytes, &context.transfer_syntax);
+        Ok(read.map_err(|error| {
+            tracing::warn!("an identifier cannot be read: {error}");
+            Status::BAD_IDENTIFIER
+        }))
+    }
+
+    /// Whether the peer has meanwhile asked to end the operation of that message. Never waits for it.
+    pub(crate) async fn is_cancelled(&mut self, message_id: u16) -> Result<bool, LinkError> {
+        if self.stop.is_cancelled() {
+            return Err(LinkError::Stopping);
+        }
+        while self.waiting.is_none() && self.association.has_come()? {
+            let wait = self.limits.pdu_timeout;
+            match self.association.next(wait, "the rest of a message").await? {
+                Heard::Command(context, command) if command.field() == field::C_CANCEL => {
+                    self.skip_data_set(context, &command).await?;
+                    if command.number(tag::MESSAGE_ID_RESPONDED_TO) == Some(message_id) {
+                        return Ok(true);
+                    }
+                }
+                // Its turn comes; until then nothing further is read, so nobody's data set is held in memory.
+                Heard::Command(context, command) => self.waiting = Some((context, command)),
+                Heard::Release => {
+                    return Err(LinkError::violation(
+                        "a release before the last answer",
+                        AbortReason::UnexpectedPdu,
+                    ));
+                }
+            }
+        }
+        Ok(false)
     }
 
     async fn skip_data_set(&mut self, context: u8, command: &CommandSet) -> Result<(), LinkError> {
@@ -95,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
             return Ok(self.refused(&Status::NO_DATA_SET).await);
         }
         let arrival = match self.association.context(context) {
+            Some(context) if !context.requestor.scu => Err(Status::NOT_AUTHORIZED),
             Some(context) => announced(context, command),
             None => Err(Status::CLASS_NOT_NEGOTIATED),
         };

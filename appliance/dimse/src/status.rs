@@ -15,6 +15,29 @@ impl Status {
         Self::new(0x0122, "SOP class is not that of the presentation context");
     pub(crate) const UNRECOGNIZED_OPERATION: Self =
         Self::new(0x0211, "operation is not offered here");
+    /// More of an answer follows.
+    pub(crate) const PENDING: Self = Self::new(0xFF00, "");
+    pub(crate) const CANCELLED: Self = Self::new(0xFE00, "ended as asked for");
+    pub(crate) const NOT_AUTHORIZED: Self = Self::new(0x0124, "this peer may not do that here");
+    pub(crate) const UNABLE_TO_PROCESS: Self =
+        Self::new(0xC000, "cannot be answered at the moment");
+    pub(crate) const BAD_IDENTIFIER: Self =
+        Self::new(0xA900, "identifier cannot be read or is too long");
+    pub(crate) const BAD_LEVEL: Self =
+        Self::new(0xA900, "level is not one of this information model");
+    pub(crate) const NO_UNIQUE_KEY: Self =
+        Self::new(0xA900, "identifier has no unique key of its level");
+    pub(crate) const TOO_MANY_MATCHES: Self =
+        Self::new(0xA700, "more matches than are given; narrow the query");
+    pub(crate) const UNKNOWN_DESTINATION: Self =
+        Self::new(0xA801, "move destination is not a configured peer");
+    pub(crate) const NOTHING_RETRIEVED: Self = Self::new(0xA702, "no object could be sent");
+    pub(crate) const SOME_NOT_RETRIEVED: Self = Self::new(0xB000, "some objects could not be sent");
+    pub(crate) const NO_SUCH_ACTION: Self = Self::new(0x0123, "no such action type");
+    pub(crate) const NO_SUCH_EVENT: Self = Self::new(0x0113, "no such event type");
+    pub(crate) const NO_SUCH_INSTANCE: Self = Self::new(0x0112, "no such SOP instance");
+    pub(crate) const INVALID_ARGUMENT: Self = Self::new(0x0115, "information cannot be read");
+    pub(crate) const PROCESSING_FAILURE: Self = Self::new(0x0110, "cannot be done at the moment");
     pub(crate) const NO_DATA_SET: Self = Self::new(0xC001, "request has no data set");
     pub(crate) const BAD_UID: Self = Self::new(0xC002, "UID in the request is not valid");
 

@@ -150,10 +150,7 @@ async fn sent_one(call: &mut Call, path: &Path, head: &FileHead) -> FileOutcome 
 fn batch(files: &[(PathBuf, FileHead)]) -> (&[(PathBuf, FileHead)], Vec<Proposal>) {
     let (mut seen, mut proposals) = (HashSet::new(), Vec::new());
     for (at, (_, head)) in files.iter().enumerate() {
-        let proposal = Proposal {
-            abstract_syntax: head.sop_class.to_string(),
-            transfer_syntax: head.transfer_syntax.to_string(),
-        };
+        let proposal = Proposal::new(head.sop_class.as_str(), head.transfer_syntax.as_str());
         if seen.contains(&proposal) {
             continue;
         }

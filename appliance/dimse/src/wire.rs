@@ -4,6 +4,7 @@
 //! sent goes out as one write per PDU: with Nagle's algorithm at either end a second small write would wait 40 ms.
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -188,6 +189,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 by: pdu.get(2).copied().unwrap_or(0),
                 reason: pdu.get(3).copied().unwrap_or(0),
             }),
+        }
+    }
+
+    /// Whether bytes have come already; never waits.
+    pub(crate) fn has_come(&mut self) -> Result<bool, LinkError> {
+        if !self.buffer.is_empty() {
+            return Ok(true);
+        }
+        match self.more().now_or_never() {
+            None => Ok(false),
+            Some(read) => read.map(|()| true),
         }
     }
 

@@ -295,12 +295,12 @@ fn within_the_association() -> Vec<Stranger> {
 
 fn hurried() -> DimseConfig {
     let mut config = config();
-    config.peers = vec![pericard_dimse::Peer {
-        name: "pacs".into(),
-        ae_title: pericard_domain::ae::AeTitle::new("PACS").unwrap(),
-        address: "192.0.2.1".parse().unwrap(),
-        port: None,
-    }];
+    config.peers = vec![pericard_dimse::Peer::new(
+        "pacs",
+        pericard_domain::ae::AeTitle::new("PACS").unwrap(),
+        "192.0.2.1".parse().unwrap(),
+        None,
+    )];
     config.limits.artim_timeout = Duration::from_millis(300);
     config.limits.pdu_timeout = Duration::from_millis(300);
     config.limits.idle_timeout = Duration::from_millis(300);

@@ -163,12 +163,12 @@ fn hurried() -> DeliveryConfig {
 }
 
 fn peer(port: u16) -> Peer {
-    Peer {
-        name: "pacs".into(),
-        ae_title: AeTitle::new("PACS").unwrap(),
-        address: "127.0.0.1".parse().unwrap(),
-        port: Some(port),
-    }
+    Peer::new(
+        "pacs",
+        AeTitle::new("PACS").unwrap(),
+        "127.0.0.1".parse().unwrap(),
+        Some(port),
+    )
 }
 
 /// Delivers until the guard is dropped.

@@ -315,12 +315,12 @@ fn caller() -> Caller {
 }
 
 fn peer(appliance: &Appliance) -> Peer {
-    Peer {
-        name: "appliance".into(),
-        ae_title: AeTitle::new("PERICARD").unwrap(),
-        address: "127.0.0.1".parse().unwrap(),
-        port: Some(appliance.address.port()),
-    }
+    Peer::new(
+        "appliance",
+        AeTitle::new("PERICARD").unwrap(),
+        "127.0.0.1".parse().unwrap(),
+        Some(appliance.address.port()),
+    )
 }
 
 async fn send(appliance: &Appliance, paths: &[PathBuf]) -> Vec<(PathBuf, FileOutcome)> {

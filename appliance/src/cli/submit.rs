@@ -41,12 +41,12 @@ pub(crate) struct SubmitArgs {
 pub(crate) fn run(args: &SubmitArgs) -> Result<(), CommandError> {
     let config = args.config.read()?;
     let listen = config.written.dicom.listen;
-    let peer = Peer {
-        name: "the appliance".into(),
-        ae_title: config.ae_title,
-        address: Address::Ip(listen.ip()),
-        port: Some(listen.port()),
-    };
+    let peer = Peer::new(
+        "the appliance",
+        config.ae_title,
+        Address::Ip(listen.ip()),
+        Some(listen.port()),
+    );
     let caller = Caller {
         ae_title: args.ae_title.clone(),
         limits: RequestLimits::default(),

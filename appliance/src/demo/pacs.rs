@@ -39,12 +39,12 @@ impl Pacs {
         config: &Config,
     ) -> Result<Self, CommandError> {
         fs::create_dir_all(&dir).map_err(CommandError::failed)?;
-        let appliance = Peer {
-            name: "the appliance".into(),
-            ae_title: config.ae_title.clone(),
-            address: Address::Ip(appliance.ip()),
-            port: Some(appliance.port()),
-        };
+        let appliance = Peer::new(
+            "the appliance",
+            config.ae_title.clone(),
+            Address::Ip(appliance.ip()),
+            Some(appliance.port()),
+        );
         let ae_title = AeTitle::new(PACS_AE_TITLE).map_err(CommandError::failed)?;
         Ok(Self {
             listener: Mutex::new(Some(listener)),

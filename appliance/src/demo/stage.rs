@@ -2,7 +2,7 @@
 
 use super::pacs::Pacs;
 use crate::cli::CommandError;
-use crate::config::{Config, PeerSection, Written};
+use crate::config::{Config, PeerMay, PeerSection, Written};
 use crate::places::Places;
 use crate::serve::{Doors, Open};
 use pericard_domain::actor::{Actor, Role};
@@ -68,6 +68,7 @@ impl Stage {
             ae_title: PACS_AE_TITLE.into(),
             address: pacs_at.ip().to_string(),
             port: Some(pacs_at.port()),
+            may: vec![PeerMay::Store],
         }];
         written.rules = rules();
         let text = toml::to_string(&written).map_err(CommandError::failed)?;

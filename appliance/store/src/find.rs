@@ -2,9 +2,10 @@
 
 use crate::StoreError;
 use crate::rows;
+use crate::sql::word;
 use crate::store::Store;
 use pericard_domain::study::Instance;
-use pericard_domain::uid::{InstanceUid, SeriesUid, StudyUid};
+use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
@@ -58,9 +59,68 @@ impl Store {
         })
         .await
     }
+
+    /// The studies of which at least one object is what the filter asks for: latest first. A limit of 0 stands for all.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn find_studies(&self, filter: InstanceFilter) -> Result<Vec<StudyUid>, StoreError> {
+        const NAME: &str = "find studies";
+        let (limit, offset) = (i64::from(filter.limit), filter.offset);
+        let conditions = conditions(filter);
+        let limit = if limit == 0 { -1 } else { limit };
+        let sql = format!(
+            "-- find studies\n\
+             SELECT DISTINCT s.uid, s.last_received_at, s.id FROM instances i JOIN studies s ON s.id = i.study_id \
+             WHERE i.is_latest = 1{} \
+             ORDER BY s.last_received_at DESC, s.id DESC LIMIT {limit} OFFSET {offset}",
+            conditions.sql
+        );
+        self.read(NAME, move |reader| {
+            let values = params_from_iter(conditions.values);
+            reader.all_of(NAME, &sql, values, |row| word(row, "uid"))
+        })
+        .await
+    }
+
+    /// The transfer syntaxes that objects of each class are held in, as far as the latest objects tell: the most frequent
+    /// of a class first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn syntaxes_held(&self) -> Result<Vec<(SopClassUid, TransferSyntaxUid)>, StoreError> {
+        const HELD: &str = "-- count transfer syntaxes\n\
+            SELECT sop_class, transfer_syntax, count(*) AS held FROM \
+                (SELECT sop_class, transfer_syntax FROM instances WHERE is_latest = 1 ORDER BY id DESC LIMIT 20000) \
+            GROUP BY sop_class, transfer_syntax ORDER BY held DESC, transfer_syntax";
+        self.read("count transfer syntaxes", |sql| {
+            sql.all(HELD, (), |row| {
+                Ok((word(row, "sop_class")?, word(row, "transfer_syntax")?))
+            })
+        })
+        .await
+    }
 }
 
 fn statement(filter: InstanceFilter) -> (String, Vec<Value>) {
+    let limit = match filter.limit {
+        0 => FOUND_INSTANCES,
+        limit => limit,
+    };
+    let offset = filter.offset;
+    let conditions = conditions(filter);
+    let sql = format!(
+        "-- find objects\n\
+         SELECT i.*, s.uid AS study_uid FROM instances i JOIN studies s ON s.id = i.study_id \
+         WHERE i.is_latest = 1{} \
+         ORDER BY s.last_received_at DESC, s.id DESC, i.series_number, i.series_uid, i.instance_number, i.uid \
+         LIMIT {limit} OFFSET {offset}",
+        conditions.sql
+    );
+    (sql, conditions.values)
+}
+
+fn conditions(filter: InstanceFilter) -> Conditions {
     let mut conditions = Conditions::default();
     let text = |uid: &dyn std::fmt::Display| uid.to_string();
     conditions.are("s.uid = ?", filter.study.map(|uid| text(&uid)));
@@ -78,19 +138,7 @@ fn statement(filter: InstanceFilter) -> (String, Vec<Value>) {
     }
     let name = filter.patient_name.map(|name| like(&name));
     conditions.are("i.patient_name LIKE ? ESCAPE '\\'", name);
-    let limit = match filter.limit {
-        0 => FOUND_INSTANCES,
-        limit => limit,
-    };
-    let sql = format!(
-        "-- find objects\n\
-         SELECT i.*, s.uid AS study_uid FROM instances i JOIN studies s ON s.id = i.study_id \
-         WHERE i.is_latest = 1{} \
-         ORDER BY s.last_received_at DESC, s.id DESC, i.series_number, i.series_uid, i.instance_number, i.uid \
-         LIMIT {limit} OFFSET {}",
-        conditions.sql, filter.offset
-    );
-    (sql, conditions.values)
+    conditions
 }
 
 /// What is asked, put together. The texts come from here; what a caller says is only ever bound as a value.

@@ -5,6 +5,8 @@
     reason = "each test binary uses a part of this; a test may panic"
 )]
 
+pub(crate) mod archive;
+
 use bytes::Bytes;
 use pericard_dicom::meta::file_meta;
 use pericard_dimse::{DimseConfig, Door, OpenParcel, listen};
@@ -191,6 +193,12 @@ pub(crate) fn python() -> Command {
     let mut command = Command::new(venv.unwrap_or_else(|| "python3".into()));
     command.env_remove("PYTHONPATH");
     command
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// Waits until `is` holds; for what happens after a peer was told.

@@ -1,0 +1,263 @@
+//! An appliance with a real store behind its door, and Orthanc.
+
+use super::{config, free_port, until};
+use pericard_dimse::{Archive, Caller, DimseConfig, Peer, RequestLimits, Rights, listen};
+use pericard_domain::ae::AeTitle;
+use pericard_domain::job::Priority;
+use pericard_domain::study::{InstanceFacts, ObjectIdentity};
+use pericard_domain::time::{Clock, StandingClock, Timestamp};
+use pericard_domain::uid::StudyUid;
+use pericard_egress::Meter;
+use pericard_intake::{Arrival, Intake, IntakeConfig, Settled, Settling};
+use pericard_store::audit_log::AuditQuery;
+use pericard_store::{Store, StoreConfig};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+struct Never;
+
+impl Settling for Never {
+    fn settled(&self, _: &ObjectIdentity, _: &InstanceFacts, now: Timestamp) -> Settled {
+        Settled {
+            at: now.after(Duration::from_secs(3600)),
+            priority: Priority::Routine,
+        }
+    }
+}
+
+/// A DICOM door with a store behind it.
+pub(crate) struct Held {
+    pub(crate) store: Store,
+    pub(crate) intake: Intake,
+    pub(crate) clock: Arc<StandingClock>,
+    pub(crate) address: SocketAddr,
+    pub(crate) caller: Caller,
+    _stop: DropGuard,
+    _dir: TempDir,
+}
+
+pub(crate) fn peer(name: &str, title: &str, port: Option<u16>, rights: Rights) -> Peer {
+    let address = "127.0.0.1".parse().unwrap();
+    let peer = Peer::new(name, AeTitle::new(title).unwrap(), address, port);
+    Peer { rights, ..peer }
+}
+
+pub(crate) fn caller() -> Caller {
+    Caller {
+        ae_title: AeTitle::new("PERICARD").unwrap(),
+        limits: RequestLimits {
+            connect_timeout: Duration::from_secs(5),
+            pdu_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(20),
+            pdu_bytes_max: 65536,
+        },
+    }
+}
+
+impl Held {
+    /// Workstation WS may do everything, modality CT1 only send; `peers` are further ones.
+    pub(crate) async fn start(peers: Vec<Peer>) -> Self {
+        Self::start_with(peers, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(
+        peers: Vec<Peer>,
+        change: impl FnOnce(&mut DimseConfig),
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(StandingClock::new(Timestamp::from_millis(
+            1_800_000_000_000,
+        )));
+        let clock_of: Arc<dyn Clock> = clock.clone();
+        let store_config = StoreConfig {
+            dir: dir.path().to_owned(),
+            audit_origin: "pericard.test/audit".into(),
+            group_commit_window_us: 0,
+            free_space_floor_mib: 1,
+        };
+        let store = Store::open(store_config, clock_of.clone()).unwrap();
+        let limits = IntakeConfig {
+            object_max_mib: 64,
+            parcels_max: 64,
+        };
+        let intake = Intake::new(
+            store.clone(),
+            Arc::new(Never),
+            limits,
+            Meter::in_memory(),
+            clock_of,
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut config = config();
+        config.peers = vec![
+            peer("workstation", "WS", None, Rights::ALL),
+            peer("ct", "CT1", None, Rights::STORE),
+        ];
+        config.peers.extend(peers);
+        config.archive = Some(Archive {
+            store: store.clone(),
+            caller: caller(),
+        });
+        change(&mut config);
+        let stop = CancellationToken::new();
+        tokio::spawn(listen(listener, config, intake.clone(), stop.clone()));
+        Self {
+            store,
+            intake,
+            clock,
+            address,
+            caller: caller(),
+            _stop: stop.drop_guard(),
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn port(&self) -> String {
+        self.address.port().to_string()
+    }
+
+    /// Takes a Part 10 file in.
+    pub(crate) async fn admit(&self, file: &[u8]) {
+        let by = pericard_domain::actor::Actor::CommandLine;
+        let mut parcel = self.intake.begin(Arrival::File, by).unwrap();
+        parcel.write(&file.to_vec().into()).unwrap();
+        parcel.admit().await.unwrap();
+    }
+
+    /// Takes in what pydicom's `script` writes into the folder that it is given.
+    pub(crate) async fn admit_made(&self, script: &str) -> Vec<PathBuf> {
+        let dir = tempfile::tempdir().unwrap().keep();
+        let mut command = super::python();
+        command.arg("-c").arg(script).arg(&dir);
+        super::run(command).await;
+        let files = files_in(&dir);
+        for file in &files {
+            self.admit(&std::fs::read(file).unwrap()).await;
+        }
+        files
+    }
+
+    pub(crate) async fn audited(&self) -> String {
+        let query = AuditQuery {
+            from: 0,
+            limit: 10_000,
+            subject: None,
+        };
+        serde_json::to_string(&self.store.audit(query).await.unwrap()).unwrap()
+    }
+
+    pub(crate) async fn count(&self, study: &str) -> usize {
+        let study = StudyUid::new(study).unwrap();
+        self.store.instances(&study).await.unwrap().len()
+    }
+}
+
+pub(crate) fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    all.sort();
+    all
+}
+
+/// DCMTK's storescp as PACS.
+pub(crate) async fn storescp(port: u16, dir: &Path, options: &[&str]) -> Child {
+    let mut command = Command::new("storescp");
+    command.env("TCP_NODELAY", "1").kill_on_drop(true);
+    command
+        .args(["-aet", "PACS", "-od"])
+        .arg(dir)
+        .args(options)
+        .arg(port.to_string());
+    let child = command.spawn().expect("DCMTK is installed");
+    listens("storescp", port).await;
+    child
+}
+
+pub(crate) async fn listens(what: &str, port: u16) {
+    until(what, || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    })
+    .await;
+}
+
+/// Orthanc, which knows the appliance as `pericard`.
+pub(crate) struct Orthanc {
+    pub(crate) dicom: u16,
+    pub(crate) http: u16,
+    _child: Child,
+    _dir: TempDir,
+}
+
+impl Orthanc {
+    pub(crate) async fn start(appliance: u16) -> Self {
+        Self::start_on(free_port(), appliance).await
+    }
+
+    pub(crate) async fn start_on(dicom: u16, appliance: u16) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let http = free_port();
+        let db = dir.path().join("db");
+        let config = serde_json::json!({
+            "Name": "pacs", "StorageDirectory": db, "IndexDirectory": db, "DicomAet": "ORTHANC", "DicomPort": dicom,
+            "HttpPort": http, "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [],
+            "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true, "DicomAlwaysAllowMove": true,
+            "DicomAlwaysAllowGet": true, "DicomCheckCalledAet": false,
+            "DicomModalities": {"pericard": {"AET": "PERICARD", "Host": "127.0.0.1", "Port": appliance,
+                "AllowStorageCommitment": true}},
+        });
+        let file = dir.path().join("orthanc.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let program = ["/usr/sbin/Orthanc", "/usr/bin/Orthanc"]
+            .into_iter()
+            .find(|p| Path::new(p).exists());
+        let mut command = Command::new(program.expect("Orthanc is installed"));
+        command
+            .arg(&file)
+            .kill_on_drop(true)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let child = command.spawn().unwrap();
+        let orthanc = Self {
+            dicom,
+            http,
+            _child: child,
+            _dir: dir,
+        };
+        listens("Orthanc's DICOM", dicom).await;
+        listens("Orthanc's HTTP", http).await;
+        orthanc
+    }
+
+    /// Asks its REST interface; `body` is posted.
+    pub(crate) async fn asked(
+        &self,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) -> serde_json::Value {
+        let mut command = Command::new("curl");
+        command.args([
+            "-s",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "60",
+            "--fail-with-body",
+        ]);
+        if let Some(body) = body {
+            command.args(["-X", "POST", "-d"]).arg(body.to_string());
+        }
+        command.arg(format!("http://127.0.0.1:{}{path}", self.http));
+        let said = super::run(command).await;
+        serde_json::from_str(&said).unwrap_or_else(|e| panic!("{path}: {e}: {said}"))
+    }
+}
