@@ -117,6 +117,9 @@ pub struct PeerSection {
     /// What it may do here: `store`, `query`, `retrieve`. Everybody may ask whether we are there.
     #[serde(default = "PeerMay::unsaid")]
     pub may: Vec<PeerMay>,
+    /// Whether it is asked to promise that it keeps the results it was sent (storage commitment).
+    #[serde(default)]
+    pub commit: bool,
 }
 
 /// What a DICOM peer may do here.
@@ -663,7 +666,17 @@ fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
         retrieve: may(PeerMay::Retrieve),
     };
     let peer = Peer::new(written.name.clone(), ae_title, address, written.port);
-    Ok(Peer { rights, ..peer })
+    if written.commit && !peer.is_callable() {
+        return Err(wrong(
+            "commit",
+            "a peer without a port is sent nothing that it could commit to".into(),
+        ));
+    }
+    Ok(Peer {
+        rights,
+        commit: written.commit,
+        ..peer
+    })
 }
 
 #[cfg(test)]
@@ -745,6 +758,10 @@ mod tests {
             (
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.0/8'\nport = 104",
                 "a network has no port",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\ncommit = true",
+                "without a port",
             ),
             (
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nmay = ['delete']",

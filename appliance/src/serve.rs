@@ -8,7 +8,9 @@ use crate::tls::{self, TlsError};
 use crate::{cli, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
-use pericard_dimse::{Archive, Caller, DeliveryConfig, DimseConfig, RequestLimits};
+use pericard_dimse::{
+    Archive, Caller, CommitmentConfig, DeliveryConfig, DimseConfig, RequestLimits,
+};
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
 use pericard_egress::{Identity, Meter, SpoolError};
@@ -146,6 +148,7 @@ pub async fn serve(
     );
     rooms.open("api", api);
     rooms.open("dimse", endless(dimse));
+    rooms.open("commit", endless(ground.commit(stop.clone())));
     rooms.open("deliver", endless(ground.deliver(stop.clone())));
     rooms.open(
         "jobs",
@@ -265,6 +268,29 @@ impl Ground {
         }
     }
 
+    /// What is held, for DICOM peers.
+    fn archive(&self) -> Archive {
+        Archive {
+            store: self.store.clone(),
+            caller: self.caller(),
+        }
+    }
+
+    /// What peers promise to keep, and what is promised to them.
+    fn commit(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let committing = pericard_dimse::commit(
+            CommitmentConfig::default(),
+            self.archive(),
+            self.config.peers.clone(),
+            Arc::clone(&self.clock),
+            stop.clone(),
+        );
+        async move {
+            committing.await;
+            stop.cancelled().await; // without a peer that listens, the room is open and empty
+        }
+    }
+
     /// Who calls other DICOM peers.
     fn caller(&self) -> Caller {
         Caller {
@@ -282,10 +308,7 @@ impl Ground {
         dimse.limits.associations_max = dicom.associations_max;
         dimse.limits.pdu_bytes_max = dicom.pdu_max_kib * 1024;
         dimse.meter = self.meter.clone();
-        dimse.archive = Some(Archive {
-            store: self.store.clone(),
-            caller: self.caller(),
-        });
+        dimse.archive = Some(self.archive());
         dimse
     }
 

@@ -3,8 +3,9 @@
 //! Protocol only. What arrives is carried through the [`Door`] as it comes off the wire, and the peer hears of success
 //! only when the door says that the object is kept; what leaves is read from the files that the store names.
 //!
-//! - [`listen`], [`listen_tls`]: C-ECHO and C-STORE, for peers that call here.
+//! - [`listen`], [`listen_tls`]: C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET and storage commitment, for peers that call here.
 //! - [`deliver`]: the outbox: results go to the peers that are to have them.
+//! - [`commit`]: what peers promise to keep, and what is promised to them.
 //! - [`send_files`], [`echo`]: for a person at the command line.
 //!
 //! Inside, from the wire up: `wire` cuts the byte stream into PDUs and refuses lengths before it believes them,
@@ -17,6 +18,7 @@ mod archive;
 mod association;
 mod classes;
 mod command;
+mod commitment;
 mod config;
 mod door;
 mod echo;
@@ -42,6 +44,7 @@ mod tls;
 mod wire;
 
 pub use archive::Archive;
+pub use commitment::{CommitmentConfig, commit};
 pub use config::{DimseConfig, Limits, Unlisted};
 pub use door::{Door, OpenParcel};
 pub use echo::echo;

@@ -277,6 +277,7 @@ impl<D: Door> Reception<D> {
             limits,
             stop: &self.stop,
             calling: &calling.title,
+            peer_named: calling.peer.as_ref(),
             our_title: &self.config.ae_title,
             peers: &self.config.peers,
             archive: self.config.archive.as_ref(),

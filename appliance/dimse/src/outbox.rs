@@ -67,6 +67,11 @@ pub trait Mail: Clone + Send + Sync + 'static {
     /// The peer has it.
     fn delivered(&self, delivery: &Delivery)
     -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// The peer has it, and is to promise that it keeps it.
+    fn delivered_uncommitted(
+        &self,
+        delivery: &Delivery,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// The peer does not have it.
     fn not_delivered(
         &self,
@@ -90,6 +95,10 @@ impl Mail for Store {
 
     async fn delivered(&self, delivery: &Delivery) -> Result<(), StoreError> {
         Self::delivered(self, delivery).await
+    }
+
+    async fn delivered_uncommitted(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        Self::delivered_uncommitted(self, delivery).await
     }
 
     async fn not_delivered(
@@ -121,10 +130,7 @@ pub async fn deliver<M: Mail>(
 ) {
     let mut workers = JoinSet::new();
     let (mail, clock) = mail;
-    for peer in peers
-        .into_iter()
-        .filter(|p| p.host().is_some() && p.port.is_some())
-    {
+    for peer in peers.into_iter().filter(Peer::is_callable) {
         let postman = Postman {
             config: config.clone(),
             caller: caller.clone(),
@@ -292,6 +298,9 @@ impl<M: Mail> Postman<M> {
             Attempt::Never(_) => Counter::DeliveriesPermanent,
         });
         let settled = match attempt {
+            Attempt::Delivered if self.peer.commit => {
+                self.mail.delivered_uncommitted(delivery).await
+            }
             Attempt::Delivered => self.mail.delivered(delivery).await,
             Attempt::Later(reason) => {
                 let wait = self.backoff(delivery.attempts);

@@ -24,6 +24,8 @@ pub struct Peer {
     pub port: Option<u16>,
     /// What it may do here.
     pub rights: Rights,
+    /// Whether it is asked to promise that it keeps the results it was sent: until it has, they are not forgotten.
+    pub commit: bool,
 }
 
 /// What a peer may do here, besides asking whether we are there.
@@ -67,6 +69,7 @@ impl Peer {
             address,
             port,
             rights: Rights::STORE,
+            commit: false,
         }
     }
 
@@ -78,6 +81,12 @@ impl Peer {
             Address::Host(name) => Some(name.clone()),
             Address::Network { .. } => None,
         }
+    }
+
+    /// Whether it is known where it listens.
+    #[must_use]
+    pub fn is_callable(&self) -> bool {
+        self.port.is_some() && self.host().is_some()
     }
 
     /// Whether a call from `ip` under `title` is this peer's.

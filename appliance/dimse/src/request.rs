@@ -12,6 +12,7 @@ use dicom_ul::pdu::{
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::TransferSyntaxUid;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -120,6 +121,8 @@ impl Proposal {
 /// An association that we asked for.
 pub(crate) struct Call {
     pub(crate) association: Association<TcpStream>,
+    /// Where the peer answered.
+    pub(crate) peer_ip: IpAddr,
     response_timeout: Duration,
     message_id: u16,
 }
@@ -154,13 +157,14 @@ impl Caller {
         .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
         .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
+        let ip = stream.peer_addr().map_err(unreachable)?.ip();
         let wire = Wire::new(stream, self.limits.pdu_timeout);
-        self.associate(wire, peer, proposals).await
+        self.associate((wire, ip), peer, proposals).await
     }
 
     async fn associate(
         &self,
-        mut wire: Wire<TcpStream>,
+        (mut wire, peer_ip): (Wire<TcpStream>, IpAddr),
         peer: &Peer,
         proposals: &[Proposal],
     ) -> Result<Call, CallError> {
@@ -184,6 +188,7 @@ impl Caller {
                     negotiation::max_length(&answer.user_variables),
                     self.limits.response_timeout,
                 ),
+                peer_ip,
                 response_timeout: self.limits.response_timeout,
                 message_id: 0,
             }),

@@ -9,6 +9,7 @@ use crate::peer::Peer;
 use crate::service::{Service, TABLE};
 use crate::status::Status;
 use crate::wire::{AbortReason, LinkError};
+use dicom_dictionary_std::uids::STORAGE_COMMITMENT_PUSH_MODEL;
 use pericard_dicom::identifier::Identifier;
 use pericard_domain::actor::Actor;
 use pericard_domain::ae::AeTitle;
@@ -34,6 +35,8 @@ pub(crate) struct Session<'a, S, D> {
     pub(crate) stop: &'a CancellationToken,
     /// By which title it called.
     pub(crate) calling: &'a AeTitle,
+    /// Which of the configured peers it is, when it is one.
+    pub(crate) peer_named: Option<&'a Peer>,
     pub(crate) our_title: &'a AeTitle,
     /// Everybody whom the hospital has named.
     pub(crate) peers: &'a [Peer],
@@ -70,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
     }
 
     async fn answer(&mut self, context: u8, command: &CommandSet) -> Result<(), LinkError> {
-        use Service::{Find, Get, Move, Verification};
+        use Service::{Commitment, Find, Get, Move, Verification};
         let status = match (command.field(), self.service(context, command)) {
             (field::C_STORE, _) => self.store(context, command).await?,
             (field::C_FIND, Some(Find(root))) => self.find(context, command, root).await?,
@@ -79,6 +82,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
             (field::C_ECHO, Some(Verification)) => {
                 self.skip_data_set(context, command).await?;
                 Status::SUCCESS
+            }
+            (field::N_ACTION, Some(Commitment)) => {
+                return self.asked_to_commit(context, command).await;
+            }
+            // Whatever roles it takes: older archives report without a word about them.
+            (field::N_EVENT_REPORT, _) if self.is_of_commitment(context) => {
+                self.told_of_commitment(context, command).await?
             }
             (field::C_ECHO | field::C_FIND | field::C_MOVE | field::C_GET, _) => {
                 self.skip_data_set(context, command).await?;
@@ -106,13 +116,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
             .filter(|c| c.requestor.scu)?;
         let is_about = |class: &str| class == context.abstract_syntax;
         // Devices that leave the class out mean the context's.
-        let named = command.text(tag::AFFECTED_SOP_CLASS);
+        let named = command
+            .text(tag::AFFECTED_SOP_CLASS)
+            .or_else(|| command.text(tag::REQUESTED_SOP_CLASS));
         let service = TABLE
             .iter()
             .find(|(uid, _)| *uid == context.abstract_syntax);
         service
             .filter(|_| named.is_none_or(is_about))
             .map(|(_, service)| *service)
+    }
+
+    fn is_of_commitment(&self, context: u8) -> bool {
+        let context = self.association.context(context);
+        context.is_some_and(|c| c.abstract_syntax == STORAGE_COMMITMENT_PUSH_MODEL)
     }
 
     /// The identifier that belongs to a request, or the status that says why it is none.

@@ -105,6 +105,10 @@ impl Mail for Box_ {
         self.settle(delivery, State::Delivered)
     }
 
+    async fn delivered_uncommitted(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        self.settle(delivery, State::Delivered)
+    }
+
     async fn not_delivered(
         &self,
         delivery: &Delivery,

@@ -6,7 +6,7 @@ mod support;
 use pericard_dimse::Rights;
 use std::path::Path;
 use support::archive::{Held, Orthanc, files_in, peer, storescp};
-use support::{outcome, python, run, until};
+use support::{outcome, python, run};
 use tokio::process::Command;
 
 /// Study 1.2.9.1: two CT series of two images, with a requested procedure. 1.2.9.2: an MR in Japanese. 1.2.9.3: a US in
@@ -195,7 +195,7 @@ for ts in '1.2.840.10008.1.2', '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.2':
             if asked: ds.SpecificCharacterSet = asked
             ds.QueryRetrieveLevel = 'STUDY'; ds.StudyInstanceUID = study; ds.PatientName = ''
             if by_name:
-                try: (name).encode({'ISO_IR 100': 'latin1', 'ISO_IR 144': 'iso8859_5'}.get(asked, 'ascii' if not asked else 'utf-8'))
+                try: (name).encode({'ISO_IR 100': 'latin1', 'ISO_IR 144': 'iso8859_5', 'None': 'ascii'}.get(str(asked), 'utf-8'))
                 except UnicodeEncodeError: continue
                 ds.PatientName = name
             answers = [a for s, a in assoc.send_c_find(ds, FIND) if a is not None]
@@ -395,7 +395,7 @@ async fn a_move_goes_to_a_third_party_that_is_configured_and_to_nobody_else() {
     );
     let said = moved("DOWN", &study).await;
     assert!(
-        said.contains("0xa702") || said.contains("UnableToPerformSuboperations"),
+        said.contains("0xa702") || said.contains("OutOfResourcesSubOperations"),
         "{said}"
     );
     let said = moved("PACS", &["QueryRetrieveLevel=STUDY"]).await;
@@ -471,10 +471,12 @@ async fn orthanc_searches_and_has_a_study_moved_to_itself() {
     let answers = orthanc.asked(&format!("{path}/answers"), None).await;
     assert_eq!(answers.as_array().unwrap().len(), 1);
     let retrieved = orthanc
-        .asked(&format!("{path}/retrieve"), Some("ORTHANC".into()))
+        .asked(
+            &format!("{path}/retrieve"),
+            Some(serde_json::json!({"TargetAet": "ORTHANC", "Synchronous": true})),
+        )
         .await;
     assert!(retrieved.is_object(), "{retrieved}");
     let count = orthanc.asked("/statistics", None).await;
     assert_eq!(count["CountInstances"], 4);
-    until("nothing is left open", || true).await;
 }

@@ -69,6 +69,7 @@ impl Stage {
             address: pacs_at.ip().to_string(),
             port: Some(pacs_at.port()),
             may: vec![PeerMay::Store],
+            commit: false,
         }];
         written.rules = rules();
         let text = toml::to_string(&written).map_err(CommandError::failed)?;

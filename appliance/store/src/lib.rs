@@ -21,6 +21,7 @@ pub mod audit_log;
 pub mod backup;
 pub mod care;
 mod change;
+pub mod commitment;
 mod error;
 mod evidence;
 mod files;

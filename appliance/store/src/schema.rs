@@ -19,7 +19,11 @@ const WAL_KEPT_MAX_BYTES: u32 = 64 * 1024 * 1024;
 const APPLICATION_ID: i32 = 0x5043_5244;
 
 /// Every version of the schema, oldest first.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// The schema that this version of the appliance writes.
 pub(crate) const SCHEMA: i64 = MIGRATIONS.len() as i64;

@@ -1,0 +1,347 @@
+//! Storage commitment both ways, with Orthanc and pynetdicom at the other end.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use pericard_dimse::{Archive, CommitmentConfig, DeliveryConfig, Peer, Rights, commit, deliver};
+use pericard_domain::digest::Digest;
+use pericard_domain::finding::Report;
+use pericard_domain::job::{Priority, Work};
+use pericard_domain::model::ModelRef;
+use pericard_domain::study::{InstanceFacts, ObjectIdentity};
+use pericard_domain::time::Clock;
+use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use pericard_store::queue::{Conclusion, LeaseTerms, PlannedInference, ResultFile};
+use std::time::Duration;
+use support::archive::{Held, Orthanc, peer};
+use support::{EXPLICIT_LE, SECONDARY_CAPTURE, python, run, secondary_capture_file};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+const STUDY: &str = "1.2.826.0.1.3680043.10.1";
+
+async fn with_objects(peers: Vec<Peer>, count: usize) -> Held {
+    let held = Held::start(peers).await;
+    let dir = tempfile::tempdir().unwrap();
+    for at in 0..count {
+        let file = secondary_capture_file(dir.path(), &format!("1.2.5.{at}"), 8);
+        held.admit(&std::fs::read(file).unwrap()).await;
+    }
+    held
+}
+
+/// Runs the room of commitment, and the outbox, until the guard is dropped.
+fn open(held: &Held, peers: &[Peer], delivers: bool) -> impl Drop + use<> {
+    let stop = CancellationToken::new();
+    let archive = Archive {
+        store: held.store.clone(),
+        caller: held.caller.clone(),
+    };
+    let config = CommitmentConfig {
+        look_every: Duration::from_millis(100),
+        ..CommitmentConfig::default()
+    };
+    tokio::spawn(commit(
+        config,
+        archive,
+        peers.to_vec(),
+        held.clock.clone(),
+        stop.clone(),
+    ));
+    if delivers {
+        let mail = (held.store.clone(), held.clock.clone() as _);
+        let delivery = DeliveryConfig {
+            look_every: Duration::from_millis(100),
+            ..DeliveryConfig::default()
+        };
+        tokio::spawn(deliver(
+            delivery,
+            held.caller.clone(),
+            peers.to_vec(),
+            mail,
+            stop.clone(),
+        ));
+    }
+    stop.drop_guard()
+}
+
+/// Waits for what another process or the disk does.
+async fn until_async(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !is().await {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A result of the study, which is to go to `destination`.
+async fn result_for(held: &Held, destination: &str, instance: &str) {
+    held.clock.advance(Duration::from_secs(4000));
+    let terms = LeaseTerms {
+        lease: Duration::from_secs(60),
+        attempts_max: 3,
+    };
+    let model = ModelRef {
+        name: "text".into(),
+        version: "1.0.0".into(),
+        digest: Digest::new([7; 32]),
+    };
+    let assembly = held
+        .store
+        .lease(terms)
+        .await
+        .unwrap()
+        .expect("an assembly is due");
+    let planned = PlannedInference {
+        model: model.clone(),
+        rule: "all".into(),
+        priority: Priority::Routine,
+        destinations: vec![destination.into()],
+    };
+    held.store
+        .complete_study(&assembly, vec![planned])
+        .await
+        .unwrap();
+    let job = held
+        .store
+        .lease(terms)
+        .await
+        .unwrap()
+        .expect("an inference is due");
+    let Work::Infer {
+        study, revision, ..
+    } = job.job.work.clone()
+    else {
+        panic!("not an inference: {job:?}");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::read(secondary_capture_file(dir.path(), instance, 8)).unwrap();
+    let mut incoming = held.store.incoming().unwrap();
+    incoming.write(&file).unwrap();
+    let identity = ObjectIdentity {
+        study: study.clone(),
+        series: SeriesUid::new("1.2.826.0.1.3680043.10.2").unwrap(),
+        instance: InstanceUid::new(instance).unwrap(),
+        sop_class: SopClassUid::new(SECONDARY_CAPTURE).unwrap(),
+        transfer_syntax: TransferSyntaxUid::new(EXPLICIT_LE).unwrap(),
+    };
+    let object = ResultFile {
+        sealed: incoming.seal().await.unwrap(),
+        identity,
+        facts: InstanceFacts::default(),
+    };
+    let report = Report {
+        study,
+        revision,
+        model,
+        clinical_use: false,
+        evidence: Vec::new(),
+        findings: Vec::new(),
+        device: "cpu".into(),
+        at: held.clock.now(),
+    };
+    let conclusion = Conclusion {
+        report,
+        objects: vec![object],
+    };
+    held.store.conclude(&job, conclusion).await.unwrap();
+}
+
+fn orthanc_peer(port: u16) -> Peer {
+    Peer {
+        commit: true,
+        ..peer("pacs", "ORTHANC", Some(port), Rights::ALL)
+    }
+}
+
+#[tokio::test]
+async fn orthanc_is_asked_and_promises_over_an_association_of_its_own() {
+    let dicom = support::free_port();
+    let pacs = orthanc_peer(dicom);
+    let held = with_objects(vec![pacs.clone()], 1).await;
+    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    result_for(&held, "pacs", "1.2.6.1").await;
+    let _open = open(&held, std::slice::from_ref(&pacs), true);
+    until_async("it is committed", async || {
+        held.store.commitments("pacs").await.unwrap() == (0, 1)
+    })
+    .await;
+    let count = orthanc.asked("/statistics", None).await;
+    assert_eq!(count["CountInstances"], 1);
+    let audited = held.audited().await;
+    assert!(
+        audited.contains("ask for commitment") && audited.contains("settle commitment"),
+        "{audited}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_archive_lost_is_sent_again() {
+    let dicom = support::free_port();
+    let pacs = orthanc_peer(dicom);
+    let held = with_objects(vec![pacs.clone()], 1).await;
+    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    result_for(&held, "pacs", "1.2.6.1").await;
+    // Delivered, and then lost by the archive before anybody asks.
+    let mail = (held.store.clone(), held.clock.clone() as _);
+    let stop = CancellationToken::new();
+    tokio::spawn(deliver(
+        DeliveryConfig::default(),
+        held.caller.clone(),
+        vec![pacs.clone()],
+        mail,
+        stop.clone(),
+    ));
+    until_async("it is delivered", async || {
+        held.store.commitments("pacs").await.unwrap() == (1, 0)
+    })
+    .await;
+    stop.cancel();
+    let instances = orthanc.asked("/instances", None).await;
+    let lost = format!(
+        "http://127.0.0.1:{}/instances/{}",
+        orthanc.http,
+        instances[0].as_str().unwrap()
+    );
+    let mut delete = Command::new("curl");
+    delete.args(["-s", "--fail", "--noproxy", "*", "-X", "DELETE", &lost]);
+    run(delete).await;
+    let _open = open(&held, std::slice::from_ref(&pacs), true);
+    until_async("it is committed", async || {
+        held.store.commitments("pacs").await.unwrap() == (0, 1)
+    })
+    .await;
+    let count = orthanc.asked("/statistics", None).await;
+    assert_eq!(count["CountInstances"], 1, "sent again");
+    let deliveries = held
+        .store
+        .deliveries(Some(&StudyUid::new(STUDY).unwrap()), 0)
+        .await
+        .unwrap();
+    assert_eq!(
+        (deliveries[0].state.as_str(), deliveries[0].attempts),
+        ("delivered", 2)
+    );
+    assert!(held.audited().await.contains("\"to_send_again\":1"));
+}
+
+#[tokio::test]
+async fn orthanc_asks_and_is_told_over_an_association_of_ours() {
+    let dicom = support::free_port();
+    let pacs = peer("pacs", "ORTHANC", Some(dicom), Rights::ALL);
+    let held = with_objects(vec![pacs.clone()], 2).await;
+    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let _open = open(&held, &[pacs], false);
+    for (instances, expected) in [
+        (vec!["1.2.5.0", "1.2.5.1"], "Success"),
+        (vec!["1.2.5.0", "1.2.5.99"], "Failure"),
+    ] {
+        let instances: Vec<_> = instances.iter().map(|i| [SECONDARY_CAPTURE, *i]).collect();
+        let body = serde_json::json!({"DicomInstances": instances});
+        let asked = orthanc
+            .asked("/modalities/pericard/storage-commitment", Some(body))
+            .await;
+        let path = asked["Path"].as_str().unwrap().to_owned();
+        until_async("Orthanc is told", async || {
+            orthanc.asked(&path, None).await["Status"] != "Pending"
+        })
+        .await;
+        let report = orthanc.asked(&path, None).await;
+        assert_eq!(report["Status"], expected, "{report}");
+        let failed = report["Failures"].as_array().unwrap().len();
+        assert_eq!(failed, usize::from(expected == "Failure"), "{report}");
+    }
+}
+
+/// Asks about two objects that are held and two that are not, one of those under another class.
+const ASKS: &str = r"
+import sys, threading
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt, build_role
+from pynetdicom.sop_class import StorageCommitmentPushModel as PUSH, StorageCommitmentPushModelInstance as INSTANCE
+port, title, own = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+told, events = threading.Event(), []
+def handle(event):
+    events.append((event.event_type, event.event_information)); told.set()
+    return 0, None
+ae = AE(title)
+ae.add_supported_context(PUSH, scu_role=False, scp_role=True)
+if own: server = ae.start_server(('127.0.0.1', own), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle)])
+ae.add_requested_context(PUSH)
+assoc = ae.associate('127.0.0.1', port, ae_title='PERICARD', evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle)])
+assert assoc.is_established
+ds = Dataset(); ds.TransactionUID = '1.2.3.4'; ds.ReferencedSOPSequence = []; bare = Dataset(); bare.TransactionUID = '1.2.3.4'
+for cls, uid in ('1.2.840.10008.5.1.4.1.1.7', '1.2.5.0'), ('1.2.840.10008.5.1.4.1.1.7', '1.2.5.1'), ('1.2.840.10008.5.1.4.1.1.7', '1.2.5.99'), ('1.2.840.10008.5.1.4.1.1.2', '1.2.5.1'):
+    item = Dataset(); item.ReferencedSOPClassUID = cls; item.ReferencedSOPInstanceUID = uid
+    ds.ReferencedSOPSequence.append(item)
+for action, instance, information, expected in (2, INSTANCE, ds, 0x0123), (1, '1.2.3', ds, 0x0112), (1, INSTANCE, bare, 0x0115), (1, INSTANCE, ds, 0):
+    status, _ = assoc.send_n_action(information, action, PUSH, instance)
+    assert status.Status == expected, (action, hex(status.Status), expected)
+if own: assoc.release()
+assert told.wait(20), 'never told'
+kind, said = events[0]
+assert kind == 2 and said.TransactionUID == '1.2.3.4', said
+assert [i.ReferencedSOPInstanceUID for i in said.ReferencedSOPSequence] == ['1.2.5.0', '1.2.5.1'], said
+assert [(i.ReferencedSOPInstanceUID, i.FailureReason) for i in said.FailedSOPSequence] == [('1.2.5.99', 0x0112), ('1.2.5.1', 0x0119)], said
+if not own: assoc.release()
+if own: server.shutdown()
+";
+
+#[tokio::test]
+async fn pynetdicom_is_told_where_it_asked_or_where_it_listens() {
+    let own = support::free_port();
+    let listening = peer("listening", "LISTENS", Some(own), Rights::STORE);
+    let held = with_objects(vec![listening.clone()], 2).await;
+    let _open = open(&held, &[listening], false);
+    for (title, own) in [("WS", 0), ("LISTENS", own)] {
+        let mut command = python();
+        command
+            .arg("-c")
+            .arg(ASKS)
+            .arg(held.port())
+            .arg(title)
+            .arg(own.to_string());
+        run(command).await;
+    }
+}
+
+#[tokio::test]
+async fn a_promise_survives_until_the_peer_can_hear_it() {
+    let own = support::free_port();
+    let listening = peer("listening", "ORTHANC", Some(own), Rights::STORE);
+    let held = with_objects(vec![listening.clone()], 1).await;
+    let title = listening.ae_title.clone();
+    let question = pericard_store::commitment::Question {
+        transaction: "1.2.3.4".into(),
+        references: vec![pericard_store::commitment::Reference {
+            sop_class: SopClassUid::new(SECONDARY_CAPTURE).unwrap(),
+            instance: InstanceUid::new("1.2.5.0").unwrap(),
+        }],
+    };
+    let by = pericard_domain::actor::Actor::CommandLine;
+    held.store.promise(&title, question, by).await.unwrap();
+    let retry = Duration::from_secs(60);
+    let owed = held
+        .store
+        .owed_promise(&title, retry)
+        .await
+        .unwrap()
+        .expect("owed");
+    assert_eq!(owed.promise.kept.len(), 1);
+    assert_eq!(
+        held.store.owed_promise(&title, retry).await.unwrap(),
+        None,
+        "not twice at once"
+    );
+    held.clock.advance(Duration::from_secs(61));
+    let again = held
+        .store
+        .owed_promise(&title, retry)
+        .await
+        .unwrap()
+        .expect("still owed");
+    assert_eq!(again.attempts, 2);
+    held.store.promise_told(&again).await.unwrap();
+    held.clock.advance(Duration::from_secs(61));
+    assert_eq!(held.store.owed_promise(&title, retry).await.unwrap(), None);
+}
