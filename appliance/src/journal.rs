@@ -5,12 +5,28 @@
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt as lines};
+use tracing_subscriber::{EnvFilter, Layer, fmt as lines, reload};
+
+/// Changes what is logged, from now on.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+/// Set once, when logging begins: the subscriber is the process's, and so is its filter.
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+/// Logs at another level from now on.
+///
+/// # Errors
+/// When the level is none of those that [`begin`] takes; what was logged is then logged on.
+pub fn set_level(level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|e| format!("log level {level:?}: {e}"))?;
+    SET_FILTER.get().map_or(Ok(()), |set| set(filter))
+}
 
 /// Begins logging at `level` (`error`, `warn`, `info`, `debug`, `trace`, or `room=level` pairs).
 ///
@@ -18,6 +34,9 @@ use tracing_subscriber::{EnvFilter, Layer, fmt as lines};
 /// When the level is none of these.
 pub fn begin(level: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log level {level:?}: {e}"))?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let set: SetFilter = Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string()));
+    let _ = SET_FILTER.set(set); // logging that has begun already stays as it is
     if connected_to_journal()
         && JournalLog::new()
             .and_then(|log| log.install().map_err(std::io::Error::other))

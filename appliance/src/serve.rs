@@ -4,7 +4,7 @@ use crate::care::{self, CareConfig};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::rooms::{Fallen, Rooms};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, CertificatePaths, Renewable, TlsError};
 use crate::{cli, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
@@ -20,7 +20,6 @@ use pericard_registry::{Registry, RegistryError};
 use pericard_runner::{Program, Runner, RunnerConfig};
 use pericard_store::care::Bounds;
 use pericard_store::{Store, StoreError};
-use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -95,6 +94,8 @@ pub struct Open {
     pub packages: Arc<[Package]>,
     /// SHA-256 of the certificate.
     pub fingerprint: String,
+    /// The HTTPS door's certificate, to be read again.
+    pub certificate: Arc<Renewable>,
 }
 
 impl Doors {
@@ -129,7 +130,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let grace = Duration::from_secs(config.written.appliance.shutdown_grace_s.into());
     let ground = Ground::open(config).await?;
-    let (tls, fingerprint) = certificate(&ground.config)?;
+    let paths = certificate_paths(&ground.config)?;
+    let (tls, certificate) = tls::renewable(&paths)?;
+    let fingerprint = tls::fingerprint(&paths)?;
     let at = (doors.https.local_addr().ok(), doors.dicom.local_addr().ok());
 
     let mut rooms = Rooms::new(stop.clone());
@@ -186,6 +189,7 @@ pub async fn serve(
         runner: runner.clone(),
         packages,
         fingerprint,
+        certificate,
     });
     let ended = rooms.run(grace).await;
     runner.close();
@@ -336,16 +340,15 @@ impl Ground {
     }
 }
 
-/// The hospital's certificate, or the one that is made at the first start; and its fingerprint.
-fn certificate(config: &Config) -> Result<(Arc<ServerConfig>, String), ServeError> {
-    let paths = match &config.certificate {
-        Some(paths) => paths.clone(),
+/// Where the hospital's certificate is, or the one that is made at the first start.
+pub(crate) fn certificate_paths(config: &Config) -> Result<CertificatePaths, TlsError> {
+    match &config.certificate {
+        Some(paths) => Ok(paths.clone()),
         None => tls::own_certificate(
             &config.written.appliance.data_dir.join("tls"),
             &certificate_names(config),
-        )?,
-    };
-    Ok((tls::server_config(&paths)?, tls::fingerprint(&paths)?))
+        ),
+    }
 }
 
 /// Loads every live model, then works. A model that does not load is said, and shows in `/readyz`; the others serve.
@@ -523,7 +526,7 @@ fn release() -> [u16; 3] {
 }
 
 /// What a certificate that is made here is good for: this machine by every name it is known to go by.
-fn certificate_names(config: &Config) -> Vec<String> {
+pub(crate) fn certificate_names(config: &Config) -> Vec<String> {
     let mut names = vec![
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),

@@ -9,6 +9,11 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The configuration is being read again; [`ready`] ends it.
+pub fn reloading() {
+    tell(&[NotifyState::Reloading]);
+}
+
 /// Nothing new is taken up.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -4,12 +4,14 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use time::{Duration, OffsetDateTime};
 
 /// How long a certificate that is made here is good for: what browsers accept at most.
@@ -86,6 +88,43 @@ pub fn server_config(paths: &CertificatePaths) -> Result<Arc<ServerConfig>, TlsE
     let key = PrivateKeyDer::from_pem_file(&paths.key)
         .map_err(|e| unusable(&paths.key, e.to_string()))?;
     pericard_api::tls_config(chain, key).map_err(|e| unusable(&paths.certificate, e.to_string()))
+}
+
+/// As [`server_config`], with a certificate that can be read again while the door is open.
+///
+/// # Errors
+/// When the files do not hold a certificate and its key.
+pub fn renewable(
+    paths: &CertificatePaths,
+) -> Result<(Arc<ServerConfig>, Arc<Renewable>), TlsError> {
+    let mut config = (*server_config(paths)?).clone();
+    let renewable = Arc::new(Renewable(RwLock::new(Arc::clone(&config.cert_resolver))));
+    config.cert_resolver = Arc::clone(&renewable) as Arc<dyn ResolvesServerCert>;
+    Ok((Arc::new(config), renewable))
+}
+
+/// A door's certificate that can be read again: open connections keep what they have, new ones get the new one.
+#[derive(Debug)]
+pub struct Renewable(RwLock<Arc<dyn ResolvesServerCert>>);
+
+impl Renewable {
+    /// Reads the certificate again.
+    ///
+    /// # Errors
+    /// When the files do not hold a certificate and its key; the old one then stays.
+    pub fn renew(&self, paths: &CertificatePaths) -> Result<(), TlsError> {
+        let renewed = Arc::clone(&server_config(paths)?.cert_resolver);
+        // A writer that panicked left the whole old value or the whole new one.
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Renewable {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        current.resolve(hello)
+    }
 }
 
 /// SHA-256 of the server's certificate, as a person compares it.

@@ -38,7 +38,8 @@ fn usage_is_told_from_failure() {
     let (code, out, _) = pericard(&["--help"]);
     assert_eq!(code, Some(0));
     for command in [
-        "serve", "demo", "check", "submit", "jobs", "model", "audit", "egress", "token",
+        "serve", "demo", "check", "doctor", "submit", "jobs", "model", "audit", "egress", "token",
+        "cert",
     ] {
         assert!(out.contains(command), "--help does not name {command}");
     }

@@ -4,12 +4,17 @@
 
 mod audit;
 mod backup;
+mod cert;
 mod check;
+mod doctor;
 mod egress;
 mod erase;
 mod jobs;
+#[cfg(test)]
+mod manual;
 mod model;
 mod output;
+mod owner;
 mod serve;
 pub(crate) mod submit;
 mod token;
@@ -17,7 +22,7 @@ mod worker;
 
 use crate::config::{Config, ConfigError, DEFAULT_FILE};
 use crate::{clock::SystemClock, demo, journal};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use pericard_store::{Store, StoreConfig, StoreError};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +52,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Validate the configuration; a wrong key is named with its line
     Check(check::CheckArgs),
+    /// Compare this machine with what it should be: each line ok, warn or fail, why, and what to do
+    Doctor(doctor::DoctorArgs),
     /// Send DICOM files or folders to a running appliance
     Submit(submit::SubmitArgs),
     /// The queue: what waits, what runs, what failed and why
@@ -73,6 +80,9 @@ enum Command {
     /// Started by the appliance, never by hand: parses strangers' bytes, or runs one model, behind walls
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
+    /// The HTTPS door's certificate: made here, or signed by the hospital's authority
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
 }
 
 /// Where the configuration is.
@@ -112,6 +122,12 @@ impl From<StoreError> for CommandError {
     }
 }
 
+/// The command line, for whoever writes its manual.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that `args` (the program's name first) ask for.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -140,6 +156,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Submit(args) => submit::run(&args),
         Command::Jobs(command) => jobs::run(command),
         Command::Model(command) => model::run(command),
@@ -150,6 +167,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Erase(args) => erase::run(&args),
         Command::Token(command) => token::run(command),
         Command::Worker(args) => worker::run(&args),
+        Command::Cert(command) => cert::run(command),
     }
 }
 
@@ -167,8 +185,11 @@ pub(crate) fn block_on<T>(
 }
 
 impl ConfigFile {
+    /// The configuration; root has become the user whom its data belongs to.
     pub(crate) fn read(&self) -> Result<Config, CommandError> {
-        Ok(Config::read(&self.file)?)
+        let config = Config::read(&self.file)?;
+        owner::become_owner(&config.written.appliance.data_dir)?;
+        Ok(config)
     }
 
     /// The store of the appliance that this configuration describes, beside the server when one runs.

@@ -1,6 +1,7 @@
 //! `pericard submit`
 
 use super::{CommandError, ConfigFile, block_on, output};
+use crate::places::Places;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pericard_dimse::{
@@ -19,14 +20,19 @@ use std::time::Duration;
 
 /// How often the queue is looked at while waiting, beside every change that the store announces.
 const LOOK_AGAIN_MS: u64 = 500;
+/// Which of the sample studies is sent when somebody asks for a sample.
+const SAMPLE: &str = "us1";
 
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     #[command(flatten)]
     config: ConfigFile,
     /// DICOM files, or folders of them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "sample", value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Send the sample study that is shipped: an ultrasound with text in its pixels
+    #[arg(long, conflicts_with = "paths")]
+    sample: bool,
     /// What to call ourselves
     #[arg(long, value_name = "AE", default_value = "SUBMIT", value_parser = title)]
     ae_title: AeTitle,
@@ -51,9 +57,14 @@ pub(crate) fn run(args: &SubmitArgs) -> Result<(), CommandError> {
         ae_title: args.ae_title.clone(),
         limits: RequestLimits::default(),
     };
+    let paths = if args.sample {
+        vec![sample()?]
+    } else {
+        args.paths.clone()
+    };
     let bar = bar();
     let outcomes = block_on(async {
-        let sent = send_files(&caller, &peer, &args.paths, |progress| show(&bar, progress)).await;
+        let sent = send_files(&caller, &peer, &paths, |progress| show(&bar, progress)).await;
         sent.map_err(CommandError::failed)
     })?;
     bar.finish_and_clear();
@@ -89,6 +100,18 @@ pub(crate) fn run(args: &SubmitArgs) -> Result<(), CommandError> {
         return Err(CommandError::Failed("not every file was stored".into()));
     }
     Ok(())
+}
+
+/// Where the sample study is.
+fn sample() -> Result<PathBuf, CommandError> {
+    let place = Places::found().samples.join(SAMPLE);
+    if place.exists() {
+        return Ok(place);
+    }
+    Err(CommandError::Failed(format!(
+        "{}: there is no sample study; the package pericard has it, and in a clone `cargo xtask fetch` gets it",
+        place.display()
+    )))
 }
 
 /// A bar on a terminal, nothing anywhere else.

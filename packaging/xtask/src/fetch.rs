@@ -132,7 +132,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     partial.keep()
 }
 
-fn folders(of: &Path) -> Result<BTreeSet<PathBuf>, Error> {
+pub(crate) fn folders(of: &Path) -> Result<BTreeSet<PathBuf>, Error> {
     let entries = match fs::read_dir(of) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
@@ -143,7 +143,7 @@ fn folders(of: &Path) -> Result<BTreeSet<PathBuf>, Error> {
 }
 
 /// Every file below a folder, by its path within it.
-fn files(below: &Path) -> Result<BTreeSet<PathBuf>, Error> {
+pub(crate) fn files(below: &Path) -> Result<BTreeSet<PathBuf>, Error> {
     let mut found = BTreeSet::new();
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {

@@ -7,6 +7,7 @@
 //! - [`fetch`]: the runtime, the model packages and the sample studies.
 //! - [`peers`]: the other programs that the tests talk to.
 //! - [`bench`]: the benchmarks.
+//! - [`dist`]: the packages.
 //!
 //! Nothing here opens a connection of its own: pip and apt do, each to its own registry.
 
@@ -17,6 +18,7 @@ use std::process::{Command, ExitCode};
 
 mod bench;
 mod cache;
+mod dist;
 mod error;
 mod fetch;
 mod peers;
@@ -64,6 +66,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fetch, build, and package: .deb, .rpm, model packages, checksums, the bill of materials
+    Dist(dist::DistArguments),
 }
 
 fn main() -> ExitCode {
@@ -112,6 +116,7 @@ fn run(task: Task) -> Result<(), Error> {
             }
             error::run(&mut test)
         }
+        Task::Dist(arguments) => dist::build(&tree, &cache, &arguments),
         Task::Bench { name, arguments } => {
             let script = bench::script(&tree, &name)?;
             fetch::everything(&tree, &cache)?;

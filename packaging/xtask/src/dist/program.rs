@@ -1,0 +1,122 @@
+//! The binary, built so that where and when it is built does not show; and what it needs of the system it runs on.
+
+use super::said;
+use crate::error::{Error, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every Linux that we ship to has; a name beyond these is a dependency that the packages do not declare.
+const SYSTEM_LIBRARIES: [&str; 5] = [
+    "libc.so.6",
+    "libm.so.6",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+    "ld-linux-x86-64.so.2",
+];
+
+/// The profile of what is shipped.
+const PROFILE: &str = "dist";
+
+/// Builds the binary that is shipped.
+pub(super) fn build(tree: &Path) -> Result<PathBuf, Error> {
+    let target = crate::target(tree);
+    let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+        PathBuf::from,
+    );
+    // Paths of this machine, and what stands for them. The longest first: the target folder may lie within the tree.
+    let paths = [
+        (target.as_path(), "/build/target"),
+        (tree, "/build/pericard"),
+        (cargo_home.as_path(), "/build/cargo"),
+    ];
+    // The compiler takes the last that fits.
+    let rust: Vec<String> = paths
+        .iter()
+        .rev()
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect();
+    let c: Vec<String> = paths
+        .iter()
+        .rev()
+        .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
+        .collect();
+    let arguments = [
+        "build",
+        "--locked",
+        "--package",
+        "pericard",
+        "--profile",
+        PROFILE,
+    ];
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(tree)
+        .args(arguments)
+        .env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}"))
+        .env("CFLAGS", c.join(" "))
+        .env("CXXFLAGS", c.join(" "))
+        .env("CARGO_INCREMENTAL", "0")
+        .env_remove("RUSTFLAGS");
+    run(&mut command)?;
+    Ok(target.join(PROFILE).join("pericard"))
+}
+
+/// The newest glibc whose symbols the binary uses, as in `2.34`.
+pub(super) fn glibc_floor(program: &Path) -> Result<String, Error> {
+    check_libraries(program)?;
+    let symbols = said(Command::new("objdump").arg("-T").arg(program))?;
+    let newest = newest_glibc(&symbols).ok_or_else(|| unusable(program, "uses no glibc"))?;
+    Ok(format!("{}.{}", newest.0, newest.1))
+}
+
+fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
+    let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit());
+        let mut parts = rest[..end.unwrap_or(rest.len())].split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    });
+    versions.max()
+}
+
+/// Refuses a binary that needs what the packages do not ask for: a CUDA library, say, which would keep it from starting.
+fn check_libraries(program: &Path) -> Result<(), Error> {
+    let headers = said(Command::new("objdump").arg("-p").arg(program))?;
+    let needed = headers
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("NEEDED"));
+    for library in needed.map(str::trim) {
+        if !SYSTEM_LIBRARIES.contains(&library) {
+            return Err(unusable(program, &format!("needs {library}")));
+        }
+    }
+    Ok(())
+}
+
+fn unusable(program: &Path, problem: &str) -> Error {
+    Error::Failed {
+        program: program.display().to_string(),
+        status: problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let symbols = "x GLIBC_2.9  a\ny (GLIBC_2.34) b\nz GLIBC_2.4.1 c\nw GLIBC_PRIVATE d";
+        assert_eq!(newest_glibc(symbols), Some((2, 34)));
+        assert_eq!(newest_glibc("none"), None);
+    }
+
+    #[test]
+    fn a_program_of_this_machine_is_looked_into() {
+        let floor = glibc_floor(&std::env::current_exe().unwrap()).unwrap();
+        assert!(floor.starts_with("2."), "{floor}");
+        let refused = glibc_floor(Path::new("/usr/bin/openssl")).unwrap_err();
+        assert!(refused.to_string().contains("libssl"), "{refused}");
+    }
+}
