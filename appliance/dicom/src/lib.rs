@@ -1,6 +1,7 @@
 //! Bytes to domain objects and back: scanner, pixels, geometry, structured reports; no sockets.
 
 mod charset;
+pub mod deidentify;
 pub mod geometry;
 pub mod header;
 pub mod identifier;

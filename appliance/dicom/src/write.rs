@@ -108,6 +108,12 @@ pub(crate) fn empty(tag: Tag, vr: VR) -> InMemElement {
     DataElement::new(tag, vr, PrimitiveValue::Empty)
 }
 
+/// An unsigned short, of a number that has been checked to fit.
+pub(crate) fn short(tag: Tag, value: usize) -> InMemElement {
+    let value = u16::try_from(value).unwrap_or(u16::MAX);
+    DataElement::new(tag, VR::US, PrimitiveValue::from(value))
+}
+
 /// A sequence of items. No item is a sequence of which the content is not known.
 pub(crate) fn sequence(tag: Tag, items: Vec<DataSet>) -> InMemElement {
     DataElement::new(tag, VR::SQ, Value::new_sequence(items, Length::UNDEFINED))

@@ -3,10 +3,9 @@
 
 use super::canvas::{Canvas, Color, text_size};
 use super::reference::sop_reference;
-use super::segmentation::short;
 use super::shape::Shape;
 use super::{Analysis, Kind, ReportContext, ReportError, ResultObject, build, header};
-use crate::write::{DataSet, long_string, sequence, text, texts};
+use crate::write::{DataSet, long_string, sequence, short, text, texts};
 use dicom_core::value::PrimitiveValue;
 use dicom_core::{DataElement, VR};
 use dicom_dictionary_std::{tags, uids};

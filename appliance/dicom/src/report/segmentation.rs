@@ -4,12 +4,11 @@ use super::concept::*;
 use super::reference::sop_reference;
 use super::{Analysis, Kind, ReportContext, ReportError, ResultObject, Segment, build, header};
 use crate::write::{
-    DataSet, data_set, decimal, derived_uid, empty, long_string, sequence, text, texts,
+    DataSet, data_set, decimal, derived_uid, empty, long_string, sequence, short, text, texts,
 };
 use dicom_core::value::PrimitiveValue;
 use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::mem::InMemElement;
 use pericard_domain::finding::{Code, Finding, Report};
 use pericard_domain::image::{FrameRef, Mask, Volume};
 use std::collections::BTreeSet;
@@ -398,15 +397,6 @@ fn derivation(analysis: &Analysis<'_>, slice: &FrameRef) -> Result<DataSet, Repo
         sequence(tags::SOURCE_IMAGE_SEQUENCE, vec![reference]),
         sequence(tags::DERIVATION_CODE_SEQUENCE, vec![SEGMENTATION.item()]),
     ]))
-}
-
-/// An unsigned short; sides and numbers have been checked to fit.
-pub(super) fn short(tag: Tag, value: usize) -> InMemElement {
-    DataElement::new(
-        tag,
-        VR::US,
-        PrimitiveValue::from(u16::try_from(value).unwrap_or(u16::MAX)),
-    )
 }
 
 fn length(v: [f64; 3]) -> f64 {
