@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pericard_domain::study::Instance;
 use pericard_domain::uid::{InstanceUid, SeriesUid, StudyUid};
 use std::io;
@@ -146,6 +146,7 @@ impl Wanted {
 
 async fn retrieve(api: &Api, caller: &Caller, wanted: Wanted, headers: &HeaderMap) -> Handled {
     let found = wanted.find(api).await?;
+    refuse_damaged(api, &wanted.study, &found).await?;
     let packing = Packing::accepted(headers, &found)?;
     api.note_access("retrieve", wanted.subject(), caller)
         .await?;
@@ -153,6 +154,23 @@ async fn retrieve(api: &Api, caller: &Caller, wanted: Wanted, headers: &HeaderMa
         Packing::Single => single(api, &found).await,
         Packing::Multipart => Ok(multipart(api, found)),
     }
+}
+
+/// Bytes that are not those which were received are given to nobody.
+async fn refuse_damaged(api: &Api, study: &StudyUid, found: &[Instance]) -> Result<(), Problem> {
+    let damaged = api.rooms.store.damaged_in(study).await?;
+    let is_damaged = |i: &&Instance| damaged.contains(&i.identity.instance);
+    let Some(first) = found.iter().find(is_damaged) else {
+        return Ok(());
+    };
+    let instance = &first.identity.instance;
+    let detail =
+        format!("the kept file of the object {instance} is damaged; send the object again");
+    Err(Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "damaged_object",
+        detail,
+    ))
 }
 
 /// How the objects are packed.

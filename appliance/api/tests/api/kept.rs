@@ -77,6 +77,8 @@ async fn damage_is_shown_wherever_it_is_looked_for() {
         ),
         (&instance.into(), &"altered".into())
     );
+    let given = site.get("/dicomweb/studies/1.2.3.1").await;
+    assert_eq!(given.status, 500, "altered bytes are given to nobody");
     for path in ["/readyz", "/api/v1/system"] {
         let shown = site.get(path).await.json();
         assert_eq!(shown["care"]["damaged"], 1, "{path}");
