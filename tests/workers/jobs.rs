@@ -138,7 +138,7 @@ fn a_study_whose_reader_is_lost_every_time_ends_visibly_and_its_neighbour_goes_o
     }) else {
         return;
     };
-    let (Some(poison), Some(good)) = (sample("us1"), sample("leg")) else {
+    let (Some(poison), Some(good)) = (sample("us1"), sample("pelvis")) else {
         return;
     };
     let study = study_of(&files(&poison)[0]);
