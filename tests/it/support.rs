@@ -213,8 +213,12 @@ pub(crate) struct Given<'a> {
 impl Appliance {
     /// Starts one; `None` when a model or ONNX Runtime is missing.
     pub(crate) fn start(given: Given<'_>) -> Option<Self> {
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"), given)
+    }
+
+    /// Starts one that keeps everything in that directory.
+    pub(crate) fn start_in(dir: tempfile::TempDir, given: Given<'_>) -> Option<Self> {
         let library = needed(cache().join("onnxruntime/libonnxruntime.so"))?;
-        let dir = tempfile::tempdir().expect("a temporary directory");
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (https, dicom) = (at(free_port()), at(free_port()));
         let text = format!(
@@ -245,9 +249,14 @@ impl Appliance {
         Some(appliance)
     }
 
+    /// Kills it, if it runs, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
     /// Starts it, or starts it again, and waits until it is ready.
     pub(crate) fn restart(&mut self) {
-        self.process = None;
+        self.kill();
         let log = self.dir.path().join("log");
         let config = self.config();
         let args = [

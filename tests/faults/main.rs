@@ -1,0 +1,40 @@
+//! Faults of the whole appliance, as it is shipped and through its real doors. The store alone, where faults are many
+//! and cheap, is tested in `appliance/store/tests/disk`.
+//!
+//! - `power`: power cuts on ext4 and xfs in the middle of C-STORE, STOW-RS and inference.
+//! - `processes`: `kill -9` of any process of it, at random.
+//! - `space`: a full disk is refused cleanly, and the service goes on when there is space.
+//!
+//! `PERICARD_LONG=1` (`cargo xtask test --long`) takes many more cuts and kills. In a binary of its own, so that nothing
+//! else asks for the machine meanwhile.
+
+mod loop_disk;
+mod power;
+mod processes;
+mod promises;
+mod space;
+#[path = "../it/support.rs"]
+#[allow(dead_code)] // shared with `it`, which uses more of it
+mod support;
+
+/// Moments that are the same in every run (xorshift): a failing run can be run again.
+pub(crate) struct Moments(pub(crate) u64);
+
+impl Moments {
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % end.max(1)
+    }
+}
+
+/// How often: in the short form, and in the long one.
+pub(crate) fn times(short: u32, long: u32) -> u32 {
+    if std::env::var_os("PERICARD_LONG").is_some() {
+        long
+    } else {
+        short
+    }
+}

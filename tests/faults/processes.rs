@@ -1,0 +1,80 @@
+//! `kill -9` of any process of the appliance, at random: the one that serves, or one of its workers while it has some. A
+//! dead worker is not to be noticed but in the journal; a dead server is started again, as its service manager would.
+
+use crate::promises::{MODEL, Promises, RULE, Sender};
+use crate::support::*;
+use crate::{Moments, times};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const KILLS: u32 = 10;
+const KILLS_LONG: u32 = 200;
+const MOMENT_MS_MAX: u64 = 2500;
+
+#[test]
+fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
+    let Some(mut appliance) = Appliance::start(Given {
+        toml: RULE,
+        models: &[MODEL],
+    }) else {
+        return;
+    };
+    let (mut promises, mut moments, begun) =
+        (Promises::default(), Moments(0x5eed_cafe), Instant::now());
+    let (mut servers, mut workers) = (0, 0);
+    for round in 0..times(KILLS, KILLS_LONG) {
+        let Some(sender) = Sender::start(&appliance, round) else {
+            return;
+        };
+        std::thread::sleep(Duration::from_millis(500 + moments.below(MOMENT_MS_MAX))); // the random moment of the kill
+        let server = appliance.process().id();
+        let children = children_of(server);
+        let victim = moments.below(children.len() as u64 + 1) as usize;
+        match children.get(victim) {
+            Some(worker) => {
+                workers += 1;
+                // It may have ended by itself meanwhile.
+                let _ = ended(Command::new("kill").args(["-KILL", &worker.to_string()]));
+                let is_running = appliance.process().is_running();
+                assert!(
+                    is_running,
+                    "the server died with its worker:\n{}",
+                    appliance.log()
+                );
+            }
+            None => {
+                servers += 1;
+                appliance.kill();
+                appliance.restart();
+            }
+        }
+        sender.end(&mut promises);
+    }
+    promises.are_kept_by(&appliance);
+    let took = begun.elapsed();
+    eprintln!(
+        "{servers} servers and {workers} workers killed, {} acknowledged, 0 lost, in {took:?}",
+        promises.len()
+    );
+    assert!(
+        promises.len() > 10,
+        "the kills left no time to send: {}",
+        promises.len()
+    );
+}
+
+/// The process and those that it started.
+pub(crate) fn with_children(process: u32) -> Vec<u32> {
+    let mut all = vec![process];
+    all.extend(children_of(process));
+    all
+}
+
+/// The processes that this one started and that run still.
+fn children_of(parent: u32) -> Vec<u32> {
+    let output = ended(Command::new("ps").args(["-o", "pid=", "--ppid", &parent.to_string()]));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
