@@ -311,7 +311,14 @@ pub(crate) fn make_dir(dir: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    File::open(parent)?.sync_all()
+    put_on_disk(&File::open(parent)?)
+}
+
+/// Syncs a file or directory. What fails here is the end of all writing, whatever its number: a disk that is full when
+/// it is asked to keep what it took has lost it. So the error does not say which it was, or it would be taken for an
+/// answer.
+pub(crate) fn put_on_disk(file: &File) -> std::io::Result<()> {
+    file.sync_all().map_err(std::io::Error::other)
 }
 
 /// A file that only its owner may read.

@@ -4,7 +4,7 @@
 use crate::StoreError;
 use crate::audit_log::AuditLine;
 use crate::error::Fault;
-use crate::files::{Files, private};
+use crate::files::{Files, private, put_on_disk};
 use crate::sql::Sql;
 use pericard_audit::{Checkpoint, Frontier, SALT_BYTES, SigningKey, commitment, leaf};
 use pericard_domain::actor::Actor;
@@ -249,7 +249,7 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
         .truncate(true)
         .open(&beside)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    put_on_disk(&file)?;
     std::fs::rename(&beside, path)?;
-    std::fs::File::open(path.parent().unwrap_or(path))?.sync_all()
+    put_on_disk(&std::fs::File::open(path.parent().unwrap_or(path))?)
 }

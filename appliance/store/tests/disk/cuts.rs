@@ -20,7 +20,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const CHILD: &str = "PERICARD_DISK_CHILD";
@@ -160,16 +160,19 @@ fn serve_and_cut(disk: &LoopDisk, build: Build, round: u32) -> Vec<Ack> {
     let mut acks = Vec::new();
     if cut == Cut::ByParent {
         let (mount, moment) = (mount.clone(), Duration::from_millis(150 + dice.below(600)));
+        let pid = child.id();
         let cutter = std::thread::spawn(move || {
             std::thread::sleep(moment); // the random moment of the cut
+            stop(pid);
             cut_power(&mount);
+            kill(pid);
         });
         acks.extend(acks_until_cut(lines));
         cutter.join().expect("the cut");
     } else {
         acks.extend(acks_until_cut(lines));
     }
-    child.kill().expect("killed");
+    let _ = child.kill();
     child.wait().expect("gone");
     disk.restore();
     acks
@@ -187,6 +190,22 @@ fn acks_until_cut(lines: impl Iterator<Item = std::io::Result<String>>) -> Vec<A
         }
     }
     acks
+}
+
+/// Stops the process: without power there is no processor either, and nobody is told anything any more. It matters, since
+/// an fsync that is on its way when the journal of ext4 is shut down may say that all is well.
+fn stop(pid: u32) {
+    signal(pid, libc::SIGSTOP);
+}
+
+fn kill(pid: u32) {
+    signal(pid, libc::SIGKILL);
+}
+
+fn signal(pid: u32, signal: libc::c_int) {
+    let pid = libc::pid_t::try_from(pid).expect("a process");
+    // SAFETY: two numbers; the process is our own child and not yet waited for.
+    unsafe { libc::kill(pid, signal) };
 }
 
 fn cut_power(mount: &Path) {
@@ -253,12 +272,19 @@ fn child() {
     });
 }
 
+/// Whether this child has cut its own power: from then on it is dead, and what is left of it says nothing.
+static IS_DEAD: AtomicBool = AtomicBool::new(false);
+
 fn acknowledge(ack: &Ack, acked: &AtomicU32, order: &Order) {
+    if IS_DEAD.load(Ordering::SeqCst) {
+        end();
+    }
     site::say(&format!(
         "ack {}",
         serde_json::to_string(ack).expect("text")
     ));
     if order.cut == Cut::AfterAck(acked.fetch_add(1, Ordering::SeqCst) + 1) {
+        IS_DEAD.store(true, Ordering::SeqCst);
         cut_power(&order.mount);
         end();
     }
@@ -315,6 +341,7 @@ impl Watcher for Tampering {
     fn before(&mut self, path: &Path, _ino: u64, call: &Call<'_>) -> Verdict {
         self.calls += 1;
         if self.order.cut == Cut::AtCall(self.calls) {
+            IS_DEAD.store(true, Ordering::SeqCst);
             cut_power(&self.order.mount);
         }
         let is = |end: &str| path.to_string_lossy().ends_with(end);

@@ -7,9 +7,11 @@
 //! - `simulated`: every call is recorded; seeds cut the record anywhere and decide what of the unsynced survives.
 //! - `cuts`: real file systems (ext4 and xfs on loop devices), really shut down in the middle of ingest and inference.
 //! - `errors`: each call of the way to disk fails once, in each way that it can.
+//! - `clock`: steps of a day either way.
 //!
 //! `PERICARD_LONG=1` (`cargo xtask test --long`) runs all of it: 20,000 seeds, 200 cuts on each file system, every error.
 
+mod clock;
 mod cuts;
 mod errors;
 mod image;

@@ -60,6 +60,11 @@ impl Script {
         Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
+    /// The same, to be put anywhere.
+    pub(crate) const fn standing(&self) -> &Arc<StandingClock> {
+        &self.clock
+    }
+
     /// Does the next thing.
     pub(crate) async fn step(&mut self, store: &Store) -> Answer {
         self.clock
