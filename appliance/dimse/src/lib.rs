@@ -24,6 +24,8 @@ mod conformance;
 mod door;
 mod echo;
 mod finding;
+#[doc(hidden)]
+pub mod fuzzing;
 mod getting;
 mod listener;
 mod matching;

@@ -49,6 +49,8 @@ pub(crate) enum Error {
         "{missing} missing, and with CI set that is a failure: the tests could not run. {remedy}"
     )]
     Peers { missing: String, remedy: String },
+    #[error("no fuzz target is called {name:?}; there is: {known}")]
+    Target { name: String, known: String },
     #[error("no benchmark is called {name:?}; there is: {known}")]
     Bench { name: String, known: String },
 }

@@ -7,6 +7,7 @@
 //! - [`fetch`]: the runtime, the model packages and the sample studies.
 //! - [`peers`]: the other programs that the tests talk to.
 //! - [`bench`]: the benchmarks.
+//! - [`fuzz`]: the fuzz targets.
 //! - [`dist`]: the packages.
 //!
 //! Nothing here opens a connection of its own: pip and apt do, each to its own registry.
@@ -21,6 +22,7 @@ mod cache;
 mod dist;
 mod error;
 mod fetch;
+mod fuzz;
 mod peers;
 mod pin;
 mod python;
@@ -57,6 +59,14 @@ enum Task {
         /// Arguments for `cargo test`, after `--`
         #[arg(last = true)]
         arguments: Vec<String>,
+    },
+    /// Build the fuzz targets of tests/fuzz and run them
+    Fuzz {
+        /// How long each one runs
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
+        /// Only this one
+        target: Option<String>,
     },
     /// Fetch, install what the benchmarks compare with, and run one; benches/README.md says what each one means
     Bench {
@@ -117,6 +127,9 @@ fn run(task: Task) -> Result<(), Error> {
             error::run(&mut test)
         }
         Task::Dist(arguments) => dist::build(&tree, &cache, &arguments),
+        Task::Fuzz { seconds, target } => {
+            fuzz::all(&tree, &self::target(&tree), seconds, target.as_deref())
+        }
         Task::Bench { name, arguments } => {
             let script = bench::script(&tree, &name)?;
             fetch::everything(&tree, &cache)?;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program that a test starts, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: &[(&str, &str)] = &[
     ("storescu", "dcmtk"),
     ("storescp", "dcmtk"),
     ("echoscu", "dcmtk"),
@@ -24,6 +24,12 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("strace", "strace"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
+    ("ps", "procps"),
+    ("mount", "mount"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("xfs_io", "xfsprogs"),
 ];
 
 /// Asked by package managers before they start a service that they installed.
