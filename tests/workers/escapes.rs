@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
 const EMFILE: i32 = 24;
 const ENOMEM: i32 = 12;
 
@@ -46,7 +47,18 @@ impl Cell {
             time: s(30),
             cpu: s(30),
         };
+        let reads = matches!((self.kind)(false), Some(Kind::Reader));
         match due {
+            // A decoder of JPEG starts threads of its own; how it does, the filter must be able to see.
+            Denied(_) if reads && matches!(name, "thread" | "clone3") => {
+                let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let prisoner = shared.as_mut().expect("it is given back");
+                let due = match name {
+                    "thread" => Attempted::Worked("started".into()),
+                    _ => Attempted::Denied(ENOSYS),
+                };
+                assert_eq!(prisoner.attempt(name, limits), Ok(due), "{name}");
+            }
             Denied(number) => {
                 let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let prisoner = shared.as_mut().expect("it is given back");

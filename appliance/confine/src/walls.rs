@@ -38,6 +38,8 @@ pub struct Needs {
     pub shared_bytes: u64,
     /// The most descriptors that it holds.
     pub descriptors: u64,
+    /// Whether it may start threads once it is locked: a decoder of JPEG starts its own. Processes it may never start.
+    pub threads: bool,
 }
 
 /// One wall: what it is, and whether it stands.

@@ -126,18 +126,21 @@ fn needs(load: &Load) -> Needs {
             memory_bytes: budget(package.manifest.budget.memory_mib) + BESIDE_BUDGET_BYTES,
             shared_bytes: SHARED_BYTES,
             descriptors: DESCRIPTORS,
+            threads: false,
         },
         Load::Language { package, .. } => Needs {
             readable: vec![package.dir.clone()],
             memory_bytes: budget(package.manifest.budget.memory_mib) + BESIDE_BUDGET_BYTES,
             shared_bytes: 0,
             descriptors: DESCRIPTORS,
+            threads: false,
         },
         Load::Reader => Needs {
             readable: Vec::new(),
             memory_bytes: READER_BYTES,
             shared_bytes: SHARED_BYTES,
             descriptors: READER_DESCRIPTORS,
+            threads: true,
         },
     }
 }

@@ -55,7 +55,9 @@ pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
         Resource::As,
         mapped + needs.memory_bytes + needs.shared_bytes,
     )?;
-    set(Resource::Nproc, 0)?;
+    if !needs.threads {
+        set(Resource::Nproc, 0)?;
+    }
     if walls.0.iter().any(|w| w.name == "landlock" && w.stands) {
         // What could be read to load cannot be read any more.
         ruleset()
@@ -66,7 +68,7 @@ pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
             other => return Err(error("landlock", format!("it does not hold: {other:?}"))),
         }
     }
-    syscalls::deny().map_err(|why| error("seccomp", why))?;
+    syscalls::deny(needs.threads).map_err(|why| error("seccomp", why))?;
     match File::open(READABLE_BY_ALL).map_err(|e| e.raw_os_error()) {
         Err(Some(libc::EPERM)) => walls.stands("seccomp", "allow-list on every thread, tried"),
         other => return Err(error("seccomp", format!("it does not hold: {other:?}"))),
