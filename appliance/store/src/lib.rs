@@ -36,8 +36,8 @@ mod rows;
 mod schema;
 mod sql;
 mod store;
-mod verbs;
 mod traffic;
+mod verbs;
 mod writer;
 
 pub use error::StoreError;
