@@ -80,7 +80,7 @@ fn lost_once(appliance: &mut Appliance, name: &str, kind: &str) {
     if kind == "imaging" {
         // The reader is done with when the spare one is the only one.
         until("the model's turn", || {
-            (workers(appliance, "dicom").len() >= 1).then_some(())
+            (!workers(appliance, "dicom").is_empty()).then_some(())
         });
     }
     stopped.iter().for_each(|pid| signal(*pid, "KILL"));

@@ -25,13 +25,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
         command: &CommandSet,
         root: Root,
     ) -> Result<(), LinkError> {
-        let (archive, destination, instances) = match self.to_move(context, command, root).await? {
-            Ok(found) => found,
-            Err(status) => {
-                let response = CommandSet::response(command, &status);
-                return self.association.send(context, &response).await;
-            }
-        };
+        let (archive, destination, instances) =
+            match self.asked_to_move(context, command, root).await? {
+                Ok(found) => found,
+                Err(status) => {
+                    let response = CommandSet::response(command, &status);
+                    return self.association.send(context, &response).await;
+                }
+            };
         let mut counts = SubOperations::new(instances.len());
         let mut rest = instances.as_slice();
         let mut status = None;
@@ -52,7 +53,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
     }
 
     /// What is to be moved, and where.
-    async fn to_move(
+    async fn asked_to_move(
         &mut self,
         context: u8,
         command: &CommandSet,

@@ -239,7 +239,7 @@ impl Reader {
         {
             return Err(broke("the reader says what was not asked"));
         }
-        let head = Head::Volume(head);
+        let head = Head::Volume(*head);
         Ok((Picture { head, memory }, used))
     }
 

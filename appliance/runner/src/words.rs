@@ -119,7 +119,7 @@ pub(crate) enum ReadAnswer {
         voxels: usize,
     },
     Volume {
-        head: VolumeHead,
+        head: Box<VolumeHead>,
         used: Vec<InstanceUid>,
     },
     /// The study does not hold a volume.

@@ -69,7 +69,7 @@ pub fn run(kind: &str, attempting: bool) -> Result<(), String> {
 enum Bench {
     Imaging(imaging::Spectacles),
     Language(language::Speaker),
-    Reader(reader::Desk),
+    Reader(Box<reader::Desk>),
 }
 
 impl Bench {
@@ -83,7 +83,7 @@ impl Bench {
                 .map(|(bench, started)| (Self::Imaging(bench), started)),
             Load::Language { package, share } => language::load(&package, share, channel)
                 .map(|(bench, started)| (Self::Language(bench), started)),
-            Load::Reader => Ok((Self::Reader(reader::Desk::default()), started("cpu", None))),
+            Load::Reader => Ok((Self::Reader(Box::default()), started("cpu", None))),
         }
     }
 

@@ -148,7 +148,7 @@ impl Desk {
         let mut mapped = room.map().map_err(|e| unsuitable(&e.to_string()))?;
         mapped[..bytes.len()].copy_from_slice(bytes);
         Ok(ReadAnswer::Volume {
-            head: VolumeHead::of(&volume),
+            head: Box::new(VolumeHead::of(&volume)),
             used: used.into_iter().collect(),
         })
     }

@@ -39,7 +39,7 @@ impl Machine {
     /// What a directory holds, sorted; nothing when it is not there.
     pub(super) fn names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.place(directory)).into_iter().flatten();
-        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().ok()?));
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut names: Vec<String> = names.collect();
         names.sort_unstable();
         names

@@ -289,7 +289,7 @@ fn ended(run: &Run, hit_at: usize) -> Result<(), String> {
     if first < hit_at {
         return Err("it failed before the error".into());
     }
-    if after.iter().any(|answer| *answer == Ok(true)) {
+    if after.contains(&Ok(true)) {
         return Err("it promised something after the end".into());
     }
     let is_other = |answer: &Result<bool, StoreError>| matches!(answer, Err(error) if !matches!(error, StoreError::ReadOnly(_)));

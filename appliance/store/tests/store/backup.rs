@@ -240,10 +240,10 @@ async fn a_place_that_is_not_empty_and_another_appliances_backup_are_refused() {
     // Cut off while it was restored, it is no data directory.
     let cut = Site::new();
     std::fs::write(cut.dir.path().join("restore.unfinished"), "").expect("written");
-    let reason = Store::open(cut.config(), cut.clock())
-        .err()
-        .expect("refused")
-        .to_string();
+    let Err(refused) = Store::open(cut.config(), cut.clock()) else {
+        panic!("opened");
+    };
+    let reason = refused.to_string();
     assert!(reason.contains("was cut off"), "{reason}");
 }
 
