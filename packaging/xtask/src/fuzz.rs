@@ -38,6 +38,9 @@ pub(crate) fn all(
         return Err(Error::Target { name, known });
     }
     let built = target_dir.join("fuzz");
+    // What is fuzzed is what is shipped: the same versions. What only the targets need is added by cargo.
+    let (lock, own) = (tree.join("Cargo.lock"), folder.join("Cargo.lock"));
+    std::fs::copy(&lock, &own).map_err(Error::io("cannot copy", &lock))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     // With a target named, what is run while building (build scripts, macros) has no counters, which nobody would count.
