@@ -1,7 +1,7 @@
 //! What an appliance acknowledged while it was sent to, and whether it kept it.
 
 use crate::support::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -68,7 +68,12 @@ impl Promises {
     /// Waits until nothing is left to do, and asks for everything: the log whole, every object there and its bytes right,
     /// one result for each revision of each study that a rule matches.
     pub(crate) fn are_kept_by(&self, appliance: &Appliance) {
-        settled(appliance);
+        idle(appliance);
+        assert!(
+            jobs(appliance, "failed").is_empty(),
+            "no job failed: {:?}",
+            jobs(appliance, "failed")
+        );
         let log = appliance.pericard(&["audit", "verify"]);
         assert!(log.starts_with("ok: "), "{log}");
         let files = files_of(&appliance.data().join("objects"));
@@ -125,16 +130,18 @@ impl Promises {
     }
 }
 
-/// Waits until no job waits or runs; none may have failed.
-fn settled(appliance: &Appliance) {
-    let jobs = |state: &str| {
-        appliance.json(&format!("/api/v1/jobs?state={state}&limit=1000"))["jobs"].clone()
-    };
+/// Waits until no job waits or runs.
+pub(crate) fn idle(appliance: &Appliance) {
     until("an empty queue", || {
-        let is_empty = |jobs: &Value| jobs.as_array().is_some_and(Vec::is_empty);
-        (is_empty(&jobs("waiting")) && is_empty(&jobs("leased"))).then_some(())
+        let is_empty = |state: &str| jobs(appliance, state).is_empty();
+        (is_empty("waiting") && is_empty("leased")).then_some(())
     });
-    assert_eq!(jobs("failed"), json!([]), "no job failed");
+}
+
+/// The jobs in this state.
+pub(crate) fn jobs(appliance: &Appliance, state: &str) -> Vec<Value> {
+    let page = appliance.json(&format!("/api/v1/jobs?state={state}&limit=1000"));
+    page["jobs"].as_array().expect("a list of jobs").clone()
 }
 
 /// The SHA-256 of every object file, as sha256sum gives it; each must be the one in its name.
