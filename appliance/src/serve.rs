@@ -17,7 +17,7 @@ use pericard_egress::{Identity, Meter, SpoolError};
 use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
 use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
-use pericard_runner::{Program, Runner, RunnerConfig};
+use pericard_runner::{Runner, RunnerConfig};
 use pericard_store::care::Bounds;
 use pericard_store::{Store, StoreError};
 use std::convert::Infallible;
@@ -468,10 +468,7 @@ fn runner_config(config: &Config) -> RunnerConfig {
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     RunnerConfig {
         // This very program, also after an upgrade has replaced its file.
-        worker: Program {
-            path: "/proc/self/exe".into(),
-            arguments: vec!["worker".into()],
-        },
+        worker: pericard_runner::workers_of("/proc/self/exe"),
         reading_timeout: Duration::from_secs(READING_TIMEOUT_S),
         onnxruntime: models.onnxruntime.clone(),
         cores: if models.cores == 0 {

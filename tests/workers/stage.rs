@@ -2,7 +2,7 @@
 
 use pericard_domain::digest::Digest;
 use pericard_domain::model::{Manifest, ModelRef, Package};
-use pericard_runner::{Program, RunnerConfig};
+use pericard_runner::RunnerConfig;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,10 +33,7 @@ pub(crate) fn cached(name: &str) -> Option<PathBuf> {
 /// A runner as `serve` makes one, of the program under test.
 pub(crate) fn config() -> Option<RunnerConfig> {
     Some(RunnerConfig {
-        worker: Program {
-            path: env!("CARGO_BIN_EXE_pericard").into(),
-            arguments: vec!["worker".into()],
-        },
+        worker: pericard_runner::workers_of(env!("CARGO_BIN_EXE_pericard")),
         reading_timeout: Duration::from_secs(60),
         onnxruntime: cached("onnxruntime/libonnxruntime.so")?,
         cores: 2,

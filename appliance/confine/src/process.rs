@@ -20,6 +20,8 @@ pub struct Program {
     pub path: PathBuf,
     /// What makes it a worker; the kind follows.
     pub arguments: Vec<OsString>,
+    /// All that stands in its environment: names and values. Nothing is inherited.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// A worker process. Ended when dropped.
@@ -63,7 +65,7 @@ pub enum Lost {
 }
 
 impl Program {
-    /// Starts a worker of this kind: no environment, no descriptor but its end of the conversation, `/` as its folder.
+    /// Starts a worker of this kind: the environment that is said and no other, no descriptor but its end of the conversation, `/` as its folder.
     ///
     /// # Errors
     /// [`Lost::Unstarted`] when the system starts no process.
@@ -76,6 +78,7 @@ impl Program {
             .args(&self.arguments)
             .arg(kind)
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
@@ -276,6 +279,7 @@ mod tests {
         let program = Program {
             path: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
         };
         program.start("kind").unwrap()
     }
@@ -306,6 +310,7 @@ mod tests {
         let none = Program {
             path: "/nonexistent".into(),
             arguments: Vec::new(),
+            environment: Vec::new(),
         };
         assert!(matches!(none.start("kind"), Err(Lost::Unstarted(_))));
     }

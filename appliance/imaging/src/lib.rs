@@ -26,7 +26,7 @@ mod volume;
 pub use error::ImagingError;
 pub use model::Model;
 pub use onnx::OPERATOR_DOMAINS;
-pub use runtime::Runtime;
+pub use runtime::{NO_REPORTS, Runtime};
 
 /// The most pixels that one frame may have.
 pub const FRAME_PIXELS_MAX: usize = 64 << 20;

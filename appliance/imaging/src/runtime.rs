@@ -5,6 +5,11 @@ use ort::environment::Environment;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// What must stand in the environment of a process that loads the library: its name and its value. Its authors built reports
+/// to themselves into it, and those begin while its environment is made, before a call could switch them off: a device's id and
+/// a database under the home directory, and a thread that sends them.
+pub const NO_REPORTS: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
 /// The library that this process has loaded. ONNX Runtime allows one environment per process and `ort` one library,
 /// so the first path wins and the environment lives as long as the process.
 static LOADED: Mutex<Option<(PathBuf, Runtime)>> = Mutex::new(None);
@@ -28,7 +33,7 @@ impl Runtime {
     /// Loads ONNX Runtime from the file `library`. Asking again for the same file gives the same runtime.
     ///
     /// # Errors
-    /// [`ImagingError::Library`] when the file is no usable ONNX Runtime, [`ImagingError::OtherLibrary`] when this
+    /// [`ImagingError::Library`] when the file is no usable ONNX Runtime or [`NO_REPORTS`] is not in force, [`ImagingError::OtherLibrary`] when this
     /// process has loaded another file.
     pub fn load(library: &Path) -> Result<Self, ImagingError> {
         let refused = |reason: String| ImagingError::Library {
@@ -36,6 +41,11 @@ impl Runtime {
             reason,
         };
         let path = library.canonicalize().map_err(|e| refused(e.to_string()))?;
+        let (name, value) = NO_REPORTS;
+        if std::env::var(name).as_deref() != Ok(value) {
+            let reason = format!("it would report to its authors where {name}={value} is not set");
+            return Err(refused(reason));
+        }
         // A panic while the lock was held left the option as it was: nothing half-made can be seen.
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((first, runtime)) = loaded.as_ref() {

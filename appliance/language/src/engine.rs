@@ -16,7 +16,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
 use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt, Sampling};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// The most stop texts of a request.
@@ -163,10 +163,16 @@ impl Engine {
             Arc::clone(&tokenizer),
             &limits,
         );
+        let (runs, running) = mpsc::channel();
         std::thread::Builder::new()
             .name("language".to_owned())
-            .spawn(move || step::run(steps))
+            .spawn(move || {
+                let _ = runs.send(());
+                step::run(steps);
+            })
             .map_err(LoadError::Thread)?;
+        // As for the pool's threads: it runs before this returns.
+        running.iter().take(1).for_each(drop);
         tracing::info!(
             architecture = info.architecture,
             parameters = info.parameters,

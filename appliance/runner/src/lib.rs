@@ -24,4 +24,4 @@ pub use language::Talk;
 pub use pericard_confine::{Limits, Lost, Program, Wall, Walls, attempts};
 pub use picture::Picture;
 pub use reader::Reader;
-pub use runner::{Loaded, RunFailure, Runner, RunnerConfig};
+pub use runner::{Loaded, RunFailure, Runner, RunnerConfig, workers_of};

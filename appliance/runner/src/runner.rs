@@ -10,14 +10,25 @@ use pericard_confine::{Program, Walls};
 use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt};
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{ModelRef, Package, Task};
+use pericard_imaging::NO_REPORTS;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// The workers of this program, which is `pericard`.
+pub fn workers_of(program: impl Into<PathBuf>) -> Program {
+    let (name, value) = NO_REPORTS;
+    Program {
+        path: program.into(),
+        arguments: vec!["worker".into()],
+        environment: vec![(name.into(), value.into())],
+    }
+}
+
 /// What the runner is given.
 #[derive(Debug, Clone)]
 pub struct RunnerConfig {
-    /// The program that workers are: `pericard worker`.
+    /// The program that workers are: see [`workers_of`].
     pub worker: Program,
     /// The longest that reading one object's header, one portion of frames or one volume may take.
     pub reading_timeout: Duration,

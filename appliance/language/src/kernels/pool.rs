@@ -47,7 +47,8 @@ const OPEN: u64 = 1 << 31;
 const INSIDE: u64 = OPEN - 1;
 
 impl Pool {
-    /// Starts `threads - 1` workers.
+    /// Starts `threads - 1` workers, and returns when all of them run: a thread that begins asks the system for more than one that
+    /// is under way, and whoever shuts the process in after this must not take that from it.
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             gate: AtomicU64::new(0),
@@ -63,13 +64,18 @@ impl Pool {
             shared,
             workers: Vec::new(),
         };
+        let (runs, running) = std::sync::mpsc::channel();
         for number in 1..threads {
-            let shared = Arc::clone(&pool.shared);
+            let (shared, runs) = (Arc::clone(&pool.shared), runs.clone());
             let worker = std::thread::Builder::new()
                 .name(format!("language-{number}"))
-                .spawn(move || attend(&shared))?;
+                .spawn(move || {
+                    let _ = runs.send(()); // nobody hears when another thread could not be started
+                    attend(&shared);
+                })?;
             pool.workers.push(worker);
         }
+        running.iter().take(pool.workers.len()).for_each(drop);
         Ok(pool)
     }
 
