@@ -145,8 +145,7 @@ pub(crate) struct Word {
 
 #[rustfmt::skip] // a table
 pub(crate) const WORDS: &[Word] = &[
-    // imaging: only to refuse ONNX Runtime where the library would read it as leave to report to its authors.
-    Word { texts: &["env::var", "env::vars"], rooms: &["src", "imaging"],
+    Word { texts: &["env::var", "env::vars"], rooms: &["src"],
         reason: "a room is given its values. What reads the environment cannot be tested side by side, and hides a setting." },
     Word { texts: &["SystemTime::now", "Utc::now", "Local::now", "now_utc(", "now_local("], rooms: &["src"],
         reason: "a room is given a Clock, so that tests own the time. `Instant` is fine for how long something took." },

@@ -65,7 +65,8 @@ pub enum Lost {
 }
 
 impl Program {
-    /// Starts a worker of this kind: the environment that is said and no other, no descriptor but its end of the conversation, `/` as its folder.
+    /// Starts a worker of this kind: the environment that is said and no other, no descriptor but its end of the
+    /// conversation, `/` as its folder.
     ///
     /// # Errors
     /// [`Lost::Unstarted`] when the system starts no process.

@@ -9,7 +9,7 @@
 use pericard_domain::digest::Digest;
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{Manifest, ModelRef, Package};
-use pericard_imaging::{Model, Runtime, golden};
+use pericard_imaging::{Model, NO_REPORTS, Runtime, golden};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         manifest,
         dir,
     };
-    let runtime = Runtime::load(&library)?;
+    let reports = std::env::var(NO_REPORTS.0).ok();
+    let runtime = Runtime::load(&library, reports.as_deref())?;
     let mut model = Model::load(&runtime, &package, threads)?;
     for file in arguments {
         let input = read(Path::new(&file))?;

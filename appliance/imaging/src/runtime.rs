@@ -30,19 +30,20 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// Loads ONNX Runtime from the file `library`. Asking again for the same file gives the same runtime.
+    /// Loads ONNX Runtime from the file `library`. Asking again for the same file gives the same runtime. `reports` is what
+    /// the environment of this process has under the name in [`NO_REPORTS`].
     ///
     /// # Errors
-    /// [`ImagingError::Library`] when the file is no usable ONNX Runtime or [`NO_REPORTS`] is not in force, [`ImagingError::OtherLibrary`] when this
-    /// process has loaded another file.
-    pub fn load(library: &Path) -> Result<Self, ImagingError> {
+    /// [`ImagingError::Library`] when the file is no usable ONNX Runtime or [`NO_REPORTS`] is not in force,
+    /// [`ImagingError::OtherLibrary`] when this process has loaded another file.
+    pub fn load(library: &Path, reports: Option<&str>) -> Result<Self, ImagingError> {
         let refused = |reason: String| ImagingError::Library {
             path: library.to_owned(),
             reason,
         };
         let path = library.canonicalize().map_err(|e| refused(e.to_string()))?;
         let (name, value) = NO_REPORTS;
-        if std::env::var(name).as_deref() != Ok(value) {
+        if reports != Some(value) {
             let reason = format!("it would report to its authors where {name}={value} is not set");
             return Err(refused(reason));
         }

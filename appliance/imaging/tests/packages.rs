@@ -9,7 +9,7 @@ use pericard_domain::image::{
 };
 use pericard_domain::model::{Manifest, ModelRef, Package, Task};
 use pericard_domain::uid::InstanceUid;
-use pericard_imaging::{ImagingError, Model, Runtime, golden};
+use pericard_imaging::{ImagingError, Model, NO_REPORTS, Runtime, golden};
 use sha2::Digest as _;
 use std::path::{Path, PathBuf};
 
@@ -285,16 +285,17 @@ fn what_may_not_be_loaded_is_refused() {
 #[test]
 fn one_process_holds_one_library() {
     let Some(library) = library() else { return };
-    let runtime = Runtime::load(&library).unwrap();
+    let load = |library: &Path| Runtime::load(library, reports().as_deref());
+    let runtime = load(&library).unwrap();
     assert!(runtime.version().contains('.'), "{}", runtime.version());
-    Runtime::load(&library).unwrap();
+    load(&library).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let absent = Runtime::load(&dir.path().join("absent.so")).unwrap_err();
+    let absent = load(&dir.path().join("absent.so")).unwrap_err();
     assert!(matches!(absent, ImagingError::Library { .. }), "{absent}");
     let other = dir.path().join("other.so");
     std::fs::write(&other, b"no library").unwrap();
     assert!(matches!(
-        Runtime::load(&other).unwrap_err(),
+        load(&other).unwrap_err(),
         ImagingError::OtherLibrary { .. }
     ));
 }
@@ -379,7 +380,12 @@ fn library() -> Option<PathBuf> {
 }
 
 fn runtime() -> Option<Runtime> {
-    library().map(|library| Runtime::load(&library).unwrap())
+    library().map(|library| Runtime::load(&library, reports().as_deref()).unwrap())
+}
+
+/// What `.cargo/config.toml` sets for tests.
+fn reports() -> Option<String> {
+    std::env::var(NO_REPORTS.0).ok()
 }
 
 fn package(name: &str) -> Package {

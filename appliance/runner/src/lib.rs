@@ -22,6 +22,7 @@ pub mod worker;
 pub use attempt::{Kind, Prisoner};
 pub use language::Talk;
 pub use pericard_confine::{Limits, Lost, Program, Wall, Walls, attempts};
+pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;
 pub use reader::Reader;
 pub use runner::{Loaded, RunFailure, Runner, RunnerConfig, workers_of};

@@ -26,11 +26,12 @@ static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
 
 /// Works as a worker of this kind until the appliance hangs up. With `attempting`, once it is locked it works no more, but
 /// tries what it is told of [`attempts`]: each is denied, or harmless when it is not, so that the walls can be tried on
-/// the very machine where they have to stand.
+/// the very machine where they have to stand. `reports` is what the environment of this process has under the name in
+/// [`NO_REPORTS`](pericard_imaging::NO_REPORTS): ONNX Runtime is not loaded where it would report to its authors.
 ///
 /// # Errors
 /// A sentence for whoever started it by hand; the appliance gets it as the answer.
-pub fn run(kind: &str, attempting: bool) -> Result<(), String> {
+pub fn run(kind: &str, attempting: bool, reports: Option<&str>) -> Result<(), String> {
     note_panics();
     let (mut cell, channel) = Cell::enter().map_err(|e| e.to_string())?;
     let (load, _) = channel.receive_with::<Load>().map_err(|e| e.to_string())?;
@@ -42,7 +43,7 @@ pub fn run(kind: &str, attempting: bool) -> Result<(), String> {
     let ready = cell
         .build(needs(&load))
         .map_err(|e| e.to_string())
-        .and_then(|()| contained(|| Bench::load(load, &channel)).and_then(|bench| bench));
+        .and_then(|()| contained(|| Bench::load(load, &channel, reports)).and_then(|bench| bench));
     let ready = ready.and_then(|(bench, mut started)| {
         started.walls = cell.lock().map_err(|e| e.to_string())?;
         Ok((bench, started))
@@ -73,13 +74,17 @@ enum Bench {
 }
 
 impl Bench {
-    fn load(load: Load, channel: &Channel) -> Result<(Self, Started), String> {
+    fn load(
+        load: Load,
+        channel: &Channel,
+        reports: Option<&str>,
+    ) -> Result<(Self, Started), String> {
         match load {
             Load::Imaging {
                 library,
                 package,
                 threads,
-            } => imaging::load(&library, &package, threads)
+            } => imaging::load(&library, &package, threads, reports)
                 .map(|(bench, started)| (Self::Imaging(bench), started)),
             Load::Language { package, share } => language::load(&package, share, channel)
                 .map(|(bench, started)| (Self::Language(bench), started)),

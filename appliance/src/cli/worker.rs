@@ -15,5 +15,8 @@ pub(crate) struct WorkerArgs {
 
 /// Before anything else: no log, no runtime, no thread, no file.
 pub(crate) fn run(args: &WorkerArgs) -> Result<(), CommandError> {
-    pericard_runner::worker::run(&args.kind, args.attempt).map_err(CommandError::Failed)
+    let (name, _) = pericard_runner::NO_REPORTS;
+    let reports = std::env::var(name).ok();
+    pericard_runner::worker::run(&args.kind, args.attempt, reports.as_deref())
+        .map_err(CommandError::Failed)
 }

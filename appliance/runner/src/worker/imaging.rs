@@ -18,9 +18,10 @@ pub(super) fn load(
     library: &Path,
     package: &Package,
     threads: usize,
+    reports: Option<&str>,
 ) -> Result<(Spectacles, Started), String> {
     let load = || -> Result<_, ImagingError> {
-        let runtime = Runtime::load(library)?;
+        let runtime = Runtime::load(library, reports)?;
         let mut model = Model::load(&runtime, package, threads)?;
         // They also warm the engine up: what it opens or starts late, it opens and starts before it is locked in.
         for case in &package.manifest.golden {
