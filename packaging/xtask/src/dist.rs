@@ -3,12 +3,14 @@
 //! - [`program`]: the binary, built so that where and when it is built does not show; what it needs of the system.
 //! - [`materials`]: what is in it, as a CycloneDX document, and under which licences.
 //! - [`stage`]: everything that a package holds and the tree does not, made ready.
+//! - [`twice`]: all of it in two clones, compared.
 //!
 //! What a package holds stands in `packaging/nfpm/*.yaml`, once for both formats.
 
 mod materials;
 mod program;
 mod stage;
+mod twice;
 
 use crate::cache::{Cache, sha256_of};
 use crate::error::{Error, run};
@@ -26,8 +28,14 @@ pub(crate) struct DistArguments {
     #[arg(long, value_name = "DIR", default_value = "target/packages")]
     out: PathBuf,
     /// Package this binary instead of building one: for tests of the packages
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "twice"])]
     binary: Option<PathBuf>,
+    /// How the binary is built: `dist` is what is shipped, `quick` is not optimized, for checks
+    #[arg(long, value_name = "NAME", default_value = "dist")]
+    profile: String,
+    /// Build everything in two clones of the last commit, at different paths, and fail unless all bytes are the same
+    #[arg(long)]
+    twice: bool,
     /// The packages' version, instead of the workspace's: for tests of upgrades
     #[arg(long, value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
     package_version: String,
@@ -36,8 +44,15 @@ pub(crate) struct DistArguments {
 /// The packages' formats, as the packager calls them.
 const FORMATS: [&str; 2] = ["deb", "rpm"];
 
-/// Builds all packages into one folder.
+/// Builds all packages into one folder, or twice and compares.
 pub(crate) fn build(tree: &Path, cache: &Cache, arguments: &DistArguments) -> Result<(), Error> {
+    if arguments.twice {
+        return twice::compare(tree, cache, arguments);
+    }
+    once(tree, &crate::target(tree), cache, arguments)
+}
+
+fn once(tree: &Path, target: &Path, cache: &Cache, arguments: &DistArguments) -> Result<(), Error> {
     fetch::everything(tree, cache)?;
     let nfpm = packager(tree, cache)?;
     let out = tree.join(&arguments.out);
@@ -47,7 +62,7 @@ pub(crate) fn build(tree: &Path, cache: &Cache, arguments: &DistArguments) -> Re
     let epoch_s = source_date_epoch_s(tree)?;
     let program = match &arguments.binary {
         Some(binary) => binary.clone(),
-        None => program::build(tree)?,
+        None => program::build(tree, target, &arguments.profile)?,
     };
     let staged = stage::fill(
         tree,

@@ -14,19 +14,15 @@ const SYSTEM_LIBRARIES: [&str; 5] = [
     "ld-linux-x86-64.so.2",
 ];
 
-/// The profile of what is shipped.
-const PROFILE: &str = "dist";
-
-/// Builds the binary that is shipped.
-pub(super) fn build(tree: &Path) -> Result<PathBuf, Error> {
-    let target = crate::target(tree);
+/// Builds the binary that is shipped, in this target folder.
+pub(super) fn build(tree: &Path, target: &Path, profile: &str) -> Result<PathBuf, Error> {
     let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
         PathBuf::from,
     );
     // Paths of this machine, and what stands for them. The longest first: the target folder may lie within the tree.
     let paths = [
-        (target.as_path(), "/build/target"),
+        (target, "/build/target"),
         (tree, "/build/pericard"),
         (cargo_home.as_path(), "/build/cargo"),
     ];
@@ -47,7 +43,7 @@ pub(super) fn build(tree: &Path) -> Result<PathBuf, Error> {
         "--package",
         "pericard",
         "--profile",
-        PROFILE,
+        profile,
     ];
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -58,9 +54,10 @@ pub(super) fn build(tree: &Path) -> Result<PathBuf, Error> {
         .env("CFLAGS", c.join(" "))
         .env("CXXFLAGS", c.join(" "))
         .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_TARGET_DIR", target)
         .env_remove("RUSTFLAGS");
     run(&mut command)?;
-    Ok(target.join(PROFILE).join("pericard"))
+    Ok(target.join(profile).join("pericard"))
 }
 
 /// The newest glibc whose symbols the binary uses, as in `2.34`.
