@@ -10,5 +10,6 @@ pub mod object;
 pub mod pixels;
 pub mod report;
 pub mod scan;
+pub mod segments;
 pub mod source;
 mod write;

@@ -29,7 +29,7 @@ mod presentation;
 mod reference;
 mod rejection;
 mod segmentation;
-mod shape;
+pub(crate) mod shape;
 
 pub use capture::secondary_capture;
 pub use document::document;

@@ -50,6 +50,15 @@ pub struct Frame {
     pub samples: Vec<u8>,
 }
 
+/// Which of the modality's values a person sees between black and white (PS3.3 section C.11.2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GreyWindow {
+    /// What is shown half bright.
+    pub center: f64,
+    /// From black to white; above 0.
+    pub width: f64,
+}
+
 /// A regular grid of values in the patient's space (PS3.3 section C.7.6.2).
 ///
 /// `voxels[(k * rows + j) * columns + i]` is the value at column `i`, row `j`, slice `k`. Its centre is, in mm in the

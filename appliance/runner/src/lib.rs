@@ -5,7 +5,8 @@
 //! more than it may is [`RunFailure::Lost`]: it costs one attempt, and another takes its place.
 //!
 //! - [`Runner`]: the handle; load, unload, list, infer, chat.
-//! - [`Reader`]: strangers' DICOM objects as frames or one volume, in shared memory ([`Picture`]).
+//! - [`Reader`]: strangers' DICOM objects as frames or one volume, in shared memory ([`Picture`]), or as a picture for people
+//!   ([`View`]).
 //! - [`worker`]: the other side, what `pericard worker KIND` does.
 //! - [`attempt`]: tries a worker's walls from inside, one attempt at a time.
 
@@ -16,6 +17,7 @@ mod picture;
 mod reader;
 mod runner;
 mod staff;
+mod view;
 mod words;
 pub mod worker;
 
@@ -26,3 +28,4 @@ pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;
 pub use reader::Reader;
 pub use runner::{Loaded, RunFailure, Runner, RunnerConfig, workers_of};
+pub use view::{Form, Shown, ShownFacts, View};

@@ -4,10 +4,12 @@ use crate::imaging::held;
 use crate::picture::Picture;
 use crate::runner::RunFailure;
 use crate::staff::Staff;
+use crate::view::{Shown, View};
 use crate::words::{FrameHead, Head, Load, Read, ReadAnswer, Started, clipped};
 use crate::worker::READER;
 use pericard_confine::{Limits, Lost, Room, Walls, Worker};
-use pericard_domain::image::{Frame, ImagingInput};
+use pericard_dicom::segments::{Marked, Outline};
+use pericard_domain::image::{Frame, FrameRef, ImagingInput};
 use pericard_domain::uid::InstanceUid;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -135,10 +137,7 @@ impl Reader {
         path: &Path,
         frame: u32,
     ) -> Result<Frame, RunFailure> {
-        // A lost worker has forgotten what was open.
-        if self.worker.is_none() || self.open.as_ref() != Some(instance) {
-            self.open(instance, path)?;
-        }
+        self.reopen(instance, path)?;
         let missing = |why: &str| RunFailure::Undecodable(format!("object {instance}: {why}"));
         let portion = self.portion(Some(frame), 1)?;
         let portion = portion.ok_or_else(|| missing("it has no such frame"))?;
@@ -150,6 +149,63 @@ impl Reader {
                 .ok_or_else(|| missing("it has no such frame")),
             _ => Err(missing("its frame is none")),
         }
+    }
+
+    /// A frame of an object as a picture for people. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn show(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        view: &View,
+    ) -> Result<Shown, RunFailure> {
+        self.reopen(instance, path)?;
+        let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
+        let (bytes, facts) = match self.ask(&Read::Show(*view), room.as_fd(), Some(instance))? {
+            ReadAnswer::Shown { bytes, facts } => (bytes, facts),
+            other => return Err(self.failure(other, instance)),
+        };
+        let broke = |why: &str| RunFailure::Lost(format!("object {instance}: {why}"));
+        let memory = room
+            .filled()
+            .map_err(|_| broke("the reader keeps what it handed over"))?;
+        if bytes > memory.bytes() {
+            return Err(broke("the reader says more than it handed over"));
+        }
+        let mapped = memory.map().map_err(no_memory)?;
+        Ok(Shown {
+            bytes: mapped[..bytes].to_vec(),
+            facts,
+        })
+    }
+
+    /// What a segmentation marks, and the outlines of it in one image. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn marks(
+        &mut self,
+        segmentation: &InstanceUid,
+        path: &Path,
+        source: Option<&FrameRef>,
+    ) -> Result<(Vec<Marked>, Vec<Outline>), RunFailure> {
+        self.reopen(segmentation, path)?;
+        let source = source.cloned();
+        let about = format!("object {segmentation}");
+        match self.ask_plain(&Read::Marks { source }, &[], &about)? {
+            ReadAnswer::Marks { marked, outlines } => Ok((marked, outlines)),
+            other => Err(self.failure(other, segmentation)),
+        }
+    }
+
+    /// Opens it unless it is open. A lost worker has forgotten what was.
+    fn reopen(&mut self, instance: &InstanceUid, path: &Path) -> Result<(), RunFailure> {
+        if self.worker.is_none() || self.open.as_ref() != Some(instance) {
+            self.open(instance, path)?;
+        }
+        Ok(())
     }
 
     fn portion(

@@ -3,7 +3,9 @@
 //! The appliance trusts a worker with nothing but its own answer: counts, sizes and names that come back are held against
 //! what was asked.
 
+use crate::view::{ShownFacts, View};
 use pericard_confine::Walls;
+use pericard_dicom::segments::{Marked, Outline};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
 use pericard_domain::image::{Channels, FrameRef, TextBox};
 use pericard_domain::model::Package;
@@ -98,6 +100,13 @@ pub(crate) enum Read {
         first: Option<u32>,
         frames_max: usize,
     },
+    /// Makes a picture of a frame of the object that is open, in the room that comes with the message.
+    Show(View),
+    /// Says what the open segmentation marks.
+    Marks {
+        /// Whose outlines are wanted.
+        source: Option<FrameRef>,
+    },
     /// Reads an object's header, whose file comes with the message; the file is kept for [`Read::Assemble`].
     Header(InstanceUid),
     /// Chooses the series that is a volume.
@@ -114,6 +123,15 @@ pub(crate) enum ReadAnswer {
     },
     /// Empty when there is none left.
     Frames(Vec<FrameHead>),
+    /// The room begins with so many bytes of a picture.
+    Shown {
+        bytes: usize,
+        facts: ShownFacts,
+    },
+    Marks {
+        marked: Vec<Marked>,
+        outlines: Vec<Outline>,
+    },
     Header,
     Chosen {
         voxels: usize,

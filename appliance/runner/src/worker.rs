@@ -3,6 +3,7 @@
 mod imaging;
 mod language;
 mod reader;
+mod show;
 
 use crate::words::{Load, Started};
 use pericard_confine::{Cell, Channel, Needs, attempts};

@@ -36,7 +36,7 @@ use error::Fault;
 use groups::number;
 use layout::{Layout, Photometric};
 use modality::Modality;
-use pericard_domain::image::{Channels, Frame, FrameRef};
+use pericard_domain::image::{Channels, Frame, FrameRef, GreyWindow};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -133,7 +133,20 @@ impl Pixels {
     /// # Errors
     /// When there is no such frame or it cannot be decoded; see [`PixelError`].
     pub fn frame(&mut self, frame: u32) -> Result<Frame, PixelError> {
+        self.frame_in(frame, None).map(|(frame, _)| frame)
+    }
+
+    /// The same in another window, and the window that it is shown in. Colour has none, and a table is none.
+    ///
+    /// # Errors
+    /// As [`Pixels::frame`].
+    pub fn frame_in(
+        &mut self,
+        frame: u32,
+        wished: Option<GreyWindow>,
+    ) -> Result<(Frame, Option<GreyWindow>), PixelError> {
         let stored = self.stored(frame)?;
+        let mut shown_in = None;
         let (channels, samples) = match (&stored.samples, stored.channels) {
             (Samples::Integer(samples), Channels::Rgb) => (Channels::Rgb, self.eight_bits(samples)),
             (Samples::Integer(indices), Channels::Grey)
@@ -143,9 +156,13 @@ impl Pixels {
                 let palette = palette.map_err(|f| self.fault(frame, f))?;
                 (Channels::Rgb, palette.rgb(indices))
             }
-            (samples, _) => (Channels::Grey, self.grey(frame, samples)?),
+            (samples, _) => {
+                let (grey, window) = self.grey(frame, samples, wished)?;
+                shown_in = window;
+                (Channels::Grey, grey)
+            }
         };
-        Ok(Frame {
+        let shown = Frame {
             source: FrameRef {
                 instance: self.header.identity.instance.clone(),
                 frame,
@@ -155,7 +172,8 @@ impl Pixels {
             height: stored.height as u32,
             channels,
             samples,
-        })
+        };
+        Ok((shown, shown_in))
     }
 
     /// What the modality measured at every pixel of a frame, after its own transformation and before any window.
@@ -332,17 +350,25 @@ impl Pixels {
         Modality::of(&self.object, frame - 1, self.layout.signed).map_err(|f| self.fault(frame, f))
     }
 
-    fn grey(&self, frame: u32, samples: &Samples) -> Result<Vec<u8>, PixelError> {
+    fn grey(
+        &self,
+        frame: u32,
+        samples: &Samples,
+        wished: Option<GreyWindow>,
+    ) -> Result<(Vec<u8>, Option<GreyWindow>), PixelError> {
         let modality = self.modality(frame)?;
         let values = modality.apply(samples);
-        let window = Window::of(&self.object, frame - 1, self.layout.signed)
-            .map_err(|f| self.fault(frame, f))?
-            .unwrap_or_else(|| self.whole_range(samples, &values));
+        let asked = Window::of(&self.object, frame - 1, self.layout.signed)
+            .map_err(|f| self.fault(frame, f))?;
+        let window = match wished {
+            Some(wished) => Window::wished(wished, asked.as_ref()),
+            None => asked.unwrap_or_else(|| self.whole_range(samples, &values)),
+        };
         let mut grey = window.apply(&values);
         if self.layout.photometric == Photometric::Monochrome1 {
             grey.iter_mut().for_each(|g| *g = 255 - *g);
         }
-        Ok(grey)
+        Ok((grey, window.in_numbers()))
     }
 
     /// From the least to the greatest value, without the pixels that only pad the frame to its size.

@@ -5,6 +5,7 @@ use super::groups::{first_item, number, of_frame};
 use super::table::Table;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
+use pericard_domain::image::GreyWindow;
 
 /// The brightest grey level.
 const WHITE: f64 = 255.0;
@@ -65,6 +66,29 @@ impl Window {
             }),
             _ => None,
         })
+    }
+
+    /// What a person asks for, with the function of the object's own window when it has one.
+    pub(crate) fn wished(wished: GreyWindow, asked: Option<&Self>) -> Self {
+        let function = match asked {
+            Some(Self::Values { function, .. }) => *function,
+            _ => Function::LinearExact,
+        };
+        Self::Values {
+            center: wished.center,
+            width: wished.width,
+            function,
+        }
+    }
+
+    /// Its middle and its width, for a person to change; a table has none.
+    pub(crate) fn in_numbers(&self) -> Option<GreyWindow> {
+        let (center, width) = match self {
+            Self::Table(_) => return None,
+            Self::Values { center, width, .. } => (*center, *width),
+            Self::Range { least, greatest } => (f64::midpoint(*least, *greatest), greatest - least),
+        };
+        (center.is_finite() && width > 0.0).then_some(GreyWindow { center, width })
     }
 
     /// Everything that `values` has, without those that are no measurement.
@@ -132,6 +156,26 @@ mod tests {
             width,
             function,
         }
+    }
+
+    #[test]
+    fn a_wished_window_keeps_the_objects_function_and_numbers_can_be_told() {
+        let wished = GreyWindow {
+            center: 40.0,
+            width: 400.0,
+        };
+        let asked = window(0.0, 1.0, Function::Sigmoid);
+        assert_eq!(
+            Window::wished(wished, Some(&asked)),
+            window(40.0, 400.0, Function::Sigmoid)
+        );
+        let exact = Window::wished(wished, None);
+        assert_eq!(exact.apply(&[-160.0, 40.0, 240.0]), [0, 128, 255]);
+        assert_eq!(exact.in_numbers(), Some(wished));
+        let range = Window::range([-160.0, 240.0].into_iter());
+        assert_eq!(range.in_numbers(), Some(wished));
+        let flat = Window::range([7.0, 7.0].into_iter());
+        assert_eq!(flat.in_numbers(), None, "nothing to choose from");
     }
 
     /// The examples of section C.11.2.1.2.1.

@@ -111,7 +111,7 @@ fn area(corners: &[[f32; 2]]) -> f64 {
 const STEPS: [(isize, isize); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
 
 /// The closed borders of one slice, each walked with the inside on its right hand, only its corners kept.
-fn borders(voxels: &[u8], columns: usize) -> Vec<Vec<[f32; 2]>> {
+pub(crate) fn borders(voxels: &[u8], columns: usize) -> Vec<Vec<[f32; 2]>> {
     let rows = voxels.len() / columns;
     let inside = |x: isize, y: isize| {
         let within = (0..columns as isize).contains(&x) && (0..rows as isize).contains(&y);

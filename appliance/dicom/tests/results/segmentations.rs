@@ -3,9 +3,12 @@
 use crate::sources::{self, SIDE, Stack};
 use crate::{Written, context, device, finding, frame, peers, report};
 use pericard_dicom::geometry::{Slice, assemble, places, suitable_series};
+use pericard_dicom::pixels::Pixels;
 use pericard_dicom::report::{
-    ReportContext, ReportError, Segmented, segmentation, structured_report,
+    ReportContext, ReportError, Segmented, mask_shapes, segmentation, structured_report,
 };
+use pericard_dicom::scan::ScanLimits;
+use pericard_dicom::segments::{marked, outlines};
 use pericard_dicom::source::Source;
 use pericard_domain::finding::{Code, Measurement, Region};
 use pericard_domain::image::{Mask, Volume};
@@ -60,6 +63,24 @@ fn in_axial_oblique_and_enhanced_images() {
     }
 }
 
+/// What we read of our own segmentation are the very outlines that would be drawn of its masks.
+fn assert_read_back(path: &Path, volume: &Volume, segments: &[Segmented<'_>]) {
+    let mut pixels = Pixels::open(path, &ScanLimits::default()).unwrap();
+    assert_eq!(marked(&pixels).len(), 2 * (volume.slices.len() - 1));
+    for source in &volume.slices {
+        let read = outlines(&mut pixels, source).unwrap();
+        for (segment, number) in segments.iter().zip(1..) {
+            let ours = read.iter().filter(|outline| outline.segment == number);
+            let drawn = mask_shapes(volume, segment).unwrap();
+            let drawn = drawn.iter().filter(|shape| shape.source == *source);
+            assert!(
+                ours.map(|o| &o.corners).eq(drawn.map(|s| &s.corners)),
+                "{source:?}"
+            );
+        }
+    }
+}
+
 fn one(name: &str, sources: &[Source], stack: &Stack) {
     let device = device();
     let volume = volume(sources);
@@ -104,6 +125,7 @@ fn one(name: &str, sources: &[Source], stack: &Stack) {
         stack.slices - 1,
         "the first slice is empty"
     );
+    assert_read_back(&written.path, &volume, &segments);
 
     let folder = tempfile::tempdir().unwrap();
     let expected = folder.path().join("expected.json");

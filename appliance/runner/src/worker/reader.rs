@@ -1,13 +1,16 @@
 //! The reader: strangers' DICOM objects in, frames or one volume out. Its memory is one study's: it ends with the job.
 
 use super::contained;
+use super::show;
+use crate::view::{ShownFacts, View};
 use crate::words::{FrameHead, Read, ReadAnswer, VolumeHead};
 use pericard_confine::{Channel, Room};
 use pericard_dicom::geometry::{Place, Slice, assemble, suitable_series};
 use pericard_dicom::pixels::Pixels;
 use pericard_dicom::scan::ScanLimits;
+use pericard_dicom::segments;
 use pericard_dicom::source::Source;
-use pericard_domain::image::Frame;
+use pericard_domain::image::{Frame, FrameRef};
 use pericard_domain::uid::InstanceUid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -64,6 +67,11 @@ impl Desk {
                 }
                 self.frames(frames_max, &received(room)?)
             }
+            Read::Show(view) => {
+                let room = descriptor.ok_or_else(|| unsuitable("there is no room"))?;
+                self.show(&view, &received(room)?)
+            }
+            Read::Marks { source } => self.marks(source.as_ref()),
             Read::Assemble { slices_min } => {
                 let room = descriptor.ok_or_else(|| unsuitable("there is no room"))?;
                 self.assemble(slices_min, &received(room)?)
@@ -86,9 +94,7 @@ impl Desk {
 
     /// As many frames as have room.
     fn frames(&mut self, frames_max: usize, room: &Room) -> Answer {
-        let Some(open) = &mut self.open else {
-            return Err(ReadAnswer::Unsuitable("no object is open".into()));
-        };
+        let open = self.opened()?;
         let mut mapped = room.map().map_err(|e| undecodable(&open.instance, &e))?;
         let (mut heads, mut at) = (Vec::new(), 0);
         while heads.len() < frames_max {
@@ -107,6 +113,46 @@ impl Desk {
             return Err(undecodable(&open.instance, &why));
         }
         Ok(ReadAnswer::Frames(heads))
+    }
+
+    /// A frame as a file, at the beginning of the room.
+    fn show(&mut self, view: &View, room: &Room) -> Answer {
+        let open = self.opened()?;
+        let refused = |error: &dyn std::fmt::Display| undecodable(&open.instance, &error);
+        let decoded = open.pixels.frame_in(view.frame, view.window);
+        let (frame, window) = decoded.map_err(|e| refused(&e))?;
+        let (bytes, width, height) = show::encoded(frame, view).map_err(|e| refused(&e))?;
+        let mut mapped = room.map().map_err(|e| refused(&e))?;
+        let place = mapped.get_mut(..bytes.len());
+        let place = place.ok_or_else(|| refused(&"its picture is larger than may be handed on"))?;
+        place.copy_from_slice(&bytes);
+        let facts = ShownFacts {
+            width,
+            height,
+            window,
+        };
+        Ok(ReadAnswer::Shown {
+            bytes: bytes.len(),
+            facts,
+        })
+    }
+
+    fn marks(&mut self, source: Option<&FrameRef>) -> Answer {
+        let open = self.opened()?;
+        let outlines = match source {
+            Some(source) => segments::outlines(&mut open.pixels, source)
+                .map_err(|e| undecodable(&open.instance, &e))?,
+            None => Vec::new(),
+        };
+        Ok(ReadAnswer::Marks {
+            marked: segments::marked(&open.pixels),
+            outlines,
+        })
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, ReadAnswer> {
+        let none = || ReadAnswer::Unsuitable("no object is open".into());
+        self.open.as_mut().ok_or_else(none)
     }
 
     fn header(&mut self, instance: InstanceUid, file: File) -> Answer {
