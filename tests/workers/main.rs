@@ -1,10 +1,10 @@
-//! Worker processes: their walls tried from inside, their losses, what they cost.
+//! Worker processes: their walls tried from inside, their losses, that they answer as the model would without them.
 //!
 //! A binary of its own: every test starts processes of the program as it is shipped.
 
 #![cfg(target_os = "linux")]
 
-mod costs;
+mod answers;
 mod escapes;
 mod jobs;
 mod losses;

@@ -1,0 +1,114 @@
+//! What process walls cost: starting a confined reader, one inference in a worker beside the same in this process, and
+//! handing over pictures. `cargo bench --bench walls`; one Markdown table on stdout, for `benches/runs/`.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::print_stdout)] // the table is what it is run for
+
+#[allow(dead_code)] // shared with the tests of the workers, which use more of it
+#[path = "../tests/workers/stage.rs"]
+mod stage;
+
+use pericard_domain::image::{Channels, Frame, FrameRef, ImagingInput};
+use pericard_domain::model::Package;
+use pericard_domain::uid::InstanceUid;
+use pericard_imaging::{Model, Runtime};
+use pericard_runner::{Kind, Picture, Prisoner, Runner};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const STARTS: usize = 30;
+const INFERENCES: usize = 15;
+const HANDOVERS: usize = 15;
+const HANDOVER_SIDE_PIXELS: u32 = 2048;
+
+fn main() -> ExitCode {
+    let (Some(config), Some(package)) = (stage::config(), stage::package("burned-in-text")) else {
+        eprintln!("`cargo xtask peers` fetches ONNX Runtime and the model");
+        return ExitCode::FAILURE;
+    };
+    let starts = times_ms(STARTS, || {
+        drop(Prisoner::start(&config, Kind::Reader).expect("a reader"));
+    });
+    let handover = handover_input();
+    let handovers = times_ms(HANDOVERS, || {
+        drop(Picture::of(&handover).expect("shared memory"));
+    });
+    let [outside, inside] = inferences(config, package);
+    println!("| what | median ms | least ms | most ms |");
+    println!("| --- | --- | --- | --- |");
+    row("a reader, from nothing to behind walls and back", &starts);
+    row("48 MiB of pixels into shared memory", &handovers);
+    row("one inference in a worker", &outside);
+    row("the same in the process", &inside);
+    let overhead = (median(&outside) / median(&inside) - 1.0) * 100.0;
+    println!("\nA worker costs an inference {overhead:+.1} % (medians; rounds in turns).");
+    ExitCode::SUCCESS
+}
+
+/// The same inference in a worker and in this process, in turns, so that both meet the same machine.
+fn inferences(config: pericard_runner::RunnerConfig, package: Package) -> [Vec<f64>; 2] {
+    let threads = (config.cores / 2).max(1);
+    let path = package.dir.join(&package.manifest.golden[0].input);
+    let frame = pericard_imaging::golden::read_frame(&path).expect("a golden frame");
+    let input = ImagingInput::Frames(vec![frame]);
+    let library = Runtime::load(&config.onnxruntime).expect("the library");
+    let mut here = Model::load(&library, &package, threads).expect("it loads");
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime");
+    let runner = tokio.block_on(async { Runner::new(config) });
+    let loading = (runner.clone(), package.clone());
+    let loaded = tokio.block_on(tokio::task::spawn_blocking(move || {
+        loading.0.load(&loading.1)
+    }));
+    loaded.expect("a thread").expect("it loads");
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..INFERENCES {
+        times[0].extend(times_ms(1, || {
+            let answer = tokio.block_on(runner.infer(&package.model, input.clone()));
+            answer.expect("text");
+        }));
+        times[1].extend(times_ms(1, || {
+            here.infer(&input).expect("text");
+        }));
+    }
+    times
+}
+
+fn handover_input() -> ImagingInput {
+    let side = HANDOVER_SIDE_PIXELS;
+    let frame = Frame {
+        source: FrameRef {
+            instance: InstanceUid::new("1.2.3").expect("a UID"),
+            frame: 1,
+        },
+        width: side,
+        height: side,
+        channels: Channels::Rgb,
+        samples: vec![7; (side * side * 3) as usize],
+    };
+    ImagingInput::Frames(vec![frame; 4])
+}
+
+fn times_ms(rounds: usize, mut work: impl FnMut()) -> Vec<f64> {
+    let one = |_| {
+        let begun = Instant::now();
+        work();
+        begun.elapsed().as_secs_f64() * 1000.0
+    };
+    (0..rounds).map(one).collect()
+}
+
+fn row(what: &str, times_ms: &[f64]) {
+    let mut sorted = times_ms.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
+    println!(
+        "| {what} | {:.1} | {least:.1} | {most:.1} |",
+        median(times_ms)
+    );
+}
+
+fn median(times_ms: &[f64]) -> f64 {
+    let mut sorted = times_ms.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
