@@ -51,7 +51,9 @@ fn inferences(config: pericard_runner::RunnerConfig, package: Package) -> [Vec<f
     let path = package.dir.join(&package.manifest.golden[0].input);
     let frame = pericard_imaging::golden::read_frame(&path).expect("a golden frame");
     let input = ImagingInput::Frames(vec![frame]);
-    let library = Runtime::load(&config.onnxruntime).expect("the library");
+    let reports = std::env::var(pericard_imaging::NO_REPORTS.0).ok();
+    let library = Runtime::load(&config.onnxruntime, reports.as_deref());
+    let library = library.expect("the library");
     let mut here = Model::load(&library, &package, threads).expect("it loads");
     let tokio = tokio::runtime::Runtime::new().expect("a runtime");
     let runner = tokio.block_on(async { Runner::new(config) });

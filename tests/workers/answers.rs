@@ -23,7 +23,9 @@ async fn a_worker_answers_what_the_model_answers_in_the_process() {
         .expect("it loads");
     let outside = runner.infer(&package.model, input.clone()).await;
     let inside = tokio::task::spawn_blocking(move || {
-        let runtime = pericard_imaging::Runtime::load(&library).expect("the library");
+        let reports = std::env::var(pericard_imaging::NO_REPORTS.0).ok();
+        let runtime = pericard_imaging::Runtime::load(&library, reports.as_deref());
+        let runtime = runtime.expect("the library");
         let mut inside = package;
         inside.manifest.golden.clear();
         let model = pericard_imaging::Model::load(&runtime, &inside, threads);
