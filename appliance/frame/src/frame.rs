@@ -1,260 +1,101 @@
-//! The frame itself: drafted field by field, sealed once it has been checked, opened by the other end with the same check.
+//! The frame: all that leaves.
 
-use crate::layout::{Field, LAYOUT, LAYOUT_VERSION, MAGIC, MARK, Spec, VERSION};
-use crate::number::Number;
-use core::fmt;
+use crate::layout::{self, BINS, CELLS, LAYOUT, MAGIC, REVIEWS, Spec, TOLD_MODELS, VERSION};
+use crate::page::{Draft, Fault, Form, PAGE_BYTES, Page, sealed};
 
 /// The size of every frame.
-pub const FRAME_BYTES: usize = 4096;
+pub const FRAME_BYTES: usize = PAGE_BYTES;
+/// What stands before the bytes of a frame when they are signed, so that a signature means nothing anywhere else.
+pub const FRAME_SIGNED_AS: &[u8; 18] = b"pericard-frame-v2\n";
 
-/// A frame that keeps to the layout.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Frame {
-    bytes: [u8; FRAME_BYTES],
-}
+/// The form of what the appliance sends.
+pub enum ToHub {}
 
-/// Bytes that do not keep to the layout, and where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// A number outside the field's range.
-    OutOfRange {
-        /// The field.
-        field: &'static str,
-        /// Which of its numbers.
-        at: usize,
-    },
-    /// A byte that belongs to no field and is not zero.
-    NotZero {
-        /// Where it is.
-        offset_bytes: usize,
-    },
-    /// More or fewer bytes than a frame has.
-    Length {
-        /// How many.
-        found_bytes: usize,
-    },
-}
+/// A frame that keeps to [`LAYOUT`].
+pub type Frame = Page<ToHub>;
 
-/// One number of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
-    /// Its field.
-    pub spec: &'static Spec,
-    /// Which of the field's numbers, counted from 0.
-    pub at: usize,
-    /// What it is.
-    pub value: u64,
+impl sealed::Sealed for ToHub {}
+
+impl Form for ToHub {
+    fn layout() -> &'static [&'static Spec] {
+        &LAYOUT
+    }
+
+    fn head(draft: &mut Draft<Self>) {
+        draft.put(&layout::MARK, 0, MAGIC);
+        draft.put(&layout::LAYOUT_VERSION, 0, VERSION);
+    }
+
+    /// A place that is not used says nothing: what could be hidden in it is refused.
+    fn agree(frame: &Frame) -> Result<(), Fault> {
+        for model in 0..TOLD_MODELS {
+            let used = frame.get(&layout::HIST_WEEKS, model) > 0;
+            for at in model * CELLS..(model + 1) * CELLS {
+                if !used && frame.get(&layout::HIST, at) != 0 {
+                    return contradiction(layout::HIST.spec(), at);
+                }
+            }
+            let others = [
+                (
+                    layout::HIST_MODEL.spec(),
+                    frame.get(&layout::HIST_MODEL, model),
+                ),
+                (
+                    layout::HIST_EPSILON.spec(),
+                    frame.get(&layout::HIST_EPSILON, model),
+                ),
+            ];
+            for (spec, value) in others {
+                if used != (value > 0) {
+                    return contradiction(spec, model);
+                }
+            }
+        }
+        let numbers = 4 * frame.get(&layout::PROOF_LEN, 0) as usize;
+        let beyond = numbers..layout::PROOF.spec().count;
+        match beyond
+            .into_iter()
+            .find(|at| frame.get(&layout::PROOF, *at) != 0)
+        {
+            Some(at) => contradiction(layout::PROOF.spec(), at),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Frame {
-    /// Takes bytes that somebody else says are a frame.
-    ///
-    /// # Errors
-    /// When they do not keep to the layout.
-    pub fn open(bytes: &[u8]) -> Result<Self, Fault> {
-        let bytes = bytes.try_into().map_err(|_| Fault::Length {
-            found_bytes: bytes.len(),
-        })?;
-        check(&bytes)?;
-        Ok(Self { bytes })
-    }
-
-    /// The bytes that are sent.
+    /// What is signed, behind [`FRAME_SIGNED_AS`]: every byte before the signature.
     #[must_use]
-    pub const fn bytes(&self) -> &[u8; FRAME_BYTES] {
-        &self.bytes
+    pub fn signed_bytes(&self) -> &[u8] {
+        &self.bytes()[..layout::SIGNATURE.spec().offset_bytes]
     }
 
-    /// Every number in it, in the order of their places: a reader who has seen these has seen all.
-    pub fn lines(&self) -> impl Iterator<Item = Line> {
-        let numbers = |spec: &'static Spec| (0..spec.count).map(move |at| (spec, at));
-        let all = LAYOUT.into_iter().flat_map(numbers);
-        all.map(|(spec, at)| Line {
-            spec,
-            at,
-            value: read(&self.bytes, spec, at),
-        })
-    }
-
-    /// How many bytes at the end belong to no field. They are zero.
+    /// The Ed25519 signature over [`Frame::signed_bytes`]; zero while nobody has signed.
     #[must_use]
-    pub fn padding_bytes() -> usize {
-        FRAME_BYTES - fields_end_bytes()
+    pub fn signature(&self) -> [u8; 64] {
+        core::array::from_fn(|at| self.get(&layout::SIGNATURE, at) as u8)
     }
-}
 
-impl fmt::Debug for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.lines().filter(|line| line.value != 0);
-        f.debug_list()
-            .entries(told.map(|line| (line.spec.name, line.at, line.value)))
-            .finish()
-    }
-}
-
-/// A frame in the making: everything zero, but what every frame has.
-pub struct Draft {
-    bytes: [u8; FRAME_BYTES],
-}
-
-impl Draft {
-    /// An empty draft.
+    /// The same frame with this signature. Any 64 bytes are in range, so that this cannot fail.
     #[must_use]
-    pub fn new() -> Self {
-        let mut draft = Self {
-            bytes: [0; FRAME_BYTES],
-        };
-        draft.put(&MARK, 0, MAGIC);
-        draft.put(&LAYOUT_VERSION, 0, VERSION);
-        draft
-    }
-
-    /// Puts a number into its place. One that the field does not have is passed over, since no caller can mean it.
-    pub fn put<N: Number>(&mut self, field: &Field<N>, at: usize, value: N) {
-        let spec = field.spec();
-        if at < spec.count {
-            let begin = spec.offset_bytes + at * spec.width_bytes;
-            let value = value.into().to_le_bytes();
-            self.bytes[begin..begin + spec.width_bytes].copy_from_slice(&value[..spec.width_bytes]);
-        }
-    }
-
-    /// Checks it against the layout.
-    ///
-    /// # Errors
-    /// When a number is outside its field's range.
-    pub fn seal(self) -> Result<Frame, Fault> {
-        check(&self.bytes)?;
-        Ok(Frame { bytes: self.bytes })
+    pub fn with_signature(&self, signature: [u8; 64]) -> Self {
+        let mut draft = Draft::from(self);
+        draft.put_all(&layout::SIGNATURE, 0, signature);
+        draft.seal().unwrap_or_else(|_| self.clone())
     }
 }
 
-impl Default for Draft {
-    fn default() -> Self {
-        Self::new()
+/// The place of a cell in [`layout::HIST`]; `None` when there is none.
+#[must_use]
+pub const fn cell(model: usize, review: usize, bin: usize) -> Option<usize> {
+    if model < TOLD_MODELS && review < REVIEWS && bin < BINS {
+        Some((model * REVIEWS + review) * BINS + bin)
+    } else {
+        None
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfRange { field, at } => {
-                write!(f, "number {at} of the field {field} is outside its range")
-            }
-            Self::NotZero { offset_bytes } => {
-                write!(f, "byte {offset_bytes} belongs to no field and is not zero")
-            }
-            Self::Length { found_bytes } => {
-                write!(
-                    f,
-                    "{found_bytes} bytes are not a frame, which has {FRAME_BYTES}"
-                )
-            }
-        }
-    }
-}
-
-impl core::error::Error for Fault {}
-
-fn check(bytes: &[u8; FRAME_BYTES]) -> Result<(), Fault> {
-    for spec in LAYOUT {
-        for at in 0..spec.count {
-            if !(spec.min..=spec.max).contains(&read(bytes, spec, at)) {
-                let field = spec.name;
-                return Err(Fault::OutOfRange { field, at });
-            }
-        }
-    }
-    let end = fields_end_bytes();
-    match bytes[end..].iter().position(|byte| *byte != 0) {
-        Some(at) => Err(Fault::NotZero {
-            offset_bytes: end + at,
-        }),
-        None => Ok(()),
-    }
-}
-
-fn read(bytes: &[u8; FRAME_BYTES], spec: &Spec, at: usize) -> u64 {
-    let begin = spec.offset_bytes + at * spec.width_bytes;
-    let number = &bytes[begin..begin + spec.width_bytes];
-    number
-        .iter()
-        .rev()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte))
-}
-
-fn fields_end_bytes() -> usize {
-    LAYOUT
-        .iter()
-        .map(|spec| spec.end_bytes())
-        .max()
-        .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::layout;
-
-    #[test]
-    fn fields_stand_one_after_the_other_and_fit() {
-        let mut end = 0;
-        for spec in LAYOUT {
-            assert_eq!(spec.offset_bytes, end, "{}", spec.name);
-            assert!(spec.min <= spec.max && spec.count > 0, "{}", spec.name);
-            let widest = u64::MAX >> (64 - 8 * spec.width_bytes);
-            assert!(spec.max <= widest, "{}", spec.name);
-            end = spec.end_bytes();
-        }
-        assert!(Frame::padding_bytes() < FRAME_BYTES && end < FRAME_BYTES);
-    }
-
-    #[test]
-    fn what_is_put_in_is_read_out_and_nothing_else() {
-        let mut draft = Draft::new();
-        draft.put(&layout::COUNTERS, 3, 77);
-        draft.put(&layout::LOG_ROOT, 2, u64::MAX);
-        draft.put(&layout::COUNTERS, 1_000_000, 5); // no such place
-        let frame = draft.seal().expect("in range");
-        let opened = Frame::open(frame.bytes()).expect("the same");
-        let mut told = opened.lines().filter(|line| line.value != 0);
-        let mut next = || {
-            told.next()
-                .map(|line| (line.spec.name, line.at, line.value))
-        };
-        assert_eq!(next(), Some(("mark", 0, u64::from(MAGIC))));
-        assert_eq!(next(), Some(("layout", 0, u64::from(VERSION))));
-        assert_eq!(next(), Some(("log_root", 2, u64::MAX)));
-        assert_eq!(next(), Some(("count", 3, 77)));
-        assert_eq!(next(), None);
-    }
-
-    #[test]
-    fn both_ends_refuse_what_is_out_of_range() {
-        for at in [0, 2] {
-            let mut draft = Draft::new();
-            draft.put(&layout::RELEASE, at, 1000);
-            let field = "release";
-            assert_eq!(draft.seal(), Err(Fault::OutOfRange { field, at }));
-        }
-        let frame = Draft::new().seal().expect("in range");
-        let mut bytes = *frame.bytes();
-        bytes[0] ^= 1;
-        let (field, at) = ("mark", 0);
-        assert_eq!(Frame::open(&bytes), Err(Fault::OutOfRange { field, at }));
-    }
-
-    #[test]
-    fn every_byte_outside_the_fields_must_be_zero_and_is_checked() {
-        let frame = Draft::new().seal().expect("in range");
-        for offset_bytes in fields_end_bytes()..FRAME_BYTES {
-            let mut bytes = *frame.bytes();
-            bytes[offset_bytes] = 1;
-            assert_eq!(Frame::open(&bytes), Err(Fault::NotZero { offset_bytes }));
-        }
-        for found_bytes in [0, FRAME_BYTES - 1] {
-            let short = Frame::open(&frame.bytes()[..found_bytes]);
-            assert_eq!(short, Err(Fault::Length { found_bytes }));
-        }
-    }
+fn contradiction(spec: &Spec, at: usize) -> Result<(), Fault> {
+    let field = spec.name;
+    Err(Fault::Contradiction { field, at })
 }

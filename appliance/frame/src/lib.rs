@@ -6,6 +6,8 @@
 //!
 //! - [`layout`]: the fields, their places and their ranges.
 //! - [`number`]: what a field may hold.
+//! - [`page`]: what the frame and the reply have in common: drafted, sealed, opened.
+//! - [`reply`]: what the hub answers: of the same size, numbers too.
 //! - [`counter`]: the closed list of what is counted.
 //! - [`stage`]: the closed list of what is timed, and the buckets of time.
 //!
@@ -21,10 +23,21 @@
 //! ```compile_fail,E0277
 //! let field: pericard_frame::Field<[u8; 16]>;
 //! ```
+//! ```compile_fail,E0277
+//! let field: pericard_frame::Field<&'static [u8]>;
+//! ```
+//! ```compile_fail,E0277
+//! let field: pericard_frame::Field<*const u8>;
+//! ```
 //! Nor can another crate make one:
 //! ```compile_fail,E0603
 //! struct Name;
 //! impl pericard_frame::number::sealed::Sealed for Name {}
+//! ```
+//! Nor does a number of the reply fit into a frame:
+//! ```compile_fail,E0308
+//! let mut draft = pericard_frame::Draft::<pericard_frame::ToHub>::new();
+//! draft.put(&pericard_frame::layout::reply::STATUS, 0, 1_u8);
 //! ```
 //! While this is what a field is:
 //! ```
@@ -39,9 +52,13 @@ pub mod counter;
 mod frame;
 pub mod layout;
 pub mod number;
+pub mod page;
+pub mod reply;
 pub mod stage;
 
 pub use counter::Counter;
-pub use frame::{Draft, FRAME_BYTES, Fault, Frame, Line};
+pub use frame::{FRAME_BYTES, FRAME_SIGNED_AS, Frame, ToHub, cell};
 pub use layout::{Field, LAYOUT, Spec};
+pub use page::{Draft, Fault, Line};
+pub use reply::{ADVISORY_SIGNED_AS, Advisory, FromHub, Reply};
 pub use stage::Stage;

@@ -12,11 +12,19 @@ pub enum Stage {
     Deliver,
     /// From a chat's being accepted to its first token.
     FirstToken,
+    /// From a job's being due to its being begun.
+    Queue,
 }
 
 impl Stage {
     /// Every stage, in the order of its places in the frame.
-    pub const ALL: [Self; 4] = [Self::Admit, Self::Infer, Self::Deliver, Self::FirstToken];
+    pub const ALL: [Self; 5] = [
+        Self::Admit,
+        Self::Infer,
+        Self::Deliver,
+        Self::FirstToken,
+        Self::Queue,
+    ];
 
     /// Its name.
     #[must_use]
@@ -26,6 +34,7 @@ impl Stage {
             Self::Infer => "infer",
             Self::Deliver => "deliver",
             Self::FirstToken => "first_token",
+            Self::Queue => "queue",
         }
     }
 
