@@ -20,6 +20,7 @@ pub mod journal;
 pub mod places;
 pub mod rooms;
 pub mod serve;
+mod settings;
 pub mod systemd;
 pub mod tls;
 

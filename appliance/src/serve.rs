@@ -5,7 +5,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::rooms::{Fallen, Rooms};
 use crate::tls::{self, CertificatePaths, Renewable, TlsError};
-use crate::{cli, systemd};
+use crate::{cli, settings, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
 use pericard_dimse::{
@@ -276,10 +276,12 @@ impl Ground {
     fn archive(&self) -> Archive {
         Archive {
             store: self.store.clone(),
+            painter: Arc::new(self.runner.clone()),
             caller: self.caller(),
         }
     }
 
+            settings: settings::in_effect(&self.config.written).into(),
     /// What peers promise to keep, and what is promised to them.
     fn commit(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let committing = pericard_dimse::commit(

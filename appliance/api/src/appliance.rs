@@ -1,7 +1,9 @@
 //! What this room is handed: the other rooms' handles, and what every handler sees of them.
 
 use crate::ApiConfig;
+use crate::console::{Sessions, Setting};
 use crate::guard::Doorman;
+use crate::painter::{PICTURES_AT_ONCE_MAX, Painter};
 use crate::talker::Talker;
 use pericard_domain::model::Package;
 use pericard_domain::time::{Clock, Timestamp};
@@ -9,6 +11,7 @@ use pericard_egress::Meter;
 use pericard_intake::Intake;
 use pericard_store::Store;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The handles that the composition root gives. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub struct Appliance {
     pub intake: Intake,
     /// The models that are loaded.
     pub talker: Arc<dyn Talker>,
+    /// Whoever makes pictures of what is held.
+    pub painter: Arc<dyn Painter>,
     /// The models that should be loaded.
     pub packages: Arc<[Package]>,
     /// The closed counters.
@@ -27,6 +32,8 @@ pub struct Appliance {
     pub clock: Arc<dyn Clock>,
     /// The appliance's version.
     pub version: &'static str,
+    /// The configuration as it is in effect, for people to read; without secrets.
+    pub settings: Arc<[Setting]>,
 }
 
 /// What every handler is given.
@@ -36,6 +43,10 @@ pub(crate) struct Api {
     pub(crate) config: Arc<ApiConfig>,
     pub(crate) doorman: Arc<Doorman>,
     pub(crate) started_at: Timestamp,
+    /// Who has logged in to the console.
+    pub(crate) sessions: Arc<Sessions>,
+    /// A place for each picture that is being made.
+    pub(crate) easels: Arc<Semaphore>,
 }
 
 impl Api {
@@ -46,6 +57,8 @@ impl Api {
             rooms,
             config: Arc::new(config),
             doorman: Arc::new(doorman),
+            sessions: Arc::default(),
+            easels: Arc::new(Semaphore::new(PICTURES_AT_ONCE_MAX)),
         }
     }
 }

@@ -8,7 +8,9 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
 use std::time::Duration;
 
-/// How much of a refused JSON body is let go by before the answer.
+/// How large a form may be: a search, a word and a button.
+const FORM_BYTES_MAX: u64 = 16 << 10;
+/// How much of a refused small body is let go by before the answer.
 const DRAIN_BYTES_MAX: usize = 32 << 20;
 /// How long that may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,8 +95,41 @@ pub(crate) async fn json(
     if media_type(headers).as_deref() != Some("application/json") {
         return Err(Problem::unsupported_media("application/json"));
     }
+    let all = whole(config, headers, body, kib(config.json_max_kib)).await?;
+    // What serde says may quote the body, and the body may hold patient data: only the place is told.
+    serde_json::from_slice(&all).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Problem::bad_request(format!(
+            "the body is not JSON at line {line}, column {column}"
+        ))
+    })
+}
+
+/// A form's fields, in their order.
+///
+/// # Errors
+/// 415 for another type, 413 and 408 beyond the limits.
+pub(crate) async fn form(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Vec<(String, String)>, Problem> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    if media_type(headers).as_deref() != Some(FORM) {
+        return Err(Problem::unsupported_media(FORM));
+    }
+    let all = whole(config, headers, body, FORM_BYTES_MAX).await?;
+    Ok(form_urlencoded::parse(&all).into_owned().collect())
+}
+
+/// A small body, whole.
+async fn whole(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+    limit_bytes: u64,
+) -> Result<BytesMut, Problem> {
     let idle = seconds(config.body_idle_timeout_s);
-    let limit_bytes = kib(config.json_max_kib);
     let mut inflow = Inflow::new(body, limit_bytes, idle);
     let whole = async {
         fits(headers, limit_bytes)?;
@@ -105,21 +140,14 @@ pub(crate) async fn json(
         Ok::<_, Problem>(all)
     };
     let deadline = seconds(config.json_timeout_s);
-    let all = match tokio::time::timeout(deadline, whole).await {
-        Err(_) => return Err(stalled(deadline)),
+    match tokio::time::timeout(deadline, whole).await {
+        Err(_) => Err(stalled(deadline)),
         Ok(Err(problem)) if problem.status == StatusCode::PAYLOAD_TOO_LARGE => {
             inflow.drain().await;
-            return Err(problem);
+            Err(problem)
         }
-        Ok(all) => all?,
-    };
-    // What serde says may quote the body, and the body may hold patient data: only the place is told.
-    serde_json::from_slice(&all).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        Problem::bad_request(format!(
-            "the body is not JSON at line {line}, column {column}"
-        ))
-    })
+        Ok(all) => all,
+    }
 }
 
 /// The body's media type in lower case, without its parameters.

@@ -2,8 +2,9 @@
 
 use crate::access::{Access, Caller, Peer};
 use crate::appliance::Api;
+use crate::console::visit;
 use crate::problem::Problem;
-use crate::route::{Route, Verb};
+use crate::route::{Door, Route, Verb};
 use crate::token;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -26,19 +27,32 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Lets a request through to its handler when its token allows the route.
 pub(crate) async fn guard(
     State((api, route)): State<(Api, Arc<Route>)>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
+    if route.door == Door::Person {
+        return visit::guard(api, &route, request, next).await;
+    }
     if route.access == Access::Open {
         return next.run(request).await;
     }
-    let caller = match identify(&api, Presented::by(&request)).await {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
+    match identify(&api, Presented::by(&request)).await {
+        Ok(caller) => let_in(&api, &route, caller, request, next).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Lets somebody who is known through when the roles allow it, and writes down what is refused.
+pub(crate) async fn let_in(
+    api: &Api,
+    route: &Route,
+    caller: Caller,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if !route.access.allows(&caller.roles) {
         let what = format!("{} {}", route.verb.name(), route.path);
-        return forbid(&api, what, caller.actor).await.into_response();
+        return forbid(api, what, caller.actor).await.into_response();
     }
     let by = caller.actor.clone();
     request.extensions_mut().insert(caller);
@@ -105,15 +119,16 @@ async fn identify(api: &Api, presented: Presented) -> Result<Caller, Problem> {
     Err(api.turn_away(why, address).await)
 }
 
+/// Why somebody is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unidentified {
+pub(crate) enum Unidentified {
     NoToken,
     WrongToken,
 }
 
 impl Api {
     /// Says 401, and writes it into the audit log unless this address has filled its share of it.
-    async fn turn_away(&self, why: Unidentified, address: IpAddr) -> Problem {
+    pub(crate) async fn turn_away(&self, why: Unidentified, address: IpAddr) -> Problem {
         self.rooms.meter.count(Counter::AuthUnknown);
         if !self.doorman.admits_refusal(address, self.rooms.clock.now()) {
             let detail = "too many requests without a valid token came from this address";

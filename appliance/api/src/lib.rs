@@ -1,7 +1,8 @@
-//! HTTPS: OpenAI-compatible chat, DICOMweb, operations; identity and refusals.
+//! HTTPS: OpenAI-compatible chat, DICOMweb, operations, the console; identity and refusals.
 //!
 //! This room speaks protocols and decides nothing about medicine: objects go through `intake`, questions through a
-//! [`Talker`], and everything else is read from `store`. It is given its listener, its certificate, its limits and its end.
+//! [`Talker`], pictures through a [`Painter`], and everything else is read from `store`. It is given its listener, its
+//! certificate, its limits and its end.
 //!
 //! - [`serve`]: the accept loop: TLS, limits on connections and slowness, drain.
 //! - [`router`]: the routes, for tests and for [`serve`]. Every route stands once, in one table (`route.rs`), which also
@@ -9,14 +10,18 @@
 //! - [`mint`]: a new bearer token.
 //! - [`tls_config`]: TLS 1.3 and nothing older.
 //!
-//! Deliberately absent: CORS (no page of another origin has business here), cookies, HTTP Strict Transport Security (it
-//! would bind every other service of the same host name), and any client.
+//! - [`Painter`]: pictures of what is held, for the console and for DICOMweb.
+//!
+//! Deliberately absent: CORS (no page of another origin has business here), cookies on any route of a program (a session
+//! opens the console's pages and nothing else), HTTP Strict Transport Security (it would bind every other service of the
+//! same host name), and any client.
 
 mod access;
 mod appliance;
 mod asked;
 mod body;
 mod config;
+mod console;
 mod dicomweb;
 mod door;
 mod guard;
@@ -25,6 +30,7 @@ mod openai;
 mod openapi;
 mod operations;
 mod origin;
+mod painter;
 mod problem;
 mod reception;
 mod route;
@@ -36,8 +42,10 @@ mod token;
 
 pub use appliance::Appliance;
 pub use config::ApiConfig;
+pub use console::Setting;
 pub use door::serve;
 pub use openapi::document as openapi;
+pub use painter::{Kept, Painter};
 pub use router::router;
 pub use talker::{Speech, Talker};
 pub use tls::tls_config;

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the table of routes.
 
 use crate::access::Access;
-use crate::route::{Route, table};
+use crate::route::{Door, Route, table};
 use axum::Json;
 use pericard_domain::actor::Role;
 use serde_json::{Map, Value, json};
@@ -28,10 +28,16 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {
-                "type": "http", "scheme": "bearer",
-                "description": "A token of 'pericard token issue'.",
-            }},
+            "securitySchemes": {
+                "token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A token of 'pericard token issue'.",
+                },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "__Host-pericard",
+                    "description": "A session of the console: pages for people, not for programs.",
+                },
+            },
             "schemas": {"Problem": problem(), "OpenAiError": openai_error()},
         },
     })
@@ -42,7 +48,11 @@ fn operation(route: &Route) -> Value {
         "summary": route.summary,
         "tags": [tag(route.path)],
         "operationId": operation_id(route),
-        "security": if route.access == Access::Open { json!([]) } else { json!([{"token": []}]) },
+        "security": match (route.access, route.door) {
+            (Access::Open, _) => json!([]),
+            (_, Door::Program) => json!([{"token": []}]),
+            (_, Door::Person) => json!([{"session": []}]),
+        },
         "responses": responses(route),
     });
     let parameters = parameters(route);
@@ -75,8 +85,10 @@ fn parameters(route: &Route) -> Vec<Value> {
 
 fn responses(route: &Route) -> Value {
     let mut statuses = route.statuses.to_vec();
-    if route.access != Access::Open {
-        statuses.extend([401, 429]);
+    match (route.access, route.door) {
+        (Access::Open, _) => {}
+        (_, Door::Program) => statuses.extend([401, 429]),
+        (_, Door::Person) => statuses.push(303), // to the way in
     }
     if matches!(route.access, Access::Roles(_)) {
         statuses.push(403);
@@ -91,6 +103,8 @@ fn responses(route: &Route) -> Value {
         let body = match status {
             204 => Value::Null,
             ..300 => content(route.produces),
+            303 => Value::Null,
+            _ if route.door == Door::Person => content(&["text/html"]),
             _ if route.path.starts_with("/v1/") => {
                 json!({"application/json": {"schema": {"$ref": "#/components/schemas/OpenAiError"}}})
             }
@@ -118,6 +132,7 @@ fn tag(path: &str) -> &'static str {
         p if p.starts_with("/v1/") => "OpenAI",
         p if p.starts_with("/dicomweb/") => "DICOMweb",
         p if p.starts_with("/api/") => "Operations",
+        p if p == "/" || p.starts_with("/console/") => "Console",
         _ => "Monitoring",
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::appliance::Api;
-use crate::{dicomweb, openai, openapi, operations};
+use crate::{console, dicomweb, openai, openapi, operations};
 use axum::routing::{self, MethodRouter};
 use pericard_domain::actor::Role;
 
@@ -20,6 +20,17 @@ const STEERS: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin]);
 const ERASES: Access = Access::Roles(&[Role::SecurityAdmin]);
 /// The log and what leaves.
 const AUDITS: Access = Access::Roles(&[Role::Auditor]);
+/// How the appliance is set.
+const SETS: Access = Access::Roles(&[Role::SecurityAdmin, Role::MlAdmin, Role::Auditor]);
+
+/// Who comes through a route, which says how they show who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// A program, with a bearer token in every request.
+    Program,
+    /// A person, with a browser and a session.
+    Person,
+}
 
 /// A method of HTTP that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +54,7 @@ pub(crate) struct Route {
     /// With its parameters in braces.
     pub(crate) path: &'static str,
     pub(crate) access: Access,
+    pub(crate) door: Door,
     pub(crate) summary: &'static str,
     /// The names of its query parameters, each with what it means.
     pub(crate) query: &'static [(&'static str, &'static str)],
@@ -62,6 +74,7 @@ fn get(path: &'static str, access: Access, summary: &'static str, handler: Handl
         verb: Verb::Get,
         path,
         access,
+        door: Door::Program,
         summary,
         query: &[],
         consumes: &[],
@@ -76,6 +89,25 @@ fn post(path: &'static str, access: Access, summary: &'static str, handler: Hand
         verb: Verb::Post,
         consumes: &["application/json"],
         ..get(path, access, summary, handler)
+    }
+}
+
+/// A page.
+fn page(path: &'static str, access: Access, summary: &'static str, handler: Handler) -> Route {
+    Route {
+        door: Door::Person,
+        produces: &["text/html"],
+        ..get(path, access, summary, handler)
+    }
+}
+
+/// A page's form.
+fn form(path: &'static str, access: Access, summary: &'static str, handler: Handler) -> Route {
+    Route {
+        verb: Verb::Post,
+        consumes: &["application/x-www-form-urlencoded"],
+        statuses: &[200, 303, 400, 413, 415],
+        ..page(path, access, summary, handler)
     }
 }
 
@@ -103,6 +135,7 @@ pub(crate) fn table() -> Vec<Route> {
     table.extend(openai_routes());
     table.extend(dicomweb_routes());
     table.extend(operations_routes());
+    table.extend(console_routes());
     table
 }
 
@@ -382,6 +415,107 @@ fn operations_routes() -> Vec<Route> {
             Access::AnyRole,
             "Version, uptime, devices and load",
             || routing::get(system::show),
+        ),
+    ]
+}
+
+fn console_routes() -> Vec<Route> {
+    use console::{
+        asset, audit, egress, jobs, login, models, overview, picture, settings, study, worklist,
+    };
+    let open = Access::Open;
+    vec![
+        page("/", Access::AnyRole, "Health at a glance", || {
+            routing::get(overview::show)
+        }),
+        page("/console/login", open, "The way in", || {
+            routing::get(login::ask)
+        }),
+        form("/console/login", open, "Begin a session", || {
+            routing::post(login::enter)
+        }),
+        form(
+            "/console/logout",
+            Access::AnyRole,
+            "End the session",
+            || routing::post(login::leave),
+        ),
+        page("/console/style.css", open, "How the pages look", || {
+            routing::get(asset::style)
+        })
+        .produces(&["text/css"]),
+        page(
+            "/console/viewer.js",
+            open,
+            "Changes frames in place",
+            || routing::get(asset::script),
+        )
+        .produces(&["text/javascript"]),
+        page("/console/icon.svg", open, "The tab's picture", || {
+            routing::get(asset::icon)
+        })
+        .produces(&["image/svg+xml"]),
+        page(
+            "/console/worklist",
+            READS,
+            "The studies, latest first",
+            || routing::get(worklist::list),
+        )
+        .query(worklist::PARAMETERS),
+        form("/console/worklist", READS, "Look for a patient", || {
+            routing::post(worklist::search)
+        }),
+        page(
+            "/console/studies/{study}",
+            READS,
+            "A study, its images and findings",
+            || routing::get(study::show),
+        )
+        .query(study::PARAMETERS)
+        .statuses(&[200, 400, 404]),
+        page(
+            "/console/studies/{study}/objects/{instance}/frames/{frame}",
+            READS,
+            "A frame as a picture",
+            || routing::get(picture::show),
+        )
+        .query(picture::PARAMETERS)
+        .produces(&["image/png"])
+        .statuses(&[200, 400, 404, 422, 500, 503]),
+        page("/console/jobs", WATCHES, "The queue", || {
+            routing::get(jobs::list)
+        })
+        .query(jobs::PARAMETERS),
+        form(
+            "/console/jobs/{job}/retry",
+            STEERS,
+            "Try a job again",
+            || routing::post(jobs::retry),
+        ),
+        form(
+            "/console/jobs/{job}/cancel",
+            STEERS,
+            "Cancel a waiting job",
+            || routing::post(jobs::cancel),
+        ),
+        page("/console/models", Access::AnyRole, "The models", || {
+            routing::get(models::list)
+        }),
+        page(
+            "/console/egress",
+            AUDITS,
+            "What would be sent to the hub",
+            || routing::get(egress::preview),
+        ),
+        page("/console/audit", AUDITS, "The audit log", || {
+            routing::get(audit::list)
+        })
+        .query(audit::PARAMETERS),
+        page(
+            "/console/settings",
+            SETS,
+            "The configuration in effect",
+            || routing::get(settings::list),
         ),
     ]
 }

@@ -2,6 +2,7 @@
 
 use crate::appliance::{Api, Appliance};
 use crate::config::ApiConfig;
+use crate::console::HTML;
 use crate::guard::{guard, unrouted};
 use crate::problem::Problem;
 use crate::route;
@@ -15,6 +16,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
+
+/// What a page may load and where its forms may go: nothing but its own.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What every answer wears. `no-store`: answers hold patient data, and no cache may keep them.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -80,6 +85,11 @@ async fn dress(State(api): State<Api>, request: Request, next: Next) -> Response
         response
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
+    }
+    let headers = response.headers_mut();
+    if headers.get(header::CONTENT_TYPE).is_some_and(|t| t == HTML) {
+        let policy = HeaderValue::from_static(PAGE_POLICY);
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     let status = response.status().as_u16();
     api.rooms.meter.count(counter(response.status()));

@@ -55,6 +55,7 @@ pub(crate) fn run(command: AuditCommand) -> Result<(), CommandError> {
                 from,
                 limit,
                 subject,
+                ..AuditQuery::default()
             },
             json,
         ),

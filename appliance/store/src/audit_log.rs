@@ -23,15 +23,21 @@ pub struct AuditLine {
     pub detail: serde_json::Value,
 }
 
-/// Which lines to read, oldest first.
+/// Which lines to read: those to which everything that is said applies. Oldest first, unless `before` is said.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
     /// From this place on.
     pub from: u64,
+    /// Only lines before this place, latest first.
+    pub before: Option<u64>,
     /// At most so many; 0 stands for 100.
     pub limit: u32,
     /// Only lines whose subject holds this.
     pub subject: Option<String>,
+    /// Only lines of this verb.
+    pub verb: Option<String>,
+    /// Only lines whose actor holds this: a token's id, an application entity title, an address, a room.
+    pub by: Option<String>,
 }
 
 /// A log that verified.

@@ -16,3 +16,4 @@ pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod scrub;
 pub(crate) mod upkeep;
+pub(crate) mod worklist;

@@ -157,7 +157,11 @@ async fn retrieve(api: &Api, caller: &Caller, wanted: Wanted, headers: &HeaderMa
 }
 
 /// Bytes that are not those which were received are given to nobody.
-async fn refuse_damaged(api: &Api, study: &StudyUid, found: &[Instance]) -> Result<(), Problem> {
+pub(crate) async fn refuse_damaged(
+    api: &Api,
+    study: &StudyUid,
+    found: &[Instance],
+) -> Result<(), Problem> {
     let damaged = api.rooms.store.damaged_in(study).await?;
     let is_damaged = |i: &&Instance| damaged.contains(&i.identity.instance);
     let Some(first) = found.iter().find(is_damaged) else {

@@ -27,6 +27,7 @@ pub(crate) async fn list(
         from: asked.value("from")?.unwrap_or(0),
         limit: asked.limit()?,
         subject: asked.text("subject").map(str::to_owned),
+        ..AuditQuery::default()
     };
     api.note_access("read audit", "log", &caller).await?;
     let lines = api.rooms.store.audit(query).await?;

@@ -16,17 +16,7 @@ pub(crate) async fn live() -> &'static str {
 /// Which parts are ready, and what is wrong with those that are not.
 pub(crate) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
     let walls = api.rooms.talker.walls();
-    let mut parts = vec![store(&api).await, workers(walls.as_ref())];
-    let loaded = api.rooms.talker.loaded();
-    for package in api.rooms.packages.iter() {
-        let why = match loaded.iter().any(|l| l.model == package.model) {
-            true => None,
-            false => Some(
-                "not loaded; the journal says whether it is still loading or failed".to_owned(),
-            ),
-        };
-        parts.push((format!("model {}", package.model.name), why));
-    }
+    let parts = parts(&api).await;
     let (disk, care) = kept::facts(&api).await;
     let ready = parts.iter().all(|(_, why)| why.is_none());
     let status = if ready {
@@ -46,6 +36,23 @@ pub(crate) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
             "ready": ready, "parts": parts, "disk": disk, "care": care, "walls": walls,
         })),
     )
+}
+
+/// The parts, each with what is wrong with it.
+pub(crate) async fn parts(api: &Api) -> Vec<(String, Option<String>)> {
+    let walls = api.rooms.talker.walls();
+    let mut parts = vec![store(api).await, workers(walls.as_ref())];
+    let loaded = api.rooms.talker.loaded();
+    for package in api.rooms.packages.iter() {
+        let why = match loaded.iter().any(|l| l.model == package.model) {
+            true => None,
+            false => Some(
+                "not loaded; the journal says whether it is still loading or failed".to_owned(),
+            ),
+        };
+        parts.push((format!("model {}", package.model.name), why));
+    }
+    parts
 }
 
 fn workers(walls: Option<&Result<Walls, String>>) -> (String, Option<String>) {

@@ -24,22 +24,27 @@ pub(crate) const DELIVERY_PARAMETERS: &[(&str, &str)] = &[
     ("limit", "at most so many"),
 ];
 
-const STATES: [&str; 5] = ["waiting", "leased", "done", "failed", "cancelled"];
+/// The states that jobs can be asked for by.
+pub(crate) const STATES: [&str; 5] = ["waiting", "leased", "done", "failed", "cancelled"];
 
 pub(crate) async fn list(State(api): State<Api>, asked: Asked) -> Result<Json<Value>, Problem> {
+    let jobs = api.rooms.store.jobs(query(&asked)?).await?;
+    let jobs: Vec<_> = jobs.iter().map(shown).collect();
+    Ok(Json(json!({"jobs": jobs})))
+}
+
+/// Which jobs are asked for.
+pub(crate) fn query(asked: &Asked) -> Result<JobQuery, Problem> {
     let state = asked.text("state").map(str::to_owned);
     if state.as_deref().is_some_and(|s| !STATES.contains(&s)) {
         let detail = format!("\"state\" must be one of {}", STATES.join(", "));
         return Err(Problem::parameter("state", detail));
     }
-    let query = JobQuery {
+    Ok(JobQuery {
         study: asked.value("study")?,
         state,
         limit: asked.limit()?,
-    };
-    let jobs = api.rooms.store.jobs(query).await?;
-    let jobs: Vec<_> = jobs.iter().map(shown).collect();
-    Ok(Json(json!({"jobs": jobs})))
+    })
 }
 
 pub(crate) async fn show(
@@ -90,7 +95,7 @@ pub(crate) async fn deliveries(
     Ok(Json(json!({"deliveries": rows})))
 }
 
-fn job_id(text: &str) -> Result<JobId, Problem> {
+pub(crate) fn job_id(text: &str) -> Result<JobId, Problem> {
     id("such job", text).map(JobId)
 }
 

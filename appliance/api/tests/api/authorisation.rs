@@ -1,6 +1,7 @@
 //! Every route, and everybody who may not use it. The routes are those of the OpenAPI document, which is made of the
 //! same table as the router: none can be forgotten.
 
+use crate::console::Visitor;
 use crate::site::Site;
 use axum::body::Body;
 use http::{Request, StatusCode, header};
@@ -8,8 +9,18 @@ use pericard_domain::actor::Role;
 use serde_json::Value;
 use std::time::Duration;
 
-/// A route as the document has it: method, path with its parameters filled in, roles (`None`: open to all).
-fn routes() -> Vec<(String, String, Option<Vec<String>>)> {
+/// A route as the document has it.
+struct Route {
+    method: String,
+    /// With its parameters filled in.
+    path: String,
+    /// `None`: open to all.
+    roles: Option<Vec<String>>,
+    /// Whether it is of the console: shown to whoever has a session.
+    is_page: bool,
+}
+
+fn routes() -> Vec<Route> {
     let document = pericard_api::openapi();
     let paths = document["paths"].as_object().expect("paths");
     let each = paths.iter().flat_map(|(path, operations)| {
@@ -21,7 +32,12 @@ fn routes() -> Vec<(String, String, Option<Vec<String>>)> {
                     .map(|r| r.as_str().expect("a role").to_owned())
                     .collect()
             });
-            (method.to_uppercase(), filled(path), roles)
+            Route {
+                method: method.to_uppercase(),
+                path: filled(path),
+                roles,
+                is_page: operation["tags"][0] == "Console",
+            }
         })
     });
     each.collect()
@@ -32,6 +48,7 @@ fn filled(path: &str) -> String {
         .replace("{series}", "1.2.3.1")
         .replace("{instance}", "1.2.3.1.1")
         .replace("{job}", "1")
+        .replace("{frame}", "1")
         .replace("{model}", "parrot")
 }
 
@@ -55,7 +72,14 @@ async fn nobody_without_a_valid_token_gets_anywhere() {
     site.store.revoke_token(&id, by).await.expect("revoked");
     let other = pericard_api::mint().expect("random numbers").secret;
     let (mut asked, router) = (0, site.router());
-    for (method, path, roles) in routes() {
+    let programs = routes().into_iter().filter(|route| !route.is_page);
+    for Route {
+        method,
+        path,
+        roles,
+        ..
+    } in programs
+    {
         for secret in [
             None,
             Some("hunter2"),
@@ -95,29 +119,86 @@ async fn nobody_without_a_valid_token_gets_anywhere() {
 }
 
 #[tokio::test]
+async fn nobody_without_a_session_sees_a_page_and_a_session_opens_nothing_else() {
+    let site = Site::new();
+    let router = site.router();
+    let secret = site.token(&Role::ALL).await;
+    let visitor = Visitor::of(&router, &secret).await;
+    let before = site.audited().await.len();
+    let mut pages = 0;
+    for route in routes().into_iter().filter(|route| route.roles.is_some()) {
+        let (method, path) = (&route.method, &route.path);
+        if !route.is_page {
+            let answer = visitor.send(visitor.request(method, path)).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+            continue;
+        }
+        // Nobody, somebody with a bearer token, and somebody with a session that is none.
+        let made_up = Request::builder()
+            .method(&**method)
+            .uri(path)
+            .header(header::COOKIE, "__Host-pericard=AAAA")
+            .body(Body::empty())
+            .expect("a request");
+        for request in [
+            request(method, path, None),
+            request(method, path, Some(&secret)),
+            made_up,
+        ] {
+            let answer = visitor.send(request).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{method} {path}");
+            assert_eq!(answer.header("location"), "/console/login");
+            assert_eq!(answer.body, b"", "{method} {path}");
+            pages += 1;
+        }
+    }
+    assert!(pages > 30, "only {pages}");
+    let audited = site.audited().await.split_off(before);
+    let others = audited.iter().filter(|(verb, _)| verb != "refuse");
+    assert_eq!(others.count(), 0, "nothing was looked at: {audited:?}");
+}
+
+#[tokio::test]
 async fn every_role_gets_where_it_may_and_nowhere_else() {
     let site = Site::new();
     let router = site.router();
     let (mut allowed, mut forbidden, mut refused) = (0, 0, 0);
     for role in Role::ALL {
         let secret = site.token(&[role]).await;
-        for (method, path, roles) in routes() {
-            let request = request(&method, &path, Some(&secret));
+        let visitor = Visitor::of(&router, &secret).await;
+        for Route {
+            method,
+            path,
+            roles,
+            is_page,
+        } in routes()
+        {
+            let request = match is_page {
+                true => visitor.request(&method, &path),
+                false => request(&method, &path, Some(&secret)),
+            };
             let response = tower::ServiceExt::oneshot(router.clone(), request)
                 .await
                 .expect("infallible");
             let may = roles.is_none_or(|roles| roles.iter().any(|r| r == role.name()));
-            let was_forbidden = response.status() == StatusCode::FORBIDDEN;
+            let status = response.status();
+            // A page's form that is not our own is refused as well, after its visitor was let in.
+            let is_forged = is_page && method == "POST" && may;
+            if is_forged {
+                assert!(!status.is_success(), "{method} {path}");
+            }
+            let was_forbidden = status == StatusCode::FORBIDDEN && !is_forged;
             assert_eq!(
                 was_forbidden,
                 !may,
                 "{} {method} {path}: {}",
                 role.name(),
-                response.status()
+                status
             );
-            assert_ne!(response.status(), StatusCode::UNAUTHORIZED);
+            assert!(path == "/console/login" || status != StatusCode::UNAUTHORIZED);
             // An empty body is nothing that can be posted, which is a refusal of its own.
-            refused += usize::from(may && method == "POST" && !response.status().is_success());
+            let is_posted = method == "POST" && path != "/console/login";
+            refused += usize::from(may && is_posted && !status.is_success());
             *(if may { &mut allowed } else { &mut forbidden }) += 1;
         }
     }
@@ -142,7 +223,7 @@ async fn every_role_gets_where_it_may_and_nowhere_else() {
 async fn what_is_no_route_tells_strangers_nothing() {
     let site = Site::new();
     for path in [
-        "/",
+        "/console",
         "/api/v2/studies",
         "/v1/embeddings",
         "/dicomweb/../etc/passwd",

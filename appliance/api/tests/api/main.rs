@@ -3,10 +3,12 @@
 
 mod authorisation;
 mod chat;
+mod console;
 mod dicomweb;
 mod door;
 mod kept;
 mod operations;
+mod painting;
 mod peers;
 mod scripted;
 mod site;

@@ -1,14 +1,15 @@
 //! An appliance in a directory of its own, and one helper for its door.
 
+use crate::painting::Painting;
 use crate::scripted::Scripted;
 use axum::Router;
 use axum::body::Body;
-use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use pericard_api::{ApiConfig, Appliance, mint, router};
+use pericard_api::{ApiConfig, Appliance, Setting, mint, router};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_egress::Meter;
@@ -28,6 +29,7 @@ pub(crate) struct Site {
     pub(crate) store: Store,
     pub(crate) clock: Arc<StandingClock>,
     pub(crate) scripted: Arc<Scripted>,
+    pub(crate) painting: Arc<Painting>,
     pub(crate) meter: Meter,
     pub(crate) config: ApiConfig,
     intake: Intake,
@@ -51,6 +53,7 @@ impl Site {
             store,
             clock,
             scripted: Arc::default(),
+            painting: Arc::default(),
             meter,
             config: ApiConfig::new(dir.path()),
             intake,
@@ -68,10 +71,16 @@ impl Site {
             store: self.store.clone(),
             intake: self.intake.clone(),
             talker: self.scripted.clone(),
+            painter: self.painting.clone(),
             packages: Arc::from([]),
             meter: self.meter.clone(),
             clock: self.clock.clone(),
             version: "0.0.0-test",
+            settings: Arc::from([Setting {
+                section: "https".into(),
+                key: "listen".into(),
+                value: "127.0.0.1:8443".into(),
+            }]),
         }
     }
 
@@ -167,7 +176,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    async fn read(response: Response<Body>) -> Self {
+    pub(crate) async fn read(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let body = body
             .collect()
@@ -200,6 +209,15 @@ impl Answer {
 
 /// A small object of study `study`, series `series`, with number `number`, and `extra` bytes of pixels.
 pub(crate) fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<u8> {
+    object_saying((study, series, number), extra, &[])
+}
+
+/// The same, with these texts instead of its own.
+pub(crate) fn object_saying(
+    (study, series, number): (u32, u32, u32),
+    extra: usize,
+    texts: &[(Tag, VR, &str)],
+) -> Vec<u8> {
     let text = |vr: VR, value: &str| (vr, PrimitiveValue::from(value));
     let element = |tag, (vr, value): (VR, PrimitiveValue)| DataElement::new(tag, vr, value);
     let study_uid = format!("1.2.3.{study}");
@@ -207,7 +225,7 @@ pub(crate) fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<
     let instance_uid = format!("{series_uid}.{number}");
     let modality = if series == 9 { "SR" } else { "CT" };
     let name = format!("DOE{study}^JANE");
-    let object = InMemDicomObject::from_element_iter([
+    let mut object = InMemDicomObject::from_element_iter([
         element(tags::SOP_CLASS_UID, text(VR::UI, uids::CT_IMAGE_STORAGE)),
         element(tags::SOP_INSTANCE_UID, text(VR::UI, &instance_uid)),
         element(tags::STUDY_DATE, text(VR::DA, &format!("2026010{study}"))),
@@ -225,6 +243,9 @@ pub(crate) fn object(study: u32, series: u32, number: u32, extra: usize) -> Vec<
             (VR::OB, PrimitiveValue::from(vec![7_u8; 2 + extra * 2])),
         ),
     ]);
+    for (tag, vr, value) in texts {
+        object.put(element(*tag, text(*vr, value)));
+    }
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let file = object.with_meta(meta).expect("a file meta table");
     let mut bytes = Vec::new();

@@ -17,22 +17,40 @@ use std::path::Path;
 const READ_LINES: u32 = 100;
 
 impl Store {
-    /// Lines of the log, oldest first. Those whose records were erased are passed over.
+    /// Lines of the log. Those whose records were erased are passed over.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditLine>, StoreError> {
-        const LINES: &str = "-- read audit lines\n\
-            SELECT idx, record FROM audit_entries WHERE idx >= ?1 AND record IS NOT NULL \
-            AND (?2 IS NULL OR instr(json_extract(record, '$.subject'), ?2) > 0) ORDER BY idx LIMIT ?3";
+        macro_rules! lines {
+            ($order:literal) => {
+                concat!(
+                    "-- read audit lines\n\
+                     SELECT idx, record FROM audit_entries WHERE idx >= ?1 AND idx < ?2 AND record IS NOT NULL \
+                     AND (?3 IS NULL OR instr(json_extract(record, '$.subject'), ?3) > 0) \
+                     AND (?4 IS NULL OR json_extract(record, '$.verb') = ?4) \
+                     AND (?5 IS NULL OR instr(json_extract(record, '$.by'), ?5) > 0) \
+                     ORDER BY idx ",
+                    $order,
+                    " LIMIT ?6"
+                )
+            };
+        }
+        let lines = match query.before {
+            None => lines!("ASC"),
+            Some(_) => lines!("DESC"),
+        };
         let limit = if query.limit == 0 {
             READ_LINES
         } else {
             query.limit
         };
         self.read("read audit lines", move |sql| {
-            let values = (query.from.cast_signed(), query.subject, limit);
-            sql.all(LINES, values, |row| {
+            let place = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+            let before = place(query.before.unwrap_or(u64::MAX));
+            let said = (query.subject, query.verb, query.by);
+            let values = (place(query.from), before, said.0, said.1, said.2, limit);
+            sql.all(lines, values, |row| {
                 let index: i64 = row.get("idx")?;
                 let line: AuditLine = json(row, "record")?;
                 Ok(AuditLine {

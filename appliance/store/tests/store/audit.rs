@@ -38,7 +38,7 @@ async fn lines_are_read_from_a_place_on_and_by_subject() {
         read(AuditQuery {
             from: 2,
             limit: 2,
-            subject: None
+            ..AuditQuery::default()
         })
         .await,
         [2, 3]
@@ -52,6 +52,26 @@ async fn lines_are_read_from_a_place_on_and_by_subject() {
         .await,
         [5]
     );
+    let before = |before, limit| AuditQuery {
+        before: Some(before),
+        limit,
+        ..AuditQuery::default()
+    };
+    assert_eq!(read(before(u64::MAX, 2)).await, [5, 4], "latest first");
+    assert_eq!(read(before(2, 9)).await, [1, 0]);
+    let said = |verb: &str, by: &str| AuditQuery {
+        verb: (!verb.is_empty()).then(|| verb.to_owned()),
+        by: (!by.is_empty()).then(|| by.to_owned()),
+        ..AuditQuery::default()
+    };
+    assert_eq!(read(said("read study", "")).await, [5]);
+    assert_eq!(
+        read(said("read", "")).await,
+        [0; 0],
+        "a verb is said in full"
+    );
+    assert_eq!(read(said("", "command_line")).await, [5]);
+    assert_eq!(read(said("admit object", "command_line")).await, [0; 0]);
     let line = &store.audit(AuditQuery::default()).await.expect("lines")[4];
     assert_eq!(line.at, site::at(0));
     assert_eq!(line.by, site::peer());

@@ -17,3 +17,4 @@ mod migration;
 mod opening;
 mod retention;
 mod site;
+mod worklist;

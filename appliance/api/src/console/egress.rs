@@ -1,0 +1,78 @@
+//! What would leave, number by number, before it leaves.
+
+use super::layout::{Page, page};
+use super::visit::Visit;
+use crate::appliance::Api;
+use crate::operations::egress::preview_for;
+use crate::problem::Problem;
+use axum::Extension;
+use axum::extract::State;
+use maud::{Markup, html};
+use pericard_egress::{Preview, Shown};
+
+pub(crate) async fn preview(
+    State(api): State<Api>,
+    Extension(visit): Extension<Visit>,
+) -> Result<Page, Problem> {
+    let preview = preview_for(&api, &visit.caller).await?;
+    let (said, unsaid): (Vec<_>, Vec<_>) = preview.numbers.iter().partition(|n| n.value != 0);
+    let content = html! {
+        h1 { "Egress" }
+        (hold())
+        p {
+            "One frame of " strong { (preview.frame_bytes) " bytes" } ": "
+            (preview.numbers.len()) " unsigned numbers in fixed places, and "
+            (preview.zero_padding_bytes) " bytes of zero padding. There is no place in it for a text."
+        }
+        (table("Numbers that are not zero", &said))
+        details.sheet {
+            summary { (unsaid.len()) " numbers that are zero" }
+            (table("Numbers that are zero", &unsaid))
+        }
+        details.sheet {
+            summary { "All bytes, in hexadecimal" }
+            pre tabindex="0" aria-label="All bytes" { (lines(&preview)) }
+        }
+    };
+    Ok(page(&visit, "/console/egress", "Egress", content))
+}
+
+/// Whether anything is sent.
+fn hold() -> Markup {
+    html! {
+        p.say.good {
+            strong { "Held." } " This program has no sending gate and no HTTP client: nothing leaves. "
+            "What is counted stays here, and this is what would be sent."
+        }
+    }
+}
+
+fn table(caption: &str, numbers: &[&Shown]) -> Markup {
+    html! {
+        table.stack {
+            caption { (caption) }
+            thead { tr {
+                th scope="col" { "Number" } th scope="col" { "Value" } th scope="col" { "What it means" }
+                th scope="col" { "Place" }
+            } }
+            tbody { @for number in numbers {
+                tr {
+                    td data-name="Number" { code { (number.name) } }
+                    td.number data-name="Value" { (number.value) }
+                    td data-name="Meaning" { (number.meaning) }
+                    td.number.quiet data-name="Place" { (number.offset_bytes) " + " (number.width_bytes) }
+                }
+            } }
+        }
+    }
+}
+
+/// 32 bytes a line.
+fn lines(preview: &Preview) -> String {
+    let digits: Vec<char> = preview.frame_hex.chars().collect();
+    let lines: Vec<String> = digits
+        .chunks(64)
+        .map(|line| line.iter().collect())
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,435 @@
+//! The console as a browser sees it, and as an attacker would use one: sessions, forms of other sites, and what strangers
+//! write into patients' names. That its pages look right is seen in a real browser (`tests/it/console.rs`).
+
+use crate::site::{Answer, Site, object_saying};
+use axum::Router;
+use axum::body::Body;
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+use http::{Request, StatusCode, header};
+use pericard_domain::actor::{Actor, Role};
+use pericard_domain::ae::AeTitle;
+use pericard_store::admission::Refusal;
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+/// Somebody with a browser, logged in.
+pub(crate) struct Visitor {
+    router: Router,
+    cookie: String,
+}
+
+impl Visitor {
+    /// Logs in with a token.
+    pub(crate) async fn of(router: &Router, secret: &str) -> Self {
+        let answer = log_in(router, secret).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
+        assert_eq!(answer.header("location"), "/");
+        let cookie = answer.header("set-cookie").split(';').next();
+        Self {
+            router: router.clone(),
+            cookie: cookie.expect("a pair").to_owned(),
+        }
+    }
+
+    async fn with(site: &Site, roles: &[Role]) -> Self {
+        Self::of(&site.router(), &site.token(roles).await).await
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request<Body> {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header::COOKIE, &self.cookie);
+        request.body(Body::empty()).expect("a request")
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let sent = self.router.clone().oneshot(request).await;
+        Answer::read(sent.expect("infallible")).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path)).await
+    }
+
+    /// Sends a form of our own page, with its word.
+    async fn post(&self, path: &str, fields: &str) -> Answer {
+        let word = self.word().await;
+        self.send(self.form(path, &format!("word={word}&{fields}")))
+            .await
+    }
+
+    fn form(&self, path: &str, body: &str) -> Request<Body> {
+        let request = Request::post(path).header(header::COOKIE, &self.cookie);
+        form(request, body)
+    }
+
+    /// What the session's forms carry.
+    async fn word(&self) -> String {
+        let page = self.get("/").await.text();
+        let (_, rest) = page.split_once(r#"name="word" value=""#).expect("a form");
+        rest.split('"').next().expect("its word").to_owned()
+    }
+}
+
+fn form(request: http::request::Builder, body: &str) -> Request<Body> {
+    let kind = "application/x-www-form-urlencoded";
+    let request = request.header(header::CONTENT_TYPE, kind);
+    request.body(body.to_owned().into()).expect("a request")
+}
+
+async fn log_in(router: &Router, secret: &str) -> Answer {
+    let request = form(
+        Request::post("/console/login"),
+        &format!("token=%20{secret}"),
+    );
+    let sent = router.clone().oneshot(request).await;
+    Answer::read(sent.expect("infallible")).await
+}
+
+/// A site that holds one study whose texts are these.
+async fn holding(texts: &[(Tag, VR, &str)]) -> Site {
+    let site = Site::new();
+    let request =
+        Request::post("/api/v1/studies").header(header::CONTENT_TYPE, "application/dicom");
+    let mut texts = texts.to_vec();
+    texts.extend([(tags::ROWS, VR::US, "2"), (tags::COLUMNS, VR::US, "2")]);
+    let object = object_saying((1, 1, 1), 10, &texts);
+    let answer = site.call(request, object).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    site
+}
+
+#[tokio::test]
+async fn a_session_begins_with_a_token_and_ends_with_it() {
+    let site = Site::new();
+    let router = site.router();
+    let (secret, id) = site.token_until(&[Role::Clinician], None).await;
+    let cookie = log_in(&router, &secret)
+        .await
+        .header("set-cookie")
+        .to_owned();
+    assert!(cookie.starts_with("__Host-pericard="), "{cookie}");
+    for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
+        assert!(cookie.contains(&format!("; {attribute}")), "{cookie}");
+    }
+    assert!(!cookie.contains(&secret), "the token is not the cookie");
+    let (one, other) = (
+        Visitor::of(&router, &secret).await,
+        Visitor::of(&router, &secret).await,
+    );
+    assert_ne!(one.cookie, other.cookie);
+    assert_eq!(one.get("/").await.status, 200);
+
+    let out = one.post("/console/logout", "").await;
+    assert_eq!(out.header("location"), "/console/login");
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(one.get("/").await.status, 303, "a copied cookie is none");
+    assert_eq!(other.get("/").await.status, 200, "the other goes on");
+
+    site.clock.advance(Duration::from_secs(16 * 60));
+    assert_eq!(other.get("/").await.status, 303, "it was idle");
+    let third = Visitor::of(&router, &secret).await;
+    site.store
+        .revoke_token(&id, Actor::CommandLine)
+        .await
+        .expect("revoked");
+    assert_eq!(third.get("/").await.status, 303, "its token was revoked");
+    let verbs: Vec<_> = site.audited().await.into_iter().map(|(v, _)| v).collect();
+    assert_eq!(verbs.iter().filter(|v| *v == "log in").count(), 4);
+    assert_eq!(verbs.iter().filter(|v| *v == "log out").count(), 1);
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_refused_written_down_and_slowed() {
+    let mut site = Site::new();
+    site.config.refused_identities_per_minute_max = 2;
+    let router = site.router();
+    let other = pericard_api::mint().expect("random numbers").secret;
+    let before = site.audited().await.len();
+    for (secret, status) in [("hunter2", 401), (&*other, 401), (&*other, 429), ("", 429)] {
+        let answer = log_in(&router, secret).await;
+        assert_eq!(answer.status.as_u16(), status, "{secret}");
+        assert_eq!(answer.header("set-cookie"), "");
+        assert!(answer.text().contains(r#"name="token""#), "the way in");
+        assert!(!answer.text().contains(&other));
+    }
+    assert_eq!(site.audited().await.len(), before + 2);
+}
+
+#[tokio::test]
+async fn forms_of_other_sites_and_other_sessions_do_nothing() {
+    let site = holding(&[]).await;
+    let router = site.router();
+    let visitor = Visitor::of(&router, &site.token(&Role::ALL).await).await;
+    let other = Visitor::of(&router, &site.token(&Role::ALL).await).await;
+    let (word, others) = (visitor.word().await, other.word().await);
+    assert_ne!(word, others);
+    let page = visitor.get("/console/jobs").await.text();
+    let (_, rest) = page.split_once("/console/jobs/").expect("a job's form");
+    let cancel = format!("/console/jobs/{}", rest.split('"').next().expect("its end"));
+    assert!(cancel.ends_with("/cancel"), "{cancel}");
+
+    let refused = |answer: &Answer| {
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text());
+        assert!(
+            answer
+                .text()
+                .contains("was not sent by a page of your session")
+        );
+    };
+    let before = site.audited().await.len();
+    for body in ["", "word=", &format!("word={others}"), "word=a&word=b"] {
+        refused(&visitor.send(visitor.form(&cancel, body)).await);
+    }
+    let mut foreign = visitor.form(&cancel, &format!("word={word}"));
+    let cross = "cross-site".parse().expect("a value");
+    foreign.headers_mut().insert("sec-fetch-site", cross);
+    refused(&visitor.send(foreign).await);
+    let json = Request::post(&cancel)
+        .header(header::COOKIE, &visitor.cookie)
+        .header(header::CONTENT_TYPE, "text/plain")
+        .body(format!("word={word}").into())
+        .expect("a request");
+    assert_eq!(visitor.send(json).await.status, 415);
+    let refusals = site.audited().await.split_off(before);
+    assert!(
+        refusals.iter().all(|(verb, _)| verb == "refuse"),
+        "{refusals:?}"
+    );
+    assert_eq!(refusals.len(), 6, "each is written down");
+
+    let answer = visitor.post(&cancel, "").await;
+    assert_eq!(answer.status, 303, "our own: {}", answer.text());
+    let audited = site.audited().await;
+    assert!(
+        audited.iter().any(|(verb, _)| verb == "cancel job"),
+        "{audited:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_strangers_wrote_is_shown_as_text() {
+    const SCRIPT: &str = "<script>alert(1)</script>";
+    const ATTRIBUTE: &str = "\"><img src=x onerror=alert(1)>";
+    let site = holding(&[
+        (tags::PATIENT_NAME, VR::PN, SCRIPT),
+        (tags::PATIENT_ID, VR::LO, ATTRIBUTE),
+        (tags::STUDY_DESCRIPTION, VR::LO, SCRIPT),
+        (tags::SERIES_DESCRIPTION, VR::LO, ATTRIBUTE),
+        (tags::ACCESSION_NUMBER, VR::SH, "'\"><b>"),
+    ])
+    .await;
+    let refusal = Refusal {
+        what: "association".into(),
+        why: SCRIPT.into(),
+        instance: None,
+    };
+    let peer = Actor::Peer {
+        ae_title: AeTitle::new("<script>alert(1)").expect("16 letters"),
+        address: [10, 0, 0, 1].into(),
+    };
+    site.store.refuse(refusal, peer).await.expect("refused");
+    let visitor = Visitor::with(&site, &Role::ALL).await;
+    for (path, holds) in [
+        ("/console/worklist", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        (
+            "/console/studies/1.2.3.1",
+            "&lt;script&gt;alert(1)&lt;/script&gt;",
+        ),
+        (
+            "/console/studies/1.2.3.1",
+            "&quot;&gt;&lt;img src=x onerror=alert(1)&gt;",
+        ),
+        ("/console/audit", "&lt;script&gt;alert(1)"),
+        (
+            "/console/audit?by=%22%3E%3Cscript%3E",
+            "&quot;&gt;&lt;script&gt;",
+        ),
+        ("/console/jobs?limit=1", "<h1>Queue</h1>"),
+    ] {
+        let answer = visitor.get(path).await;
+        let text = answer.text();
+        assert_eq!(answer.status, 200, "{path}: {text}");
+        assert!(text.contains(holds), "{path}: {text}");
+        for harmful in ["<script>", "<img src=x", "'\"><b>"] {
+            assert!(!text.contains(harmful), "{path}: {harmful}");
+        }
+    }
+    let answer = visitor
+        .post("/console/worklist", "patient=%22%3E%3Cscript%3E")
+        .await;
+    assert!(answer.text().contains("value=\"&quot;&gt;&lt;script&gt;\""));
+}
+
+#[tokio::test]
+async fn a_patient_is_never_in_an_address_and_every_look_is_written_down() {
+    let site = holding(&[]).await;
+    let visitor = Visitor::with(&site, &[Role::Clinician]).await;
+    let asked = visitor.get("/console/worklist?patient=NOBODY").await.text();
+    assert!(
+        asked.contains("DOE1, JANE"),
+        "an address is not asked about patients"
+    );
+    let found = visitor
+        .post("/console/worklist", "patient=doe1")
+        .await
+        .text();
+    assert!(found.contains("DOE1, JANE"), "{found}");
+    let none = visitor.post("/console/worklist", "patient=nobody").await;
+    assert!(none.text().contains("There is no such study."));
+
+    let page = visitor.get("/console/studies/1.2.3.1").await;
+    for address in page
+        .text()
+        .split("href=\"")
+        .chain(page.text().split("src=\""))
+        .skip(1)
+    {
+        let address = address.split('"').next().unwrap_or_default();
+        assert!(
+            !address.contains("DOE") && !address.contains("PID"),
+            "{address}"
+        );
+    }
+    assert!(page.text().contains("<title>Study · Pericard</title>"));
+    let frame = "/console/studies/1.2.3.1/objects/1.2.3.1.1.1/frames";
+    let picture = visitor
+        .get(&format!("{frame}/1?center=-600&width=1500"))
+        .await;
+    assert_eq!(
+        (picture.status.as_u16(), picture.header("content-type")),
+        (200, "image/png")
+    );
+    let view = site
+        .painting
+        .asked
+        .lock()
+        .expect("not poisoned")
+        .last()
+        .copied_view();
+    assert_eq!(view, Some((-600.0, 1500.0)));
+    for (path, status) in [
+        (format!("{frame}/1?center=1&width=0"), 400),
+        (format!("{frame}/1?center=nan&width=5"), 400),
+        (format!("{frame}/1?center=5"), 400),
+        (format!("{frame}/2"), 422),
+        (format!("{frame}/x"), 404),
+        ("/console/studies/1.2.3.9".to_owned(), 404),
+        (
+            "/console/studies/1.2.3.1/objects/1.2.3.9/frames/1".to_owned(),
+            404,
+        ),
+        (
+            "/console/studies/1.2.3.2/objects/1.2.3.1.1.1/frames/1".to_owned(),
+            404,
+        ),
+    ] {
+        let answer = visitor.get(&path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert!(
+            answer.header("content-type").starts_with("text/html"),
+            "{path}"
+        );
+    }
+    let audited = site.audited().await;
+    for (verb, subject) in [
+        ("list studies", "all"),
+        ("search studies", "all"),
+        ("read study", "1.2.3.1"),
+        ("read results", "1.2.3.1"),
+        ("view image", "1.2.3.1.1.1"),
+    ] {
+        let line = (verb.to_owned(), subject.to_owned());
+        assert!(audited.contains(&line), "{verb}: {audited:?}");
+    }
+}
+
+/// The window of what was asked for last.
+trait CopiedView {
+    fn copied_view(self) -> Option<(f64, f64)>;
+}
+
+impl CopiedView for Option<&(String, pericard_runner::View)> {
+    fn copied_view(self) -> Option<(f64, f64)> {
+        let window = self?.1.window?;
+        Some((window.center, window.width))
+    }
+}
+
+#[tokio::test]
+async fn the_menu_has_what_a_role_may_see() {
+    let site = Site::new();
+    let pages = [
+        "/console/worklist",
+        "/console/jobs",
+        "/console/models",
+        "/console/egress",
+        "/console/audit",
+        "/console/settings",
+    ];
+    for (role, seen) in [
+        (Role::Clinician, [true, true, true, false, false, false]),
+        (Role::Modality, [false, false, true, false, false, false]),
+        (Role::MlAdmin, [false, true, true, false, false, true]),
+        (Role::Auditor, [false, false, true, true, true, true]),
+        (Role::SecurityAdmin, [false, true, true, false, false, true]),
+    ] {
+        let visitor = Visitor::with(&site, &[role]).await;
+        let menu = visitor.get("/").await.text();
+        for (path, seen) in pages.iter().zip(seen) {
+            let name = role.name();
+            let listed = menu.contains(&format!("href=\"{path}\""));
+            assert_eq!(listed, seen, "{name} {path}");
+            let status = visitor.get(path).await.status.as_u16();
+            assert_eq!(status, if seen { 200 } else { 403 }, "{name} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_load_nothing_from_elsewhere_and_are_kept_nowhere() {
+    let site = holding(&[]).await;
+    let visitor = Visitor::with(&site, &Role::ALL).await;
+    for path in [
+        "/",
+        "/console/login",
+        "/console/studies/1.2.3.1",
+        "/console/studies/0",
+    ] {
+        let answer = visitor.get(path).await;
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self';"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"));
+        let text = answer.text();
+        for inline in [
+            " style=",
+            "<style",
+            " onclick=",
+            "http://",
+            "https://",
+            "javascript:",
+        ] {
+            assert!(!text.contains(inline), "{path}: {inline}");
+        }
+    }
+    for (path, kind) in [
+        ("/console/style.css", "text/css; charset=utf-8"),
+        ("/console/viewer.js", "text/javascript; charset=utf-8"),
+        ("/console/icon.svg", "image/svg+xml"),
+    ] {
+        let answer = visitor.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (200, kind)
+        );
+        assert!(
+            answer
+                .header("content-security-policy")
+                .starts_with("default-src 'none'; frame")
+        );
+    }
+}
