@@ -6,6 +6,7 @@
 use crate::places::{ONNXRUNTIME_INSTALLED, Places};
 use pericard_dimse::{Address, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
+use pericard_domain::digest::DigestError;
 use pericard_domain::rule::Rule;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -89,6 +90,22 @@ pub struct DicomSection {
     pub associations_max: usize,
     /// The longest PDU that peers are told they may send.
     pub pdu_max_kib: u32,
+    /// The DICOM door over TLS, and calls to peers over TLS.
+    pub tls: DicomTlsSection,
+}
+
+/// `[dicom.tls]`: open once it is given all three files.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DicomTlsSection {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Our certificate chain, PEM: what we show to peers that call and to peers that we call.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// The authorities that sign the peers' certificates, PEM.
+    pub authorities: Option<PathBuf>,
 }
 
 /// What happens to a DICOM peer that is not in the configuration.
@@ -120,6 +137,10 @@ pub struct PeerSection {
     /// Whether it is asked to promise that it keeps the results it was sent (storage commitment).
     #[serde(default)]
     pub commit: bool,
+    /// SHA-256 of the certificates that are its own, as `openssl x509 -noout -fingerprint -sha256` gives them. With any, it
+    /// calls and is called over TLS only.
+    #[serde(default)]
+    pub certificates: Vec<String>,
 }
 
 /// What a DICOM peer may do here.
@@ -261,6 +282,18 @@ impl Default for DicomSection {
             unlisted_peers: UnlistedPeers::Refused,
             associations_max: 64,
             pdu_max_kib: 128,
+            tls: DicomTlsSection::default(),
+        }
+    }
+}
+
+impl Default for DicomTlsSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 2762)),
+            certificate: None,
+            key: None,
+            authorities: None,
         }
     }
 }
@@ -330,6 +363,8 @@ pub struct Config {
     pub unlisted: Unlisted,
     /// The hospital's own certificate, when there is one.
     pub certificate: Option<crate::tls::CertificatePaths>,
+    /// What the DICOM network knows us by, when DICOM goes over TLS.
+    pub dicom_tls: Option<crate::tls::DicomTlsPaths>,
 }
 
 /// What is wrong with the configuration: one sentence for each mistake, each with its key.
@@ -374,6 +409,7 @@ impl Config {
             .iter()
             .filter_map(|p| meant_peer(p).map_err(|e| mistakes.push(e)).ok())
             .collect();
+        let dicom_tls = meant_dicom_tls(&written, &mut mistakes);
         let ae_title = AeTitle::new(&written.dicom.ae_title)
             .map_err(|e| mistakes.push(format!("dicom.ae_title: {e}")));
         let certificate = match (&written.https.certificate, &written.https.key) {
@@ -401,6 +437,7 @@ impl Config {
                     peers,
                     unlisted,
                     certificate,
+                    dicom_tls,
                 })
             }
             _ => Err(mistakes),
@@ -421,6 +458,13 @@ impl Config {
             return Some(format!(
                 "dicom.listen is {}, beyond loopback, but there is no [[peers]] entry; name the peers that may call",
                 self.written.dicom.listen
+            ));
+        }
+        let is_bound = |peer: &Peer| !peer.certificates.is_empty();
+        let tls = self.written.dicom.tls.listen;
+        if self.dicom_tls.is_some() && beyond(tls.ip()) && !self.peers.iter().any(is_bound) {
+            return Some(format!(
+                "dicom.tls.listen is {tls}, beyond loopback, but no [[peers]] entry has certificates; without one nobody may call"
             ));
         }
         None
@@ -646,6 +690,45 @@ fn check_retention(written: &Written, mistakes: &mut Vec<String>) {
     }
 }
 
+/// The three files of `[dicom.tls]`, or none; and no title that is bound in one place and free in another.
+fn meant_dicom_tls(
+    written: &Written,
+    mistakes: &mut Vec<String>,
+) -> Option<crate::tls::DicomTlsPaths> {
+    let tls = &written.dicom.tls;
+    let paths = match (&tls.certificate, &tls.key, &tls.authorities) {
+        (Some(certificate), Some(key), Some(authorities)) => Some(crate::tls::DicomTlsPaths {
+            own: crate::tls::CertificatePaths {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            },
+            authorities: authorities.clone(),
+        }),
+        (None, None, None) => None,
+        _ => {
+            let why = "certificate, key and authorities belong together; give all three or none";
+            mistakes.push(format!("dicom.tls: {why}"));
+            return None;
+        }
+    };
+    for peer in written.peers.iter().filter(|p| !p.certificates.is_empty()) {
+        let name = &peer.name;
+        if paths.is_none() {
+            mistakes.push(format!(
+                "peers {name:?}: certificates: DICOM over TLS needs certificate, key and authorities under [dicom.tls]"
+            ));
+        }
+        let is_free = |p: &&PeerSection| p.certificates.is_empty() && p.ae_title == peer.ae_title;
+        if let Some(free) = written.peers.iter().find(is_free) {
+            mistakes.push(format!(
+                "peers {:?}: certificates: its title is bound to certificates under {name:?}; bind it here too",
+                free.name
+            ));
+        }
+    }
+    paths
+}
+
 fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
     let wrong = |key: &str, why: String| format!("peers {:?}: {key}: {why}", written.name);
     let ae_title = AeTitle::new(&written.ae_title).map_err(|e| wrong("ae_title", e.to_string()))?;
@@ -672,9 +755,13 @@ fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
             "a peer without a port is sent nothing that it could commit to".into(),
         ));
     }
+    // As people have fingerprints: with colons, in capitals.
+    let digest = |text: &String| text.replace(':', "").parse();
+    let certificates: Result<_, DigestError> = written.certificates.iter().map(digest).collect();
     Ok(Peer {
         rights,
         commit: written.commit,
+        certificates: certificates.map_err(|e| wrong("certificates", e.to_string()))?,
         ..peer
     })
 }
@@ -718,12 +805,22 @@ mod tests {
     fn the_sample_names_every_key() {
         let defaults = toml::Value::try_from(Written::default()).unwrap();
         for (section, keys) in defaults.as_table().unwrap() {
-            for key in keys.as_table().into_iter().flat_map(|t| t.keys()) {
-                assert!(
-                    SAMPLE.contains(&format!("{key} =")),
-                    "packaging/etc/pericard.toml does not name {section}.{key}"
-                );
-            }
+            assert_named(section, keys);
+        }
+    }
+
+    fn assert_named(section: &str, keys: &toml::Value) {
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            let named = if value.is_table() {
+                assert_named(&format!("{section}.{key}"), value);
+                format!("[{section}.{key}]")
+            } else {
+                format!("{key} =")
+            };
+            assert!(
+                SAMPLE.contains(&named),
+                "packaging/etc/pericard.toml does not name {section}.{key}"
+            );
         }
     }
 
@@ -744,6 +841,11 @@ mod tests {
             (
                 "[dicom]\nae_title = 'A NAME FAR TOO LONG'",
                 "dicom.ae_title",
+            ),
+            ("[dicom.tls]\nkey = '/k'", "give all three or none"),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\ncertificates = ['ab']",
+                "64 hexadecimal digits",
             ),
             ("[appliance]\ndata_dir = 'here'", "appliance.data_dir"),
             ("[https]\nkey = '/k'", "belong together"),
@@ -771,6 +873,25 @@ mod tests {
             let found = mistakes(text);
             assert!(found.contains(expected), "{text}\n-> {found}");
         }
+    }
+
+    #[test]
+    fn a_title_is_bound_everywhere_or_nowhere() {
+        let fingerprint = "AB:".repeat(31) + "AB";
+        let peer = |name: &str, title: &str, certificates: &str| {
+            format!(
+                "[[peers]]\nname = '{name}'\nae_title = '{title}'\naddress = '10.0.0.1'\ncertificates = [{certificates}]\n"
+            )
+        };
+        let bound = peer("ct", "CT1", &format!("'{fingerprint}'"));
+        let tls = "[dicom.tls]\ncertificate = '/c'\nkey = '/k'\nauthorities = '/a'\n";
+        let text = format!("{tls}{bound}{}", peer("old ct", "CT1", ""));
+        assert!(mistakes(&text).contains("\"old ct\": certificates: its title is bound"));
+        assert!(mistakes(&bound).contains("under [dicom.tls]"));
+        let text = format!("{tls}{bound}{}", peer("mr", "MR1", ""));
+        let config = Config::meant(toml::from_str(&text).unwrap()).unwrap();
+        assert_eq!(config.peers[0].certificates.len(), 1);
+        assert!(config.peers[1].certificates.is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{cli, settings, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
 use pericard_dimse::{
-    Archive, Caller, CommitmentConfig, DeliveryConfig, DimseConfig, RequestLimits,
+    Archive, Caller, CommitmentConfig, DeliveryConfig, DimseConfig, Listeners, RequestLimits, Tls,
 };
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
@@ -42,6 +42,8 @@ pub struct Doors {
     pub https: TcpListener,
     /// DICOM.
     pub dicom: TcpListener,
+    /// DICOM over TLS, when it is configured.
+    pub dicom_tls: Option<TcpListener>,
 }
 
 /// Why the appliance does not run.
@@ -96,6 +98,8 @@ pub struct Open {
     pub fingerprint: String,
     /// The HTTPS door's certificate, to be read again.
     pub certificate: Arc<Renewable>,
+    /// What the DICOM network knows us by, to be read again; `None` without TLS.
+    pub dicom_tls: Option<Tls>,
 }
 
 impl Doors {
@@ -112,6 +116,10 @@ impl Doors {
         Ok(Self {
             https: bind(config.written.https.listen).await?,
             dicom: bind(config.written.dicom.listen).await?,
+            dicom_tls: match config.dicom_tls {
+                Some(_) => Some(bind(config.written.dicom.tls.listen).await?),
+                None => None,
+            },
         })
     }
 }
@@ -143,8 +151,12 @@ pub async fn serve(
         api_config(&ground.config),
         stop.clone(),
     );
+    let listeners = Listeners {
+        plain: doors.dicom,
+        tls: doors.dicom_tls.zip(ground.tls.clone()),
+    };
     let dimse = pericard_dimse::listen(
-        doors.dicom,
+        listeners,
         ground.dimse_config(),
         ground.intake.clone(),
         stop.clone(),
@@ -182,6 +194,7 @@ pub async fn serve(
         store,
         runner,
         packages,
+        tls: dicom_tls,
         ..
     } = ground;
     opened(Open {
@@ -190,6 +203,7 @@ pub async fn serve(
         packages,
         fingerprint,
         certificate,
+        dicom_tls,
     });
     let ended = rooms.run(grace).await;
     runner.close();
@@ -205,6 +219,8 @@ struct Ground {
     meter: Meter,
     runner: Runner,
     intake: Intake,
+    /// For DICOM, in both directions.
+    tls: Option<Tls>,
 }
 
 impl Ground {
@@ -239,6 +255,10 @@ impl Ground {
         )?;
         let runner = Runner::new(runner_config(&config));
         let intake = intake(&config, &store, &meter, &clock);
+        let tls = match &config.dicom_tls {
+            Some(paths) => Some(Tls::new(tls::dicom_identity(paths)?).map_err(TlsError::from)?),
+            None => None,
+        };
         Ok(Self {
             config,
             clock,
@@ -247,6 +267,7 @@ impl Ground {
             meter,
             runner,
             intake,
+            tls,
         })
     }
 
@@ -255,6 +276,7 @@ impl Ground {
             store: self.store.clone(),
             intake: self.intake.clone(),
             talker: Arc::new(self.runner.clone()) as Arc<dyn Talker>,
+            painter: Arc::new(self.runner.clone()),
             packages: Arc::clone(&self.packages),
             meter: self.meter.clone(),
             clock: Arc::clone(&self.clock),
@@ -276,7 +298,6 @@ impl Ground {
     fn archive(&self) -> Archive {
         Archive {
             store: self.store.clone(),
-            painter: Arc::new(self.runner.clone()),
             caller: self.caller(),
         }
     }
@@ -302,6 +323,7 @@ impl Ground {
         Caller {
             ae_title: self.config.ae_title.clone(),
             limits: RequestLimits::default(),
+            tls: self.tls.clone(),
         }
     }
 

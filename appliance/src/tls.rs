@@ -1,5 +1,6 @@
-//! The HTTPS door's certificate: the hospital's own, or one made at the first start.
+//! Certificates: the HTTPS door's, which is the hospital's own or one made at the first start, and those of DICOM over TLS.
 
+use pericard_dimse::{TlsIdentity, TlsUnusable};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -26,6 +27,15 @@ pub struct CertificatePaths {
     pub key: PathBuf,
 }
 
+/// Where the files of DICOM over TLS are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DicomTlsPaths {
+    /// What we show to peers.
+    pub own: CertificatePaths,
+    /// The authorities that sign the peers' certificates, PEM.
+    pub authorities: PathBuf,
+}
+
 /// Why there is no certificate to serve with.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -45,6 +55,9 @@ pub enum TlsError {
         /// Why.
         reason: String,
     },
+    /// The files of DICOM over TLS do not belong together.
+    #[error("dicom.tls: {0}")]
+    Dicom(#[from] TlsUnusable),
 }
 
 /// The certificate in `dir`, made when there is none: `server.pem`, `server.key`, and `ca.pem` for clients to trust.
@@ -85,9 +98,20 @@ pub fn server_config(paths: &CertificatePaths) -> Result<Arc<ServerConfig>, TlsE
         reason,
     };
     let chain = certificates(&paths.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&paths.key)
-        .map_err(|e| unusable(&paths.key, e.to_string()))?;
-    pericard_api::tls_config(chain, key).map_err(|e| unusable(&paths.certificate, e.to_string()))
+    pericard_api::tls_config(chain, private_key(&paths.key)?)
+        .map_err(|e| unusable(&paths.certificate, e.to_string()))
+}
+
+/// What the DICOM network knows us by, and whom it believes.
+///
+/// # Errors
+/// When a file does not hold what it must.
+pub fn dicom_identity(paths: &DicomTlsPaths) -> Result<TlsIdentity, TlsError> {
+    Ok(TlsIdentity {
+        chain: certificates(&paths.own.certificate)?,
+        key: private_key(&paths.own.key)?,
+        authorities: certificates(&paths.authorities)?,
+    })
 }
 
 /// As [`server_config`], with a certificate that can be read again while the door is open.
@@ -143,6 +167,13 @@ pub fn fingerprint(paths: &CertificatePaths) -> Result<String, TlsError> {
         .map(|byte| format!("{byte:02X}"))
         .collect::<Vec<_>>()
         .join(":"))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| TlsError::Unusable {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -131,12 +131,16 @@ fn keyword(uid: &str) -> &'static str {
 
 const INTRODUCTION: &str = "# DICOM conformance statement\n\n\
     Written by a test from the tables that the code negotiates with; do not edit. One application entity, `PERICARD` by default, \
-    takes and starts associations over TCP. Application context \
+    takes and starts associations over TCP, and over TLS 1.2 and 1.3 when it has a certificate. Application context \
     `1.2.840.10008.3.1.1.1`.\n";
 
 const BEHAVIOUR: &str = "\n## Behaviour\n\n\
     - **Admission**: calling title and address must be a configured peer's; the called title must be ours. A peer that is not \
     configured may at most send, and only from this machine.\n\
+    - **Security**: over TLS both sides show certificates. A peer with certificates of its own calls and is called over TLS only and must \
+    show one of them, signed by a configured authority; a peer without is never heard over TLS. Certificates are compared by SHA-256; the \
+    names in them are not looked at. No revocation lists. Cipher suites: those of TLS 1.3, and ECDHE with AES-GCM or ChaCha20-Poly1305 of TLS \
+    1.2.\n\
     - **Verification**: 0000.\n\
     - **Storage**: 0000 only when the object is on disk and its row and audit line are committed. A700-A702: try again. A900: not what \
     was announced. C000: not readable. C003: too large. 0124: not allowed.\n\

@@ -3,7 +3,7 @@
 //! Protocol only. What arrives is carried through the [`Door`] as it comes off the wire, and the peer hears of success
 //! only when the door says that the object is kept; what leaves is read from the files that the store names.
 //!
-//! - [`listen`], [`listen_tls`]: C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET and storage commitment, for peers that call here.
+//! - [`listen`], in plain and over [`Tls`]: C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET and storage commitment, for peers that call here.
 //! - [`deliver`]: the outbox: results go to the peers that are to have them.
 //! - [`commit`]: what peers promise to keep, and what is promised to them.
 //! - [`send_files`], [`echo`]: for a person at the command line.
@@ -52,10 +52,10 @@ pub use config::{DimseConfig, Limits, Unlisted};
 pub use conformance::conformance;
 pub use door::{Door, OpenParcel};
 pub use echo::echo;
-pub use listener::{listen, listen_tls};
+pub use listener::{Listeners, listen};
 pub use outbox::{DeliveryConfig, Mail, deliver};
 pub use peer::{Address, AddressError, Peer, Rights};
 pub use request::{CallError, Caller, RequestLimits};
 pub use submit::{FileOutcome, SubmitProgress, send_files};
-pub use tls::TlsDoor;
+pub use tls::{Tls, TlsIdentity, TlsUnusable};
 pub use wire::LinkError;

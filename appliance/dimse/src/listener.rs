@@ -4,13 +4,13 @@ use crate::association::Association;
 use crate::config::DimseConfig;
 use crate::door::Door;
 use crate::negotiation::{self, Accepted, Calling, Held, Rejection};
+use crate::peer::Origin;
 use crate::session::{Session, Tally};
-use crate::tls::TlsDoor;
+use crate::tls::Tls;
 use crate::wire::{AbortReason, LinkError, Pdu, Wire};
 use dicom_ul::pdu::AssociationRQ;
 use pericard_domain::actor::Actor;
 use pericard_domain::ae::AeTitle;
-use pericard_domain::digest::Digest;
 use pericard_egress::Counter;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,29 +28,42 @@ const TURNED_AWAY_MAX: usize = 32;
 /// How long to wait after the system could not give us a connection: it is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where associations come in. Both count as one door: what may be open at once is open on both together.
+pub struct Listeners {
+    /// DICOM as it is.
+    pub plain: TcpListener,
+    /// DICOM over TLS (PS3.15 annex B): only peers with certificates of their own.
+    pub tls: Option<(TcpListener, Tls)>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(plain: TcpListener) -> Self {
+        Self { plain, tls: None }
+    }
+}
+
 /// Listens for associations until `stop`, then gives those that are open their time to end.
 pub async fn listen<D: Door>(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     config: DimseConfig,
     door: D,
     stop: CancellationToken,
 ) {
-    receive_all(listener, Arc::new(Reception::new(config, None, door, stop))).await;
+    let Listeners { plain, tls } = listeners.into();
+    let reception = Arc::new(Reception::new(config, door, stop));
+    let secured = async {
+        if let Some((listener, tls)) = tls {
+            receive_all(listener, Some(tls), Arc::clone(&reception)).await;
+        }
+    };
+    tokio::join!(receive_all(plain, None, Arc::clone(&reception)), secured);
 }
 
-/// The same over TLS (PS3.15 annex B): the handshake has as long as the request for the association.
-pub async fn listen_tls<D: Door>(
+async fn receive_all<D: Door>(
     listener: TcpListener,
-    tls: TlsDoor,
-    config: DimseConfig,
-    door: D,
-    stop: CancellationToken,
+    tls: Option<Tls>,
+    reception: Arc<Reception<D>>,
 ) {
-    let reception = Reception::new(config, Some(tls), door, stop);
-    receive_all(listener, Arc::new(reception)).await;
-}
-
-async fn receive_all<D: Door>(listener: TcpListener, reception: Arc<Reception<D>>) {
     let stop = reception.stop.clone();
     let mut open = JoinSet::new();
     loop {
@@ -79,9 +92,10 @@ async fn receive_all<D: Door>(listener: TcpListener, reception: Arc<Reception<D>
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("TCP_NODELAY: {error}");
         }
-        let (reception, ip) = (reception.clone(), address.ip());
+        let (reception, tls, ip) = (reception.clone(), tls.clone(), address.ip());
         let span = tracing::info_span!("association", peer = %ip);
-        open.spawn(async move { reception.connected(stream, ip, place).await }.instrument(span));
+        let connected = async move { reception.connected(stream, tls, ip, place).await };
+        open.spawn(connected.instrument(span));
     }
     drop(listener);
     drain(open, reception.config.limits.drain_timeout).await;
@@ -116,7 +130,6 @@ fn report(ended: Option<Result<(), tokio::task::JoinError>>) {
 /// What all associations of a listener share.
 struct Reception<D> {
     config: DimseConfig,
-    tls: Option<TlsDoor>,
     door: D,
     stop: CancellationToken,
     connections: Arc<Semaphore>,
@@ -125,36 +138,38 @@ struct Reception<D> {
 }
 
 impl<D: Door> Reception<D> {
-    fn new(config: DimseConfig, tls: Option<TlsDoor>, door: D, stop: CancellationToken) -> Self {
+    fn new(config: DimseConfig, door: D, stop: CancellationToken) -> Self {
         let max = config.limits.associations_max;
         Self {
             connections: Arc::new(Semaphore::new(max + TURNED_AWAY_MAX)),
             associations: Arc::new(Semaphore::new(max)),
             per_ae: Arc::default(),
             config,
-            tls,
             door,
             stop,
         }
     }
 
     /// One connection. `_place` is held as long as it lasts.
-    async fn connected(&self, stream: TcpStream, ip: IpAddr, _place: OwnedSemaphorePermit) {
-        let Some(tls) = &self.tls else {
-            let origin = Origin {
-                ip,
-                certificate: None,
-            };
-            return self.receive(stream, origin).await;
+    async fn connected(
+        &self,
+        stream: TcpStream,
+        tls: Option<Tls>,
+        ip: IpAddr,
+        _place: OwnedSemaphorePermit,
+    ) {
+        let Some(tls) = tls else {
+            return self.receive(stream, Origin::plain(ip)).await;
         };
         let limit = self.config.limits.artim_timeout;
         let shaken = tokio::select! {
             biased;
             () = self.stop.cancelled() => return,
-            shaken = tokio::time::timeout(limit, tls.shake_hands(stream)) => shaken,
+            shaken = tokio::time::timeout(limit, tls.accept(stream)) => shaken,
         };
         let why = match shaken {
             Ok(Ok((stream, certificate))) => {
+                let certificate = Some(certificate);
                 return self.receive(stream, Origin { ip, certificate }).await;
             }
             Ok(Err(error)) => format!("the TLS handshake failed: {error}"),
@@ -195,7 +210,7 @@ impl<D: Door> Reception<D> {
                     .await;
             }
         };
-        match self.admitted(&request, &origin).await {
+        match negotiation::admitted(&request, &origin, &self.config).await {
             Ok(calling) => {
                 let actor = actor(&calling.title, ip);
                 let _place = match self.place_for(&calling.title) {
@@ -215,20 +230,6 @@ impl<D: Door> Reception<D> {
                     });
                 self.reject(wire, rejection, actor).await;
             }
-        }
-    }
-
-    async fn admitted(
-        &self,
-        request: &AssociationRQ,
-        origin: &Origin,
-    ) -> Result<Calling, Rejection> {
-        let calling = negotiation::admitted(request, origin.ip, &self.config).await?;
-        match &self.tls {
-            Some(tls) if !tls.is_own(&calling.title, origin.certificate) => {
-                Err(Rejection::Certificate)
-            }
-            _ => Ok(calling),
         }
     }
 
@@ -370,13 +371,6 @@ impl<D: Door> Reception<D> {
             per_ae: self.per_ae.clone(),
         })
     }
-}
-
-/// Where a connection comes from.
-struct Origin {
-    ip: IpAddr,
-    /// SHA-256 of the certificate that it showed.
-    certificate: Option<Digest>,
 }
 
 fn actor(calling: &AeTitle, ip: IpAddr) -> Actor {

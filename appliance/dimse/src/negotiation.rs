@@ -3,7 +3,7 @@
 use crate::association::{Context, PEER_PDU_BYTES_MIN, Roles};
 use crate::classes::{self, IMPLICIT_LE};
 use crate::config::{DimseConfig, Unlisted};
-use crate::peer::{Peer, Rights};
+use crate::peer::{Origin, Peer, Rights};
 use crate::service::Service;
 use crate::wire::{AbortReason, LinkError, PDU_HEADER_BYTES};
 use bytes::Bytes;
@@ -19,7 +19,6 @@ use pericard_dicom::meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::{SopClassUid, TransferSyntaxUid};
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The DICOM application context (PS3.7 annex A.2.1).
@@ -65,7 +64,9 @@ pub(crate) enum Rejection {
     CalledAe,
     #[error("the calling AE title is not known at this address")]
     CallingAe,
-    #[error("the calling AE title is bound to another certificate")]
+    #[error(
+        "the calling AE title is not bound to this certificate, or is bound to one and calls without TLS"
+    )]
     Certificate,
     #[error("the protocol version is not supported")]
     ProtocolVersion,
@@ -133,7 +134,7 @@ fn without_unknown_items(pdu: &[u8]) -> Vec<u8> {
 /// Who calls, when it may.
 pub(crate) async fn admitted(
     request: &AssociationRQ,
-    ip: IpAddr,
+    origin: &Origin,
     config: &DimseConfig,
 ) -> Result<Calling, Rejection> {
     if request.protocol_version & 1 == 0 {
@@ -154,14 +155,23 @@ pub(crate) async fn admitted(
         return Err(Rejection::CalledAe);
     }
     let title = AeTitle::new(&request.calling_ae_title).map_err(|_| Rejection::CallingAe)?;
+    let (ip, mut at_its_address) = (origin.ip, false);
     for peer in &config.peers {
-        if peer.is_calling(&title, ip).await {
+        if !peer.is_calling(&title, ip).await {
+            continue;
+        }
+        if peer.is_shown(origin.certificate) {
             return Ok(Calling {
                 title,
                 rights: peer.rights,
                 peer: Some(peer.clone()),
             });
         }
+        at_its_address = true;
+    }
+    // Over TLS nobody is heard whose certificate the hospital has not bound to a title.
+    if at_its_address || origin.certificate.is_some() {
+        return Err(Rejection::Certificate);
     }
     // A title that is listed belongs to its address: nobody else may use it, wherever the unlisted may call from.
     let is_listed = config.peers.iter().any(|p| p.ae_title == title);
@@ -446,6 +456,7 @@ pub(crate) fn encoded(pdu: &Pdu) -> Result<Vec<u8>, LinkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn config() -> DimseConfig {
         let mut config = DimseConfig::new(AeTitle::new("HERE").unwrap());
@@ -490,10 +501,10 @@ mod tests {
         ] {
             let mut config = config();
             config.unlisted = unlisted;
-            let answer = admitted(&asked("HERE", calling), ip, &config).await;
+            let answer = admitted(&asked("HERE", calling), &Origin::plain(ip), &config).await;
             assert_eq!(answer.is_ok(), may, "{calling:?} from {ip}, {unlisted:?}");
         }
-        let called = admitted(&asked("THERE", "CT1"), here, &config()).await;
+        let called = admitted(&asked("THERE", "CT1"), &Origin::plain(here), &config()).await;
         assert_eq!(called, Err(Rejection::CalledAe));
     }
 

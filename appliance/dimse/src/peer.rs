@@ -1,6 +1,7 @@
 //! The peers that the hospital has named.
 
 use pericard_domain::ae::AeTitle;
+use pericard_domain::digest::Digest;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -26,6 +27,27 @@ pub struct Peer {
     pub rights: Rights,
     /// Whether it is asked to promise that it keeps the results it was sent: until it has, they are not forgotten.
     pub commit: bool,
+    /// SHA-256 of the certificates that are its own (DER). With any, it calls and is called over TLS only, and shows one of
+    /// them; without, never over TLS. Several, so that a certificate can be renewed.
+    pub certificates: Vec<Digest>,
+}
+
+/// Where a call comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) ip: IpAddr,
+    /// SHA-256 of the certificate that the caller showed; `None` when it calls without TLS.
+    pub(crate) certificate: Option<Digest>,
+}
+
+impl Origin {
+    /// A call without TLS.
+    pub(crate) const fn plain(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            certificate: None,
+        }
+    }
 }
 
 /// What a peer may do here, besides asking whether we are there.
@@ -70,6 +92,7 @@ impl Peer {
             port,
             rights: Rights::STORE,
             commit: false,
+            certificates: Vec::new(),
         }
     }
 
@@ -89,9 +112,16 @@ impl Peer {
         self.port.is_some() && self.host().is_some()
     }
 
-    /// Whether a call from `ip` under `title` is this peer's.
+    /// Whether a call from `ip` under `title` is this peer's, as far as that tells: its certificate tells more.
     pub(crate) async fn is_calling(&self, title: &AeTitle, ip: IpAddr) -> bool {
         self.ae_title == *title && self.address.covers(ip).await
+    }
+
+    /// Whether the caller showed what this peer must show: a certificate of its own, or none at all.
+    pub(crate) fn is_shown(&self, certificate: Option<Digest>) -> bool {
+        certificate.map_or(self.certificates.is_empty(), |shown| {
+            self.certificates.contains(&shown)
+        })
     }
 }
 

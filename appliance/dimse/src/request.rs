@@ -4,6 +4,7 @@ use crate::association::{Association, Context, Heard, Roles};
 use crate::command::{CommandSet, RESPONSE, tag};
 use crate::negotiation::{self, APPLICATION_CONTEXT, CONTEXTS_MAX};
 use crate::peer::Peer;
+use crate::tls::Tls;
 use crate::wire::{AbortReason, LinkError, Pdu as WirePdu, Wire};
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRQ, Pdu,
@@ -14,6 +15,7 @@ use pericard_domain::uid::TransferSyntaxUid;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -24,6 +26,8 @@ pub struct Caller {
     pub ae_title: AeTitle,
     /// How long things may take.
     pub limits: RequestLimits,
+    /// For peers that have certificates.
+    pub tls: Option<Tls>,
 }
 
 /// How long things may take when we call.
@@ -58,6 +62,22 @@ pub enum CallError {
     NoAddress {
         /// The peer's name.
         name: String,
+    },
+    /// The peer has certificates, and we have none.
+    #[error("{name} is called over TLS only; give dicom.tls a certificate, a key and authorities")]
+    NoTls {
+        /// The peer's name.
+        name: String,
+    },
+    /// The TLS session with the peer does not come about.
+    #[error(
+        "no TLS session with {name}: {reason}; is its certificate under its peers entry, and ours known to it?"
+    )]
+    NotSecured {
+        /// The peer's name.
+        name: String,
+        /// Why.
+        reason: io::Error,
     },
     /// The peer does not answer the connection.
     #[error("cannot connect to {name}: {reason}; is it running, and is a firewall between?")]
@@ -118,9 +138,17 @@ impl Proposal {
     }
 }
 
+/// The stream to a peer, with or without TLS.
+pub(crate) type Line = Box<dyn Stream>;
+
+/// What an association runs over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// An association that we asked for.
 pub(crate) struct Call {
-    pub(crate) association: Association<TcpStream>,
+    pub(crate) association: Association<Line>,
     /// Where the peer answered.
     pub(crate) peer_ip: IpAddr,
     response_timeout: Duration,
@@ -158,13 +186,37 @@ impl Caller {
         .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let ip = stream.peer_addr().map_err(unreachable)?.ip();
-        let wire = Wire::new(stream, self.limits.pdu_timeout);
+        let line = self.secured(stream, &host, peer).await?;
+        let wire = Wire::new(line, self.limits.pdu_timeout);
         self.associate((wire, ip), peer, proposals).await
+    }
+
+    /// The stream as the peer is to be spoken to: over TLS when it has certificates, and else never.
+    async fn secured(&self, stream: TcpStream, host: &str, peer: &Peer) -> Result<Line, CallError> {
+        if peer.certificates.is_empty() {
+            return Ok(Box::new(stream));
+        }
+        let name = || peer.name.clone();
+        let Some(tls) = &self.tls else {
+            return Err(CallError::NoTls { name: name() });
+        };
+        let shaking = tls.connect(stream, host, &peer.certificates);
+        match timeout(self.limits.connect_timeout, shaking).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(reason)) => Err(CallError::NotSecured {
+                name: name(),
+                reason,
+            }),
+            Err(_) => Err(CallError::NotSecured {
+                name: name(),
+                reason: io::ErrorKind::TimedOut.into(),
+            }),
+        }
     }
 
     async fn associate(
         &self,
-        (mut wire, peer_ip): (Wire<TcpStream>, IpAddr),
+        (mut wire, peer_ip): (Wire<Line>, IpAddr),
         peer: &Peer,
         proposals: &[Proposal],
     ) -> Result<Call, CallError> {

@@ -184,6 +184,7 @@ fn delivering_with(mail: &Box_, port: u16, config: DeliveryConfig) -> impl Drop 
     let stop = CancellationToken::new();
     let caller = Caller {
         ae_title: AeTitle::new("PERICARD").unwrap(),
+        tls: None,
         limits: RequestLimits {
             connect_timeout: Duration::from_secs(2),
             pdu_timeout: Duration::from_secs(2),

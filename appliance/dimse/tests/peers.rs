@@ -310,6 +310,7 @@ async fn more_kinds_than_an_association_has_contexts_take_several() {
 fn caller() -> Caller {
     Caller {
         ae_title: AeTitle::new("SENDER").unwrap(),
+        tls: None,
         limits: RequestLimits::default(),
     }
 }

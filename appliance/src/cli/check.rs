@@ -1,7 +1,9 @@
 //! `pericard check`
 
 use super::{CommandError, ConfigFile, output};
+use crate::tls::{self, TlsError};
 use clap::Args;
+use pericard_dimse::Tls;
 use pericard_registry::Registry;
 use std::collections::BTreeSet;
 
@@ -19,6 +21,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
         return Err(CommandError::Usage(format!(
             "models.onnxruntime: {path} does not exist; imaging models need it"
         )));
+    }
+    if let Some(paths) = &config.dicom_tls {
+        let wrong = |e: TlsError| CommandError::Usage(e.to_string());
+        let identity = tls::dicom_identity(paths).map_err(wrong)?;
+        Tls::new(identity).map_err(|e| wrong(e.into()))?;
     }
     let registry_dir = written.appliance.data_dir.join("registry");
     let live: BTreeSet<String> = if registry_dir.exists() {
@@ -48,6 +55,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
         "  dicom  {} as {}",
         written.dicom.listen, config.ae_title
     ));
+    if config.dicom_tls.is_some() {
+        let listen = written.dicom.tls.listen;
+        output::line(format!("  dicom  {listen} over TLS as {}", config.ae_title));
+    }
     output::line(format!("  data   {}", written.appliance.data_dir.display()));
     output::line(format!(
         "  {} rules, {} peers, {} live models",

@@ -3,9 +3,10 @@
 use super::{CommandError, ConfigFile};
 use crate::config::Config;
 use crate::serve::{Doors, certificate_paths, serve};
-use crate::tls::Renewable;
+use crate::tls::{Renewable, dicom_identity};
 use crate::{journal, systemd};
 use clap::Args;
+use pericard_dimse::Tls;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,7 +33,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
         let (file, begun_with) = (args.config.file.clone(), config.clone());
         let doors = Doors::open(&config).await.map_err(CommandError::failed)?;
         let opened = |open: crate::serve::Open| {
-            tokio::spawn(reload(hangup, file, begun_with, open.certificate));
+            let certificates = Certificates {
+                https: open.certificate,
+                dicom: open.dicom_tls,
+            };
+            tokio::spawn(reload(hangup, file, begun_with, certificates));
         };
         serve(config, doors, stop, opened)
             .await
@@ -43,16 +48,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
     ended
 }
 
+/// What doors show, and can show anew.
+struct Certificates {
+    https: Arc<Renewable>,
+    dicom: Option<Tls>,
+}
+
 /// At every SIGHUP: reads the configuration again, and takes up what can change while associations are open.
-async fn reload(
-    mut hangup: Signal,
-    file: PathBuf,
-    begun_with: Config,
-    certificate: Arc<Renewable>,
-) {
+async fn reload(mut hangup: Signal, file: PathBuf, begun_with: Config, certificates: Certificates) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
-        match again(&file, &begun_with, &certificate) {
+        match again(&file, &begun_with, &certificates) {
             Ok(waits) if waits.is_empty() => tracing::info!("read again"),
             Ok(waits) => tracing::warn!(
                 waits = waits.join(", "),
@@ -64,21 +70,33 @@ async fn reload(
     }
 }
 
-/// Takes up the certificate and the log level. Says which sections have changed that wait for a restart.
+/// Takes up the certificates and the log level. Says which sections have changed that wait for a restart.
 fn again(
     file: &std::path::Path,
     begun_with: &Config,
-    certificate: &Renewable,
+    certificates: &Certificates,
 ) -> Result<Vec<String>, String> {
     let config = Config::read(file).map_err(|e| e.to_string())?;
     let paths = certificate_paths(&config).map_err(|e| e.to_string())?;
-    certificate.renew(&paths).map_err(|e| e.to_string())?;
+    certificates
+        .https
+        .renew(&paths)
+        .map_err(|e| e.to_string())?;
+    if let (Some(tls), Some(paths)) = (&certificates.dicom, &config.dicom_tls) {
+        let identity = dicom_identity(paths).map_err(|e| e.to_string())?;
+        tls.renew(identity).map_err(|e| e.to_string())?;
+    }
     journal::set_level(&config.written.appliance.log_level)?;
     let sections = |config: &Config| {
         let mut written = config.written.clone();
-        // These two are taken up.
+        // These are taken up.
         written.appliance.log_level.clear();
         (written.https.certificate, written.https.key) = (None, None);
+        // Other files are read again; whether there are any decides which doors there are.
+        let tls = &mut written.dicom.tls;
+        for path in [&mut tls.certificate, &mut tls.key, &mut tls.authorities] {
+            *path = path.take().map(|_| PathBuf::new());
+        }
         serde_json::to_value(written).map_err(|e| e.to_string())
     };
     let (then, now) = (sections(begun_with)?, sections(&config)?);

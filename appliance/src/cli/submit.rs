@@ -56,6 +56,7 @@ pub(crate) fn run(args: &SubmitArgs) -> Result<(), CommandError> {
     let caller = Caller {
         ae_title: args.ae_title.clone(),
         limits: RequestLimits::default(),
+        tls: None,
     };
     let paths = if args.sample {
         vec![sample()?]

@@ -82,6 +82,7 @@ impl Pacs {
         let caller = Caller {
             ae_title: self.ae_title.clone(),
             limits: RequestLimits::default(),
+            tls: None,
         };
         send_files(&caller, &self.appliance, &[folder.to_owned()], progress).await
     }

@@ -56,6 +56,7 @@ impl Stage {
         let doors = Doors {
             https: bind(written.https.listen).await?,
             dicom: bind(written.dicom.listen).await?,
+            dicom_tls: None,
         };
         let received = TcpListener::bind((written.dicom.listen.ip(), 0))
             .await
@@ -70,6 +71,7 @@ impl Stage {
             port: Some(pacs_at.port()),
             may: vec![PeerMay::Store],
             commit: false,
+            certificates: Vec::new(),
         }];
         written.rules = rules();
         let text = toml::to_string(&written).map_err(CommandError::failed)?;

@@ -51,6 +51,7 @@ pub(crate) fn peer(name: &str, title: &str, port: Option<u16>, rights: Rights) -
 pub(crate) fn caller() -> Caller {
     Caller {
         ae_title: AeTitle::new("PERICARD").unwrap(),
+        tls: None,
         limits: RequestLimits {
             connect_timeout: Duration::from_secs(5),
             pdu_timeout: Duration::from_secs(10),
