@@ -1,4 +1,4 @@
-//! The other programs that the tests talk to: DCMTK, Orthanc, and Python's DICOM and OpenAI clients.
+//! The other programs that the tests talk to: DCMTK, Orthanc, Chromium, and Python's DICOM and OpenAI clients.
 
 use crate::cache::Cache;
 use crate::error::{Error, run};
@@ -20,6 +20,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("Orthanc", "orthanc"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    ("chromium", "chromium"),
     ("dcmdump", "dcmtk"),
     ("strace", "strace"),
     ("kill", "procps"),
