@@ -281,6 +281,7 @@ impl Ground {
             meter: self.meter.clone(),
             clock: Arc::clone(&self.clock),
             version: env!("CARGO_PKG_VERSION"),
+            settings: settings::in_effect(&self.config.written).into(),
         }
     }
 
@@ -302,7 +303,6 @@ impl Ground {
         }
     }
 
-            settings: settings::in_effect(&self.config.written).into(),
     /// What peers promise to keep, and what is promised to them.
     fn commit(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let committing = pericard_dimse::commit(
