@@ -107,6 +107,7 @@ fn question(max_tokens: u32) -> ChatRequest {
             ..Sampling::default()
         },
         priority: Priority::Routine,
+        scope: String::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::{Extension, Json};
 use metered::Metered;
+use pericard_domain::actor::Actor;
 use pericard_domain::model::Task;
 use pericard_runner::Loaded;
 use question::{Form, Question};
@@ -80,7 +81,9 @@ async fn complete(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = body::json(&api.config, &parts.headers, body).await?;
-    let question = Question::read(form, body)?;
+    let mut question = Question::read(form, body)?;
+    // Whatever salt somebody chooses, nobody shares with another caller.
+    question.ask.scope = format!("{} {}", own_scope(&caller.actor), question.ask.scope);
     let model = loaded(&api, &question.model)?;
     api.note_access("ask model", &model.model.to_string(), &caller)
         .await?;
@@ -96,6 +99,14 @@ async fn complete(
         Ok(answer.stream(speech))
     } else {
         answer.whole(speech).await
+    }
+}
+
+/// Who shares with whom without a salt: requests with the same token, from wherever they come.
+fn own_scope(actor: &Actor) -> String {
+    match actor {
+        Actor::Token { id, .. } => id.clone(),
+        other => format!("{other:?}"),
     }
 }
 

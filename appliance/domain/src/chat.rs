@@ -57,6 +57,9 @@ pub struct ChatRequest {
     pub sampling: Sampling,
     /// How urgent it is.
     pub priority: Priority,
+    /// Who may share what is computed of the prompt: the caller, or one of its patients. What was computed for one scope is
+    /// never found from another.
+    pub scope: String,
 }
 
 /// Why generation ended.
@@ -76,6 +79,9 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Tokens generated.
     pub completion_tokens: u32,
+    /// Tokens of the prompt that were computed before, for the same scope.
+    #[serde(default)]
+    pub cached_tokens: u32,
 }
 
 /// What a generation sends, in order: text as it comes, then one end.

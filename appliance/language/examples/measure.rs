@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = EngineLimits {
         threads: threads.parse()?,
         step_tokens_max: PROMPT_TOKENS,
+        prefix_idle_s: 0, // every prompt is read
         ..EngineLimits::default()
     };
     let engine = Engine::load(Path::new(&weights), limits)?;
@@ -85,6 +86,7 @@ fn run(
                 ..Sampling::default()
             },
             priority: Priority::Routine,
+            scope: String::new(),
         };
         generations.push(engine.submit(request)?);
     }

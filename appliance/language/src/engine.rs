@@ -9,7 +9,7 @@ use crate::kernels::Tier;
 use crate::kernels::pages::Cache;
 use crate::kernels::pool::Pool;
 use crate::limits::EngineLimits;
-use crate::sequence::Sequence;
+use crate::sequence::{Asked, Sequence};
 use crate::step::{self, Steps};
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
@@ -73,6 +73,10 @@ pub struct EngineStats {
     pub prompt_tokens: u64,
     /// Tokens generated so far.
     pub generated_tokens: u64,
+    /// Tokens of prompts that were looked for among what is kept, and those that were found, so far.
+    pub prefix_tokens_sought: u64,
+    /// See above.
+    pub prefix_tokens_found: u64,
     /// Sequences that gave up their memory to more urgent ones and began again, so far.
     pub preempted: u64,
     /// Sequences that ended because nobody waited for them, so far.
@@ -200,6 +204,7 @@ impl Engine {
             prompt,
             sampling,
             priority,
+            scope,
         } = request;
         check(&sampling)?;
         let tokens = self.tokens(&prompt)?;
@@ -233,7 +238,12 @@ impl Engine {
         }
         let (sink, generation) = generation::channel();
         let room = context as usize - tokens.len();
-        let mut sequence = Sequence::new(tokens, room, sampling, priority, sink);
+        let asked = Asked {
+            sampling,
+            class: priority,
+            scope,
+        };
+        let mut sequence = Sequence::new(tokens, room, asked, sink);
         sequence.arrive(self.door.shared.began.elapsed());
         board.waiting.push(sequence);
         board.stats.waiting = board.waiting.len();
@@ -359,11 +369,18 @@ impl Shared {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there may be something to do, once.
-    pub(crate) fn wait<'a>(&self, board: MutexGuard<'a, Board>) -> MutexGuard<'a, Board> {
-        self.bell
-            .wait(board)
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Waits until there may be something to do, or until so much time has passed, once.
+    pub(crate) fn wait<'a>(
+        &self,
+        board: MutexGuard<'a, Board>,
+        no_longer_than: Option<Duration>,
+    ) -> MutexGuard<'a, Board> {
+        let Some(timeout) = no_longer_than else {
+            let board = self.bell.wait(board);
+            return board.unwrap_or_else(PoisonError::into_inner);
+        };
+        let waited = self.bell.wait_timeout(board, timeout);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Tells those who wait that the engine has ended.
@@ -430,6 +447,7 @@ mod tests {
                 ..Sampling::default()
             },
             priority: Priority::Routine,
+            scope: String::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The decoder: tokens of several sequences in, logits of some of them out, all in one pass over the weights.
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Rope};
 use crate::kernels::Tier;
 use crate::kernels::activation::Activations;
 use crate::kernels::attention::{Attention, attend_all};
@@ -30,8 +30,19 @@ pub(crate) struct Graph {
     weights: Weights,
     pool: Pool,
     tier: Tier,
-    frequencies: Vec<f32>,
+    whole: Angles,
+    /// In the layers that see a window, where positions enter in another way there.
+    windowed: Option<Angles>,
     buffers: Buffers,
+}
+
+/// By what angles the rows of a batch are rotated.
+struct Angles {
+    /// By what a position is multiplied to give each pair's angle.
+    frequencies: Vec<f32>,
+    magnitude: f32,
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
 }
 
 /// Everything a step writes; it only grows, up to the largest step.
@@ -44,8 +55,8 @@ struct Buffers {
     values: Vec<f32>,
     attended: Vec<f32>,
     hidden: Vec<f32>,
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
+    /// What a half gives before it is normalised once more.
+    half: Vec<f32>,
     logits: Vec<f32>,
     narrow: Activations,
     wide: Activations,
@@ -54,13 +65,18 @@ struct Buffers {
 
 impl Graph {
     pub(crate) fn new(shape: Architecture, weights: Weights, pool: Pool, tier: Tier) -> Self {
-        let frequencies = frequencies(&shape, &weights.frequency_factors);
+        let whole = Angles::new(&shape.rope, &weights.frequency_factors);
+        let window = shape.window.as_ref();
+        let windowed = window
+            .filter(|window| window.rope != shape.rope)
+            .map(|window| Angles::new(&window.rope, &[]));
         Self {
             shape,
             weights,
             pool,
             tier,
-            frequencies,
+            whole,
+            windowed,
             buffers: Buffers::default(),
         }
     }
@@ -87,7 +103,8 @@ impl Graph {
             shape,
             weights,
             buffers,
-            frequencies,
+            whole,
+            windowed,
             ..
         } = self;
         buffers.shape(shape, rows);
@@ -97,17 +114,13 @@ impl Graph {
             .zip(buffers.stream.chunks_exact_mut(shape.width))
         {
             weights.embedding.row(*token as usize, row);
-        }
-        let half = frequencies.len();
-        for segment in &batch.segments {
-            for row in 0..segment.rows {
-                let at = (segment.first_row + row) * half;
-                let position = (segment.position + row) as f32;
-                for (i, frequency) in frequencies.iter().enumerate() {
-                    (buffers.sines[at + i], buffers.cosines[at + i]) =
-                        (position * frequency).sin_cos();
-                }
+            if shape.embedding_scale != 1.0 {
+                row.iter_mut()
+                    .for_each(|value| *value *= shape.embedding_scale);
             }
+        }
+        for angles in [whole].into_iter().chain(windowed) {
+            angles.turn_to(&batch.segments, rows);
         }
     }
 
@@ -117,8 +130,9 @@ impl Graph {
             weights,
             pool,
             tier,
+            whole,
+            windowed,
             buffers,
-            ..
         } = self;
         let layer = &weights.layers[number];
         buffers.norm(pool, &layer.attention_norm, shape.epsilon);
@@ -145,7 +159,12 @@ impl Graph {
             },
         ];
         product::store(pool, *tier, narrow, &mut targets);
-        buffers.turn(pool, shape, layer);
+        let window = shape.window_of(number);
+        let angles = match (window, &*windowed) {
+            (Some(_), Some(windowed)) => windowed,
+            _ => &*whole,
+        };
+        buffers.turn(pool, shape, layer, angles);
         cache.append(
             pool,
             number,
@@ -160,6 +179,7 @@ impl Graph {
             heads: shape.heads,
             kv_heads: shape.kv_heads,
             width: shape.head_width,
+            window: window.map_or(usize::MAX, |window| window.positions),
         };
         attend_all(
             pool,
@@ -169,12 +189,18 @@ impl Graph {
             &mut buffers.attended,
         );
         buffers.heads.quantise(pool, *tier, &buffers.attended);
+        let Buffers { heads, .. } = buffers;
+        let into = match &layer.attention_norm_after {
+            Some(_) => &mut buffers.half,
+            None => &mut buffers.stream,
+        };
         let mut target = Target {
             weights: &layer.output.matrix,
-            out: &mut buffers.stream,
+            out: into,
         };
-        product::add(pool, *tier, &buffers.heads, &mut target);
-        add_bias(&layer.output, &mut buffers.stream);
+        product::add(pool, *tier, heads, &mut target);
+        add_bias(&layer.output, into);
+        buffers.join(layer.attention_norm_after.as_deref(), shape.epsilon);
     }
 
     fn gated_half(&mut self, number: usize, rows: usize) {
@@ -194,13 +220,23 @@ impl Graph {
             weights: &layer.up,
             out: &mut buffers.hidden,
         };
-        product::gated(pool, *tier, &buffers.narrow, &layer.gate, &mut up);
+        product::gated(
+            pool,
+            *tier,
+            &buffers.narrow,
+            (shape.gate, &layer.gate),
+            &mut up,
+        );
         buffers.wide.quantise(pool, *tier, &buffers.hidden);
         let mut down = Target {
             weights: &layer.down,
-            out: &mut buffers.stream,
+            out: match &layer.gated_norm_after {
+                Some(_) => &mut buffers.half,
+                None => &mut buffers.stream,
+            },
         };
         product::add(pool, *tier, &buffers.wide, &mut down);
+        buffers.join(layer.gated_norm_after.as_deref(), shape.epsilon);
     }
 
     fn logits(&mut self, batch: &Batch) -> &[f32] {
@@ -242,7 +278,6 @@ impl Buffers {
             shape.heads * shape.head_width,
             shape.kv_heads * shape.head_width,
         );
-        let half = shape.rope.dims / 2;
         for (buffer, width) in [
             (&mut self.stream, shape.width),
             (&mut self.normed, shape.width),
@@ -251,10 +286,12 @@ impl Buffers {
             (&mut self.values, pairs),
             (&mut self.attended, queries),
             (&mut self.hidden, shape.hidden),
-            (&mut self.cosines, half),
-            (&mut self.sines, half),
         ] {
             buffer.resize(rows * width, 0.0);
+        }
+        self.half.clear();
+        if shape.norms_after {
+            self.half.resize(rows * shape.width, 0.0);
         }
         self.narrow.shape(rows, shape.width);
         self.wide.shape(rows, shape.hidden);
@@ -271,13 +308,28 @@ impl Buffers {
         });
     }
 
+    /// Adds what a half gave to the stream, where its norm kept it apart, and empties it for the next half.
+    fn join(&mut self, norm: Option<&[f32]>, epsilon: f32) {
+        let Some(norm) = norm else { return };
+        let (streams, halves) = (&mut self.stream, &mut self.half);
+        let width = norm.len();
+        for (row, half) in streams
+            .chunks_exact_mut(width)
+            .zip(halves.chunks_exact_mut(width))
+        {
+            rms_norm_in_place(half, norm, epsilon);
+            add(row, half);
+        }
+        halves.fill(0.0);
+    }
+
     /// Biases, head norms and rotation of queries and keys; the scale of the scores goes into the queries.
-    fn turn(&mut self, pool: &mut Pool, shape: &Architecture, layer: &Layer) {
+    fn turn(&mut self, pool: &mut Pool, shape: &Architecture, layer: &Layer, angles: &Angles) {
         add_bias(&layer.query, &mut self.queries);
         add_bias(&layer.key, &mut self.keys);
         add_bias(&layer.value, &mut self.values);
-        let (cosines, sines) = (&self.cosines, &self.sines);
-        let half = shape.rope.dims / 2;
+        let (cosines, sines) = (&angles.cosines, &angles.sines);
+        let half = angles.frequencies.len();
         let mut turn = |buffer: &mut [f32], heads: usize, norm: Option<&Vec<f32>>, scale: f32| {
             let width = heads * shape.head_width;
             pool.pieces(buffer, width * ROWS_OF_PIECE, |number, piece| {
@@ -298,12 +350,11 @@ impl Buffers {
                 }
             });
         };
-        let scale = 1.0 / (shape.head_width as f32).sqrt();
         turn(
             &mut self.queries,
             shape.heads,
             layer.query_norm.as_ref(),
-            scale,
+            shape.score_scale,
         );
         turn(&mut self.keys, shape.kv_heads, layer.key_norm.as_ref(), 1.0);
     }
@@ -316,18 +367,40 @@ fn add_bias(linear: &Linear, rows: &mut [f32]) {
     }
 }
 
-/// By what a position is multiplied to give each pair's angle.
-fn frequencies(shape: &Architecture, factors: &[f32]) -> Vec<f32> {
-    let rope = &shape.rope;
-    let step = rope.base.powf(-2.0 / rope.dims as f32);
-    let mut frequency = 1.0 / rope.stretch;
-    (0..rope.dims / 2)
-        .map(|i| {
+impl Angles {
+    fn new(rope: &Rope, factors: &[f32]) -> Self {
+        let step = rope.base.powf(-2.0 / rope.dims as f32);
+        let mut frequency = 1.0 / rope.stretch;
+        let frequencies = (0..rope.dims / 2).map(|i| {
             let own = frequency / factors.get(i).copied().unwrap_or(1.0);
             frequency *= step;
             own
-        })
-        .collect()
+        });
+        Self {
+            frequencies: frequencies.collect(),
+            magnitude: rope.magnitude,
+            cosines: Vec::new(),
+            sines: Vec::new(),
+        }
+    }
+
+    /// Takes the positions of a batch.
+    fn turn_to(&mut self, segments: &[Segment], rows: usize) {
+        let half = self.frequencies.len();
+        self.cosines.resize(rows * half, 0.0);
+        self.sines.resize(rows * half, 0.0);
+        for segment in segments {
+            for row in 0..segment.rows {
+                let at = (segment.first_row + row) * half;
+                let position = (segment.position + row) as f32;
+                for (i, frequency) in self.frequencies.iter().enumerate() {
+                    let (sine, cosine) = (position * frequency).sin_cos();
+                    self.sines[at + i] = sine * self.magnitude;
+                    self.cosines[at + i] = cosine * self.magnitude;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

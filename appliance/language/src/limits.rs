@@ -21,6 +21,8 @@ pub struct EngineLimits {
     pub step_ms_max: u32,
     /// How long a request of a lower class waits before it counts as one class higher, seconds.
     pub ageing_s: u32,
+    /// How long the beginning of a prompt is kept for the next that begins alike, seconds; zero keeps none.
+    pub prefix_idle_s: u32,
     /// The longest text of a prompt before it is even tokenised, bytes.
     pub prompt_bytes_max: usize,
 }
@@ -36,6 +38,7 @@ impl Default for EngineLimits {
             step_tokens_max: 256,
             step_ms_max: 150,
             ageing_s: 60,
+            prefix_idle_s: 600,
             prompt_bytes_max: 1 << 20,
         }
     }

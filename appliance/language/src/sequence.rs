@@ -1,7 +1,9 @@
 //! One request under way: its tokens, its pages, and what becomes of each new token.
 
 use crate::generation::Sink;
-use crate::kernels::pages::PageId;
+use crate::kernels::attention::PAGE;
+use crate::kernels::pages::{Cache, PageId};
+use crate::prefix::{Beginning, Prefixes};
 use crate::sampler::Sampler;
 use crate::schedule::Candidate;
 use crate::stop::StopWatch;
@@ -9,6 +11,13 @@ use crate::tokenizer::{Characters, Tokenizer};
 use pericard_domain::chat::{ChatEvent, Finish, Sampling, Usage};
 use pericard_domain::job::Priority;
 use std::time::Duration;
+
+/// What a request asks for, beside its prompt.
+pub(crate) struct Asked {
+    pub(crate) sampling: Sampling,
+    pub(crate) class: Priority,
+    pub(crate) scope: String,
+}
 
 /// A sequence.
 pub(crate) struct Sequence {
@@ -21,6 +30,12 @@ pub(crate) struct Sequence {
     /// How many of the tokens have their keys and values in the pages.
     pub(crate) computed: usize,
     pub(crate) pages: Vec<PageId>,
+    /// Who may share what is computed for it.
+    scope: String,
+    /// As far as its pages are full and known to others of its scope.
+    beginning: Beginning,
+    /// Tokens of the prompt that were found computed.
+    cached_tokens: usize,
     sampler: Sampler,
     characters: Characters,
     stop: StopWatch,
@@ -29,13 +44,12 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     /// `room` is what the context has beyond the prompt.
-    pub(crate) fn new(
-        prompt: Vec<u32>,
-        room: usize,
-        sampling: Sampling,
-        class: Priority,
-        sink: Sink,
-    ) -> Self {
+    pub(crate) fn new(prompt: Vec<u32>, room: usize, asked: Asked, sink: Sink) -> Self {
+        let Asked {
+            sampling,
+            class,
+            scope,
+        } = asked;
         let asked = sampling.max_tokens.map_or(room, |max| max as usize);
         Self {
             class,
@@ -45,6 +59,9 @@ impl Sequence {
             generated_max: asked.min(room),
             computed: 0,
             pages: Vec::new(),
+            beginning: Beginning::of(&scope),
+            scope,
+            cached_tokens: 0,
             sampler: Sampler::new(&sampling),
             characters: Characters::default(),
             stop: StopWatch::new(sampling.stop),
@@ -55,6 +72,37 @@ impl Sequence {
     /// Notes when it arrived, since the engine began.
     pub(crate) fn arrive(&mut self, at: Duration) {
         self.arrived = at;
+    }
+
+    /// Takes over what others of its scope have computed of its beginning. Returns how many tokens that spares.
+    pub(crate) fn resume(
+        &mut self,
+        prefixes: &mut Prefixes,
+        now: Duration,
+        cache: &mut Cache,
+    ) -> usize {
+        let nothing = Beginning::of(&self.scope);
+        let (beginning, pages) = prefixes.find(nothing, &self.tokens, now, cache);
+        self.beginning = beginning;
+        self.computed = pages.len() * PAGE;
+        self.cached_tokens = self.computed.min(self.prompt_tokens);
+        self.pages = pages;
+        self.computed
+    }
+
+    /// Lets others of its scope find the pages that are full by now.
+    pub(crate) fn share(&mut self, prefixes: &mut Prefixes, now: Duration, cache: &mut Cache) {
+        for full in self.beginning.pages()..self.computed / PAGE {
+            self.beginning = self.beginning.then(&self.tokens[full * PAGE..][..PAGE]);
+            prefixes.keep(self.beginning, self.pages[full], now, cache);
+        }
+    }
+
+    /// Gives its pages back, to begin again or not at all.
+    pub(crate) fn release(&mut self, cache: &mut Cache) {
+        cache.give(self.pages.drain(..));
+        self.computed = 0;
+        self.beginning = Beginning::of(&self.scope);
     }
 
     /// As the schedule sees it.
@@ -140,6 +188,7 @@ impl Sequence {
         let usage = Usage {
             prompt_tokens: self.prompt_tokens as u32, // both are within the context, which is a u32
             completion_tokens: self.generated() as u32,
+            cached_tokens: self.cached_tokens as u32,
         };
         self.sink.send(ChatEvent::Finished { finish, usage });
     }

@@ -4,6 +4,7 @@ use crate::engine::{Board, Shared};
 use crate::graph::{Batch, Graph};
 use crate::kernels::pages::{Cache, Segment};
 use crate::limits::EngineLimits;
+use crate::prefix::Prefixes;
 use crate::schedule::{Candidate, Pace, Policy, Share};
 use crate::sequence::Sequence;
 use crate::tokenizer::Tokenizer;
@@ -16,6 +17,9 @@ pub(crate) struct Steps {
     shared: Arc<Shared>,
     graph: Graph,
     cache: Cache,
+    prefixes: Prefixes,
+    /// How long beginnings are kept; `None` keeps none.
+    prefix_idle: Option<Duration>,
     tokenizer: Arc<Tokenizer>,
     policy: Policy,
     /// Sequences that have a place; some may be paused.
@@ -66,6 +70,9 @@ impl Steps {
             shared,
             graph,
             cache,
+            prefixes: Prefixes::default(),
+            prefix_idle: (limits.prefix_idle_s > 0)
+                .then(|| Duration::from_secs(limits.prefix_idle_s.into())),
             tokenizer,
             policy,
             active: Vec::new(),
@@ -79,6 +86,7 @@ impl Steps {
         let shared = Arc::clone(&self.shared);
         let mut board = shared.lock();
         loop {
+            self.forget_old();
             self.drop_abandoned(&mut board);
             self.give_places(&mut board);
             self.publish(&mut board);
@@ -88,8 +96,23 @@ impl Steps {
             if board.closing && board.waiting.is_empty() {
                 return false;
             }
-            board = shared.wait(board);
+            board = shared.wait(board, self.forgets_in());
         }
+    }
+
+    /// What nobody has continued for long does not stay in memory.
+    fn forget_old(&mut self) {
+        let now = self.shared.began.elapsed();
+        if let Some(limit) = self.prefix_idle.and_then(|idle| now.checked_sub(idle)) {
+            self.prefixes.forget_before(limit, &mut self.cache);
+        }
+    }
+
+    /// How long until there is something to forget, if anything is kept.
+    fn forgets_in(&self) -> Option<Duration> {
+        let due = self.prefixes.oldest()? + self.prefix_idle?;
+        // A little more, so that it is not found to be just not due yet.
+        Some(due.saturating_sub(self.shared.began.elapsed()) + Duration::from_millis(10))
     }
 
     fn drop_abandoned(&mut self, board: &mut MutexGuard<'_, Board>) {
@@ -99,7 +122,7 @@ impl Steps {
         self.active.retain_mut(|sequence| {
             let keep = !sequence.is_abandoned();
             if !keep {
-                cache.give(sequence.pages.drain(..));
+                sequence.release(cache);
             }
             keep
         });
@@ -127,11 +150,15 @@ impl Steps {
             // Room for its prompt and for one more page of everybody, so that it is not thrown out again at once.
             let pages =
                 Cache::pages_for(board.waiting[first].tokens().len() + 1) + self.active.len();
-            let fits = pages <= self.cache.free_pages() || self.active.is_empty();
+            let room = self.cache.free_pages() + self.prefixes.idle_pages(&self.cache);
+            let fits = pages <= room || self.active.is_empty();
             if !((has_place || may_displace) && (fits || displaces)) {
                 return;
             }
-            let sequence = board.waiting.remove(first);
+            let mut sequence = board.waiting.remove(first);
+            let spared = sequence.resume(&mut self.prefixes, now, &mut self.cache);
+            board.stats.prefix_tokens_found += spared as u64;
+            board.stats.prefix_tokens_sought += sequence.tokens().len() as u64;
             self.active.push(sequence);
         }
     }
@@ -187,9 +214,13 @@ impl Steps {
             let sequence = &mut self.active[share.candidate];
             let wanted = Cache::pages_for(sequence.computed + share.tokens);
             while sequence.pages.len() < wanted {
-                let Some(page) = self.cache.take() else {
-                    return false;
+                let page = loop {
+                    match self.cache.take() {
+                        None if self.prefixes.evict(&mut self.cache) => {}
+                        taken => break taken,
+                    }
                 };
+                let Some(page) = page else { return false };
                 sequence.pages.push(page);
             }
         }
@@ -210,8 +241,7 @@ impl Steps {
             return;
         };
         let mut sequence = self.active.remove(last);
-        self.cache.give(sequence.pages.drain(..));
-        sequence.computed = 0;
+        sequence.release(&mut self.cache);
         let mut board = self.shared.lock();
         board.stats.preempted += 1;
         board.waiting.insert(0, sequence);
@@ -244,11 +274,15 @@ impl Steps {
         let vocabulary = self.graph.vocabulary();
         let logits = self.graph.forward(&mut self.cache, batch);
         let mut rows = logits.chunks_exact(vocabulary);
+        let now = self.shared.began.elapsed();
         let mut ended = Vec::new();
         for share in plan {
             let sequence = &mut self.active[share.candidate];
             let complete = share.tokens == sequence.pending();
             sequence.computed += share.tokens;
+            if self.prefix_idle.is_some() {
+                sequence.share(&mut self.prefixes, now, &mut self.cache);
+            }
             if complete
                 && let Some(logits) = rows.next()
                 && sequence.advance(logits, &self.tokenizer)
@@ -278,8 +312,7 @@ impl Steps {
     fn remove(&mut self, mut ended: Vec<usize>) {
         ended.sort_unstable();
         for at in ended.into_iter().rev() {
-            let mut sequence = self.active.remove(at);
-            self.cache.give(sequence.pages.drain(..));
+            self.active.remove(at).release(&mut self.cache);
         }
     }
 }

@@ -8,6 +8,7 @@ use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use half::f16;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Rows that are converted at a time where a form has to be changed, so that a large matrix is never there as floats.
 const ROWS_AT_A_TIME: usize = 64;
@@ -20,7 +21,7 @@ pub(crate) struct Weights {
     pub(crate) head: Option<Packed>,
     pub(crate) last_norm: Vec<f32>,
     pub(crate) layers: Vec<Layer>,
-    /// By what each frequency is divided (Llama 3's scaling); empty for none.
+    /// By what each frequency is divided (Llama 3's and Phi 3's scaling); empty for none.
     pub(crate) frequency_factors: Vec<f32>,
 }
 
@@ -30,10 +31,13 @@ pub(crate) struct Layer {
     pub(crate) query: Linear,
     pub(crate) key: Linear,
     pub(crate) value: Linear,
-    /// Norms over each head (Qwen 3).
+    /// Norms over each head (Qwen 3, Gemma 3).
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
     pub(crate) output: Linear,
+    /// Norms of what each half gives (Gemma 3).
+    pub(crate) attention_norm_after: Option<Vec<f32>>,
+    pub(crate) gated_norm_after: Option<Vec<f32>>,
     pub(crate) gated_norm: Vec<f32>,
     pub(crate) gate: Packed,
     pub(crate) up: Packed,
@@ -56,10 +60,9 @@ impl Weights {
             .tensor("output.weight")
             .map(|_| matrix(file, "output.weight", shape.width, tokens))
             .transpose()?;
-        let frequency_factors = match file.tensor("rope_freqs.weight") {
-            Some(_) => vector(file, "rope_freqs.weight", shape.rope.dims / 2)?,
-            None => Vec::new(),
-        };
+        let factors = ["rope_freqs.weight", "rope_factors_short.weight"];
+        let factors = factors.into_iter().find(|name| file.tensor(name).is_some());
+        let factors = factors.map(|name| vector(file, name, shape.rope.dims / 2));
         Ok(Self {
             embedding: matrix(file, "token_embd.weight", shape.width, tokens)?,
             head,
@@ -67,7 +70,7 @@ impl Weights {
             layers: (0..shape.layers)
                 .map(|layer| Layer::read(file, shape, layer))
                 .collect::<Result<_, _>>()?,
-            frequency_factors,
+            frequency_factors: factors.transpose()?.unwrap_or_default(),
         })
     }
 
@@ -95,50 +98,138 @@ impl Weights {
 
 impl Layer {
     fn read(file: &ModelFile, shape: &Architecture, number: usize) -> Result<Self, LoadError> {
-        let name = |part: &str| format!("blk.{number}.{part}");
+        let parts = LayerParts {
+            file,
+            shape,
+            number,
+        };
         let (queries, pairs) = (
             shape.heads * shape.head_width,
             shape.kv_heads * shape.head_width,
         );
-        let linear = |part: &str, inputs: usize, outputs: usize| {
-            let bias = name(&format!("{part}.bias"));
-            Ok::<_, LoadError>(Linear {
-                matrix: matrix(file, &name(&format!("{part}.weight")), inputs, outputs)?,
-                bias: file
-                    .tensor(&bias)
-                    .map(|_| vector(file, &bias, outputs))
-                    .transpose()?,
-            })
+        let (width, hidden) = (shape.width, shape.hidden);
+        let [query, key, value] = if shape.joined {
+            let joined = "attn_qkv";
+            let all = queries + 2 * pairs;
+            [
+                parts.cut(joined, width, all, 0..queries)?,
+                parts.cut(joined, width, all, queries..queries + pairs)?,
+                parts.cut(joined, width, all, queries + pairs..all)?,
+            ]
+            .map(|matrix| Linear { matrix, bias: None })
+        } else {
+            [
+                parts.linear("attn_q", width, queries)?,
+                parts.linear("attn_k", width, pairs)?,
+                parts.linear("attn_v", width, pairs)?,
+            ]
         };
-        let plain = |part: &str, inputs: usize, outputs: usize| {
-            let linear = linear(part, inputs, outputs)?;
-            match linear.bias {
-                Some(_) => Err(LoadError::Architecture(format!(
-                    "{} with a bias in {part}",
-                    shape.name
-                ))),
-                None => Ok(linear.matrix),
-            }
+        let [gate, up] = if shape.joined {
+            [
+                parts.cut("ffn_up", width, 2 * hidden, 0..hidden)?,
+                parts.cut("ffn_up", width, 2 * hidden, hidden..2 * hidden)?,
+            ]
+        } else {
+            [
+                parts.plain("ffn_gate", width, hidden)?,
+                parts.plain("ffn_up", width, hidden)?,
+            ]
         };
-        let head_norm = |part: &str| {
-            let name = name(part);
-            file.tensor(&name)
-                .map(|_| vector(file, &name, shape.head_width))
-                .transpose()
+        let after = |part: &str| {
+            let norm = || parts.norm(part, width);
+            shape.norms_after.then(norm).transpose()
         };
         Ok(Self {
-            attention_norm: vector(file, &name("attn_norm.weight"), shape.width)?,
-            query: linear("attn_q", shape.width, queries)?,
-            key: linear("attn_k", shape.width, pairs)?,
-            value: linear("attn_v", shape.width, pairs)?,
-            query_norm: head_norm("attn_q_norm.weight")?,
-            key_norm: head_norm("attn_k_norm.weight")?,
-            output: linear("attn_output", queries, shape.width)?,
-            gated_norm: vector(file, &name("ffn_norm.weight"), shape.width)?,
-            gate: plain("ffn_gate", shape.width, shape.hidden)?,
-            up: plain("ffn_up", shape.width, shape.hidden)?,
-            down: plain("ffn_down", shape.hidden, shape.width)?,
+            attention_norm: parts.norm("attn_norm", width)?,
+            query,
+            key,
+            value,
+            query_norm: parts.head_norm("attn_q_norm")?,
+            key_norm: parts.head_norm("attn_k_norm")?,
+            output: parts.linear("attn_output", queries, width)?,
+            attention_norm_after: after("post_attention_norm")?,
+            gated_norm_after: after("post_ffw_norm")?,
+            gated_norm: parts.norm("ffn_norm", width)?,
+            gate,
+            up,
+            down: parts.plain("ffn_down", hidden, width)?,
         })
+    }
+}
+
+/// The tensors of one layer.
+struct LayerParts<'a> {
+    file: &'a ModelFile,
+    shape: &'a Architecture,
+    number: usize,
+}
+
+impl LayerParts<'_> {
+    fn name(&self, part: &str) -> String {
+        format!("blk.{}.{part}", self.number)
+    }
+
+    fn norm(&self, part: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+        vector(self.file, &self.name(&format!("{part}.weight")), length)
+    }
+
+    fn head_norm(&self, part: &str) -> Result<Option<Vec<f32>>, LoadError> {
+        let name = self.name(&format!("{part}.weight"));
+        let tensor = self.file.tensor(&name);
+        tensor
+            .map(|_| vector(self.file, &name, self.shape.head_width))
+            .transpose()
+    }
+
+    fn linear(&self, part: &str, inputs: usize, outputs: usize) -> Result<Linear, LoadError> {
+        let bias = self.name(&format!("{part}.bias"));
+        let weight = self.name(&format!("{part}.weight"));
+        Ok(Linear {
+            matrix: matrix(self.file, &weight, inputs, outputs)?,
+            bias: self
+                .file
+                .tensor(&bias)
+                .map(|_| vector(self.file, &bias, outputs))
+                .transpose()?,
+        })
+    }
+
+    /// A matrix that must have no bias.
+    fn plain(&self, part: &str, inputs: usize, outputs: usize) -> Result<Packed, LoadError> {
+        self.refuse_bias(part)?;
+        self.linear(part, inputs, outputs)
+            .map(|linear| linear.matrix)
+    }
+
+    /// Some of the outputs of a matrix that several were joined into.
+    fn cut(
+        &self,
+        part: &str,
+        inputs: usize,
+        all: usize,
+        wanted: Range<usize>,
+    ) -> Result<Packed, LoadError> {
+        self.refuse_bias(part)?;
+        let name = self.name(&format!("{part}.weight"));
+        let whole = tensor(self.file, &name, &[inputs, all])?;
+        let row_bytes = whole.bytes.len() / all;
+        let dims = [inputs, wanted.len()];
+        let rows = TensorBytes {
+            dims: &dims,
+            dtype: whole.dtype,
+            bytes: &whole.bytes[wanted.start * row_bytes..wanted.end * row_bytes],
+        };
+        packed(&name, &rows)
+    }
+
+    fn refuse_bias(&self, part: &str) -> Result<(), LoadError> {
+        match self.file.tensor(&self.name(&format!("{part}.bias"))) {
+            Some(_) => Err(LoadError::Architecture(format!(
+                "{} with a bias in {part}",
+                self.shape.name
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -164,14 +255,18 @@ fn vector(file: &ModelFile, name: &str, length: usize) -> Result<Vec<f32>, LoadE
     })
 }
 
-/// A matrix in tiles. A form without a tile of its own becomes Q8_0, which keeps more than any of them holds.
 fn matrix(
     file: &ModelFile,
     name: &str,
     inputs: usize,
     outputs: usize,
 ) -> Result<Packed, LoadError> {
-    let tensor = tensor(file, name, &[inputs, outputs])?;
+    packed(name, &tensor(file, name, &[inputs, outputs])?)
+}
+
+/// A matrix in tiles. A form without a tile of its own becomes Q8_0, which keeps more than any of them holds.
+fn packed(name: &str, tensor: &TensorBytes<'_>) -> Result<Packed, LoadError> {
+    let (inputs, outputs) = (tensor.dims[0], tensor.dims[1]);
     let form = match tensor.dtype {
         GgmlDType::Q4_0 => Form::Q4_0,
         GgmlDType::Q4_1 => Form::Q4_1,
@@ -179,7 +274,7 @@ fn matrix(
         GgmlDType::Q5_1 => Form::Q5_1,
         GgmlDType::Q8_0 => Form::Q8_0,
         _ => {
-            let bytes = requantised(&tensor).ok_or_else(|| LoadError::Tensor {
+            let bytes = requantised(tensor).ok_or_else(|| LoadError::Tensor {
                 name: name.to_owned(),
                 expected: vec![inputs, outputs],
             })?;

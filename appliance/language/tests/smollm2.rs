@@ -62,6 +62,7 @@ fn greedy(prompt: Prompt, tokens: u32) -> ChatRequest {
         prompt,
         sampling,
         priority: Priority::Routine,
+        scope: String::new(),
     }
 }
 
@@ -200,6 +201,7 @@ fn the_same_seed_gives_the_same_text_alone_and_in_a_crowd() {
             ..Sampling::default()
         },
         priority: Priority::Routine,
+        scope: String::new(),
     };
     let alone = text_of(&engine, request());
     let crowd: Vec<Generation> = (0..7)
@@ -464,4 +466,72 @@ fn the_golden_cases_of_the_package_hold() {
         engine.golden(&dir, &wrong).is_err(),
         "a golden case can fail"
     );
+}
+
+#[test]
+fn a_beginning_is_read_once_for_each_scope_and_changes_no_answer() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let canary = "Patient Quirin Abendroth, ward 9, has a canary of 4711. ".repeat(8);
+    let ask = |scope: &str, question: &str| {
+        let request = ChatRequest {
+            scope: scope.to_owned(),
+            ..greedy(user(&format!("{canary}{question}")), 12)
+        };
+        let (text, _, usage) = drain(engine.submit(request).expect("taken up"));
+        (text, usage.cached_tokens)
+    };
+    let (first, cold) = ask("a", "What is the canary?");
+    let (again, warm) = ask("a", "What is the canary?");
+    let (other, other_scope) = ask("b", "What is the canary?");
+    assert_eq!((&again, &other), (&first, &first), "found or not, the same");
+    assert_eq!((cold, other_scope), (0, 0), "another scope finds nothing");
+    assert!(warm >= 96, "only {warm} tokens were found");
+    let (_, turned) = ask("a", "Which ward?");
+    assert!((96..=warm).contains(&turned), "{turned} tokens were found");
+    let stats = engine.stats();
+    assert_eq!(stats.prefix_tokens_found, u64::from(warm + turned));
+    assert!(stats.prefix_tokens_sought > stats.prefix_tokens_found);
+}
+
+/// The text of one question, whatever else runs and whatever was read before: short here, 1,000 runs where asked.
+#[test]
+fn the_same_seed_gives_the_same_bytes_under_changing_load() {
+    let limits = EngineLimits {
+        kv_bytes_max: 24 << 20, // so little that running sequences are paused and beginnings let go of
+        ..EngineLimits::default()
+    };
+    let Some(engine) = load(limits) else { return };
+    let runs = if std::env::var_os("PERICARD_LONG").is_some() {
+        1_000
+    } else {
+        12
+    };
+    let question = |run: u64| ChatRequest {
+        prompt: user("Tell me about the human heart."),
+        sampling: Sampling {
+            temperature: 0.9,
+            top_p: 0.95,
+            seed: 42,
+            max_tokens: Some(24),
+            ..Sampling::default()
+        },
+        priority: Priority::ALL[run as usize % 3],
+        scope: format!("{}", run % 2),
+    };
+    let first = text_of(&engine, question(0));
+    for run in 1..=runs {
+        let noise = (run * 0x9E37_79B9) >> 3; // another crowd each time
+        let crowd: Vec<Generation> = (0..noise % 6)
+            .map(|i| {
+                let words = "All work and no play. ".repeat(1 + (noise as usize >> i) % 20);
+                engine
+                    .submit(greedy(user(&words), 1 + (noise >> i) as u32 % 12))
+                    .expect("taken up")
+            })
+            .collect();
+        assert_eq!(text_of(&engine, question(run)), first, "run {run}");
+        drop(crowd); // some have ended, some are cut off
+    }
 }

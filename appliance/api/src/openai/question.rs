@@ -56,6 +56,7 @@ impl Question {
             prompt,
             sampling: sampling(&mut fields)?,
             priority: priority(&mut fields)?,
+            scope: fields.take("cache_salt", "a text")?.unwrap_or_default(),
         };
         pass_over(&mut fields, form);
         fields.finish("")?;

@@ -38,7 +38,10 @@ async fn an_answer_at_once() {
     let message = json!({"role": "assistant", "content": "one two ", "refusal": null});
     let choice = json!({"index": 0, "message": message, "finish_reason": "stop", "logprobs": null});
     assert_eq!(body["choices"], json!([choice]));
-    let usage = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
+    let details = json!({"cached_tokens": 1});
+    let usage = json!({
+        "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt_tokens_details": details,
+    });
     assert_eq!(body["usage"], usage);
     assert_eq!(body["system_fingerprint"], "1.2.3-abababababab-cpu");
     assert_eq!(answer.header("x-pericard-model"), "parrot/1.2.3");

@@ -82,6 +82,7 @@ impl Talker for Scripted {
         let usage = Usage {
             prompt_tokens,
             completion_tokens,
+            cached_tokens: 1,
         };
         events.push_back(match words.first().map(String::as_str) {
             Some("fail") => ChatEvent::Failed("JANE DOE broke the tensor".into()),

@@ -60,6 +60,8 @@ pub(crate) struct Attention<'a> {
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) width: usize,
+    /// A position sees itself and those before it, together so many.
+    pub(crate) window: usize,
 }
 
 impl Attention<'_> {
@@ -87,6 +89,7 @@ impl Attention<'_> {
                 Query {
                     values: &queries[start..start + self.width],
                     position: segment.position + row,
+                    first: (segment.position + row + 1).saturating_sub(self.window),
                     out,
                 }
             });
@@ -108,10 +111,12 @@ fn locate(segments: &[Segment], mut tile: usize) -> (&Segment, usize, usize) {
     unreachable!("tiles are counted from the segments")
 }
 
-/// One query: its values (already scaled), its position, and where its result goes.
+/// One query: its values (already scaled), its position, what it sees, and where its result goes.
 pub(crate) struct Query<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) position: usize,
+    /// The first position that it sees.
+    pub(crate) first: usize,
     pub(crate) out: &'a mut [f32],
 }
 
@@ -199,16 +204,19 @@ fn some<'p, L: Lanes, const R: usize>(
         .map(|query| query.position)
         .max()
         .unwrap_or(0);
+    let first = queries.iter().map(|query| query.first).min().unwrap_or(0);
     let mut sums = [[0.0_f32; MAX_HEAD_WIDTH]; R];
     let mut peaks = [f32::NEG_INFINITY; R];
     let mut totals = [[0.0_f32; 16]; R];
     let mut scores = [[0.0; PAGE]; R];
-    for number in 0..=last / PAGE {
+    for number in first / PAGE..=last / PAGE {
         let view = page(number);
         score::<L, R>(queries, &view, width, &mut scores);
         let mut fades = [1.0; R];
         for r in 0..R {
-            mask(&mut scores[r], number * PAGE, queries[r].position);
+            if !mask(&mut scores[r], number * PAGE, &queries[r]) {
+                continue; // a page of its neighbours only: it adds exact zeros, so neighbours change nothing
+            }
             fades[r] = soften::<L>(&mut scores[r], &mut peaks[r], &mut totals[r]);
         }
         weigh::<L, R>(&scores, &fades, &view, &mut sums, width);
@@ -249,13 +257,18 @@ fn score<L: Lanes, const R: usize>(
     }
 }
 
-/// Hides the positions after the query's own.
+/// Hides the positions that the query does not see. Whether any is left; if not, the scores are zero weights.
 #[inline(always)]
-fn mask(scores: &mut Scores, first: usize, position: usize) {
-    let visible = (position + 1).saturating_sub(first);
-    if visible < PAGE {
-        scores[visible..].fill(f32::NEG_INFINITY);
+fn mask(scores: &mut Scores, page: usize, query: &Query<'_>) -> bool {
+    let end = (query.position + 1).saturating_sub(page).min(PAGE);
+    let start = query.first.saturating_sub(page).min(PAGE);
+    if start >= end {
+        scores.fill(0.0);
+        return false;
     }
+    scores[end..].fill(f32::NEG_INFINITY);
+    scores[..start].fill(f32::NEG_INFINITY);
+    true
 }
 
 /// Turns scores into weights relative to the highest score so far; returns by how much what was summed before fades.
@@ -350,9 +363,9 @@ mod tests {
             }
         }
 
-        fn exact(&self, query: &[f32], position: usize) -> Vec<f64> {
+        fn exact(&self, query: &[f32], first: usize, position: usize) -> Vec<f64> {
             let float = |bits: u16| f64::from(f16::from_bits(bits).to_f32());
-            let scores: Vec<f64> = (0..=position)
+            let scores: Vec<f64> = (first..=position)
                 .map(|p| {
                     let keys = &self.keys[p / PAGE];
                     (0..WIDTH)
@@ -364,7 +377,7 @@ mod tests {
             let total: f64 = scores.iter().map(|score| (score - peak).exp()).sum();
             (0..WIDTH)
                 .map(|d| {
-                    let weighted = scores.iter().enumerate().map(|(p, score)| {
+                    let weighted = (first..).zip(&scores).map(|(p, score)| {
                         (score - peak).exp() * float(self.values[p / PAGE][p % PAGE * WIDTH + d])
                     });
                     weighted.sum::<f64>() / total
@@ -373,7 +386,12 @@ mod tests {
         }
     }
 
-    fn run(tier: Tier, cache: &Cache, queries: &[Vec<f32>], positions: &[usize]) -> Vec<Vec<f32>> {
+    fn run(
+        tier: Tier,
+        cache: &Cache,
+        queries: &[Vec<f32>],
+        (positions, window): (&[usize], usize),
+    ) -> Vec<Vec<f32>> {
         let mut outs = vec![vec![0.0; WIDTH]; queries.len()];
         let mut list: Vec<Query<'_>> = outs
             .iter_mut()
@@ -382,6 +400,7 @@ mod tests {
             .map(|((out, values), position)| Query {
                 values,
                 position: *position,
+                first: (*position + 1).saturating_sub(window),
                 out,
             })
             .collect();
@@ -403,25 +422,24 @@ mod tests {
                     .collect()
             })
             .collect();
-        let together = run(Tier::detect(), &cache, &queries, &positions);
-        assert_eq!(
-            together,
-            run(Tier::Scalar, &cache, &queries, &positions),
-            "the tiers agree to the bit"
-        );
-        for (i, (query, position)) in queries.iter().zip(positions).enumerate() {
-            let alone = run(
-                Tier::detect(),
-                &cache,
-                std::slice::from_ref(query),
-                &[position],
+        for window in [usize::MAX, 70, 5] {
+            let together = run(Tier::detect(), &cache, &queries, (&positions, window));
+            assert_eq!(
+                together,
+                run(Tier::Scalar, &cache, &queries, (&positions, window)),
+                "the tiers agree to the bit"
             );
-            assert_eq!(alone[0], together[i]);
-            for (ours, exact) in together[i].iter().zip(cache.exact(query, position)) {
-                assert!(
-                    (f64::from(*ours) - exact).abs() < 1e-5,
-                    "position {position}: {ours} is not {exact}"
-                );
+            for (i, (query, position)) in queries.iter().zip(positions).enumerate() {
+                let alone = std::slice::from_ref(query);
+                let alone = run(Tier::detect(), &cache, alone, (&[position], window));
+                assert_eq!(alone[0], together[i]);
+                let first = (position + 1).saturating_sub(window);
+                for (ours, exact) in together[i].iter().zip(cache.exact(query, first, position)) {
+                    assert!(
+                        (f64::from(*ours) - exact).abs() < 1e-5,
+                        "position {position} of a window of {window}: {ours} is not {exact}"
+                    );
+                }
             }
         }
     }

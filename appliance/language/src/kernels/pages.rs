@@ -1,8 +1,9 @@
 //! Keys and values of all sequences, in pages of one slab that never grows.
 //!
 //! A page holds [`PAGE`] positions of every layer and head. The slab is reserved once; the system gives it memory
-//! only as pages are written. A page that is given back is overwritten with zeros before anybody else can have it:
-//! nothing of one patient's text stays for the next.
+//! only as pages are written. A page may have several holders: full pages are shared, and never written again. Once the
+//! last one gives it back, it is overwritten with zeros before anybody else can have it: nothing of one patient's text
+//! stays for the next.
 
 use super::attention::{MAX_HEAD_WIDTH, PAGE, PageView};
 use super::pool::{Disjoint, Pool};
@@ -18,6 +19,8 @@ pub(crate) struct PageId(u32);
 pub(crate) struct Cache {
     slab: Vec<u16>,
     free: Vec<PageId>,
+    /// How many hold each page.
+    holders: Vec<u32>,
     pages: usize,
     kv_heads: usize,
     head_width: usize,
@@ -46,6 +49,7 @@ impl Cache {
         Self {
             slab: vec![0; pages * page_length],
             free: (0..pages as u32).rev().map(PageId).collect(),
+            holders: vec![0; pages],
             pages,
             kv_heads: shape.kv_heads,
             head_width: shape.head_width,
@@ -71,15 +75,33 @@ impl Cache {
 
     /// Takes a page, if one is free.
     pub(crate) fn take(&mut self) -> Option<PageId> {
-        self.free.pop()
+        let page = self.free.pop()?;
+        self.holders[page.0 as usize] = 1;
+        Some(page)
     }
 
-    /// Gives pages back, empty.
+    /// Holds a page that somebody holds already.
+    pub(crate) fn hold(&mut self, page: PageId) {
+        let holders = &mut self.holders[page.0 as usize];
+        assert!(*holders > 0, "a free page belongs to nobody");
+        *holders += 1;
+    }
+
+    /// How many hold a page.
+    pub(crate) fn holders(&self, page: PageId) -> u32 {
+        self.holders[page.0 as usize]
+    }
+
+    /// Gives pages back. Those that nobody holds any more become empty and free.
     pub(crate) fn give(&mut self, pages: impl IntoIterator<Item = PageId>) {
         for page in pages {
-            let start = page.0 as usize * self.page_length;
-            self.slab[start..start + self.page_length].fill(0);
-            self.free.push(page);
+            let holders = &mut self.holders[page.0 as usize];
+            *holders -= 1;
+            if *holders == 0 {
+                let start = page.0 as usize * self.page_length;
+                self.slab[start..start + self.page_length].fill(0);
+                self.free.push(page);
+            }
         }
     }
 
@@ -115,7 +137,7 @@ impl Cache {
                 both[..width].convert_from_f32_slice(&keys[from..from + width]);
                 both[width..2 * width].convert_from_f32_slice(&values[from..from + width]);
                 let start = this.start(page, layer, head);
-                // SAFETY: pages belong to one sequence, a sequence is in one segment, and an item is one head of it;
+                // SAFETY: a page that is not full belongs to one sequence, a sequence is in one segment, and an item is one head of it;
                 // the slab is borrowed for the whole round.
                 let part = unsafe { slab.range(start, this.head_length) };
                 let (page_keys, page_values) = part.split_at_mut(width * PAGE);
@@ -135,5 +157,50 @@ impl Cache {
 
     fn start(&self, page: PageId, layer: usize, head: usize) -> usize {
         page.0 as usize * self.page_length + (layer * self.kv_heads + head) * self.head_length
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A cache of a few pages of one layer and one narrow head.
+    pub(crate) fn small(pages: usize) -> Cache {
+        let (head_width, head_length) = (16, 2 * 16 * PAGE);
+        Cache {
+            slab: vec![0; pages * head_length],
+            free: (0..pages as u32).map(PageId).collect(),
+            holders: vec![0; pages],
+            pages,
+            kv_heads: 1,
+            head_width,
+            page_length: head_length,
+            head_length,
+        }
+    }
+
+    impl Cache {
+        pub(crate) fn scribble(&mut self, page: PageId) {
+            let start = self.start(page, 0, 0);
+            self.slab[start] = 7;
+        }
+
+        pub(crate) fn is_empty(&self, page: PageId) -> bool {
+            let start = self.start(page, 0, 0);
+            let both = &self.slab[start..][..self.page_length];
+            both.iter().all(|value| *value == 0)
+        }
+    }
+
+    #[test]
+    fn a_page_is_emptied_by_its_last_holder() {
+        let mut cache = small(1);
+        let page = cache.take().expect("one");
+        cache.hold(page);
+        cache.scribble(page);
+        cache.give([page]);
+        assert!(!cache.is_empty(page) && cache.take().is_none());
+        cache.give([page]);
+        assert!(cache.is_empty(page) && cache.take().is_some());
     }
 }

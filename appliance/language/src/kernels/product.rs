@@ -59,12 +59,21 @@ pub(crate) fn add(pool: &mut Pool, tier: Tier, x: &Activations, target: &mut Tar
     });
 }
 
-/// `out = silu(gate * x) * (up * x)`: both halves of a gated layer while their activations are at hand.
+/// What opens a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// The approximation of GELU by a hyperbolic tangent, which is `x * sigmoid(1.6 x + 0.07 x^3)`.
+    Gelu,
+}
+
+/// `out = kind(gate * x) * (up * x)`: both halves of a gated layer while their activations are at hand.
 pub(crate) fn gated(
     pool: &mut Pool,
     tier: Tier,
     x: &Activations,
-    gate: &Packed,
+    (kind, gate): (Gate, &Packed),
     up: &mut Target<'_>,
 ) {
     assert_eq!(
@@ -83,7 +92,7 @@ pub(crate) fn gated(
                 let gates = &mut gates[..products.len()];
                 compute(tier, gate, tile, x, row, gates);
                 compute(tier, part.weights, tile, x, row, products);
-                gate_rows(tier, gates, products);
+                gate_rows(tier, kind, gates, products);
                 part.write(tile, row, products, |old, new| *old = new);
             });
         }
@@ -166,36 +175,43 @@ fn compute(
     }
 }
 
-/// `product *= silu(gate)`, value by value.
-fn gate_rows(tier: Tier, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+/// `product *= kind(gate)`, value by value.
+fn gate_rows(tier: Tier, kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
     match tier {
         // SAFETY: `Tier::detect` found the instructions.
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx512 => unsafe { gate_avx512(gates, products) },
+        Tier::Avx512 => unsafe { gate_avx512(kind, gates, products) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 => unsafe { gate_avx2(gates, products) },
-        _ => gate_lanes::<Plain>(gates, products),
+        Tier::Avx2 => unsafe { gate_avx2(kind, gates, products) },
+        _ => gate_lanes::<Plain>(kind, gates, products),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn gate_avx512(gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
-    gate_lanes::<Avx512>(gates, products);
+unsafe fn gate_avx512(kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    gate_lanes::<Avx512>(kind, gates, products);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn gate_avx2(gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
-    gate_lanes::<Avx2>(gates, products);
+unsafe fn gate_avx2(kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    gate_lanes::<Avx2>(kind, gates, products);
 }
 
 #[inline(always)]
-fn gate_lanes<L: Lanes>(gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+fn gate_lanes<L: Lanes>(kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
+    /// Twice the root of 2 / pi, and the cubic share of it.
+    const LINEAR: f32 = 1.595_769_1;
+    const CUBIC: f32 = 0.044_715 * LINEAR;
     for (product, gate) in products.iter_mut().zip(gates) {
         let gate = L::load(gate);
-        let down = L::splat(0.0).sub(gate).exp().add(L::splat(1.0));
+        let slope = match kind {
+            Gate::Silu => gate,
+            Gate::Gelu => gate.mul(gate.mul(gate).fma(L::splat(CUBIC), L::splat(LINEAR))),
+        };
+        let down = L::splat(0.0).sub(slope).exp().add(L::splat(1.0));
         L::load(product).mul(gate.div(down)).store(product);
     }
 }

@@ -1,0 +1,108 @@
+//! Every family of decoders on a small model of random weights: its logits are those of llama.cpp.
+
+use pericard_language::{LoadError, Scorer};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the file's weights are kept as they are; keys and values are sixteen-bit floats here and 32-bit ones there.
+const LOGIT_TOLERANCE: f32 = 0.02;
+/// Where K-quants were converted to Q8_0.
+const CONVERTED_TOLERANCE: f32 = 0.5;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    tokens: Vec<u32>,
+    /// By position.
+    logits: BTreeMap<usize, Vec<f32>>,
+}
+
+fn golden(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(file)
+}
+
+fn weights(name: &str) -> PathBuf {
+    golden(&format!("families/{name}.gguf"))
+}
+
+fn scorer(weights: &Path) -> Result<Scorer, LoadError> {
+    Scorer::load(weights, 1, 1 << 24)
+}
+
+fn cases() -> Vec<Case> {
+    let bytes = std::fs::read(golden("families.json")).expect("the golden file");
+    serde_json::from_slice(&bytes).expect("its form")
+}
+
+fn worst(of: &[Vec<f32>], case: &Case) -> f32 {
+    let pairs = case
+        .logits
+        .iter()
+        .flat_map(|(at, theirs)| of[*at].iter().zip(theirs));
+    pairs.fold(0.0, |worst, (a, b)| worst.max((a - b).abs()))
+}
+
+#[test]
+fn logits_of_every_family_are_llama_cpps() {
+    let cases = cases();
+    assert_eq!(
+        cases.len(),
+        7,
+        "llama (three forms), qwen2, qwen3, gemma3, phi3"
+    );
+    for case in &cases {
+        let mut scorer = scorer(&weights(&case.name)).expect("loads");
+        let ours = scorer.logits(&case.tokens).expect("fits");
+        let worst = worst(&ours, case);
+        eprintln!("{}: a logit is off by {worst}", case.name);
+        let tolerance = match case.name.as_str() {
+            "k4" => CONVERTED_TOLERANCE,
+            _ => LOGIT_TOLERANCE,
+        };
+        assert!(worst < tolerance, "{}: {worst}", case.name);
+    }
+}
+
+/// Llama 3's factors change every position but the first: without the tensor, the very same file is another model.
+#[test]
+fn frequency_factors_are_obeyed() {
+    let case = cases().into_iter().find(|case| case.name == "llama3");
+    let case = case.expect("the Llama 3 case");
+    let mut file = std::fs::read(weights("llama3")).expect("reads");
+    let name = b"rope_freqs.weight";
+    let at = file
+        .windows(name.len())
+        .position(|window| window == name)
+        .expect("the file has factors");
+    file[at] = b'x'; // a name that nobody asks for
+    let dir = tempfile::tempdir().expect("a directory");
+    let without = dir.path().join("without.gguf");
+    std::fs::write(&without, file).expect("writes");
+    let ours = scorer(&without).expect("loads").logits(&case.tokens);
+    let off = worst(&ours.expect("fits"), &case);
+    assert!(off > 10.0 * LOGIT_TOLERANCE, "off by {off} only");
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_name() {
+    let file = std::fs::read(weights("qwen2")).expect("reads");
+    for (from, to, named) in [
+        ("qwen2", "bloom", "bloom"),
+        ("qwen2.block_count", "qwen2.logit_scale", "logit_scale"),
+    ] {
+        let mut other = file.clone();
+        let at = other
+            .windows(from.len())
+            .position(|window| window == from.as_bytes())
+            .expect("the file names it");
+        other[at..at + to.len()].copy_from_slice(to.as_bytes());
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("other.gguf");
+        std::fs::write(&path, other).expect("writes");
+        let refusal = scorer(&path).err().expect("refused").to_string();
+        assert!(refusal.contains(named), "{refusal}");
+    }
+}

@@ -1,0 +1,110 @@
+"""Do the language engine's logits agree with llama.cpp's? Top-1 agreement and divergence, position by position.
+
+    cargo build --release -p pericard-language --example logits
+    python benches/agreement.py MODEL.gguf [MODEL.gguf ...] --out benches/runs/DATE-agreement
+
+Both get the same tokens: text of the tests' conversations where the model has SmolLM2's vocabulary, random ones otherwise.
+llama.cpp runs twice: with the file as it is, where it rounds activations to eight bits, and with the same weights in f32,
+where it rounds nothing. The second is what the file says; the first is as far from it as that rounding takes it.
+
+Needs llama-cpp-python==0.3.36 (appliance/language/tests/golden/peer.py), gguf==0.19.0 and numpy.
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "appliance/language/tests/golden"
+sys.path.insert(0, str(GOLDEN))
+from make_golden import expand  # noqa: E402
+from peer import Peer  # noqa: E402
+
+SEQUENCES, LENGTH = 8, 128
+SMOLLM2_TOKENS = 49_152
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("weights", nargs="+")
+    arguments.add_argument("--logits", default=str(ROOT / "target/release/examples/logits"))
+    arguments.add_argument("--out", type=pathlib.Path, required=True)
+    options = arguments.parse_args()
+    rows = [row for weights in options.weights for row in compare(weights, options.logits)]
+    table = report(rows)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "rows.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (options.out / "README.md").write_text(table)
+    print(table)
+
+
+def compare(weights, logits):
+    rounded = Peer(weights, context=4096)
+    sequences = tokens_for(rounded.vocab_size)
+    ours = subprocess.run([logits, weights], input=json.dumps(sequences).encode(), stdout=subprocess.PIPE, check=True).stdout
+    ours = np.frombuffer(ours, np.float32).reshape(-1, rounded.vocab_size)
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as plain:
+        expand(weights, plain.name)
+        exact = all_logits(Peer(plain.name, context=4096, f32_kv=True), sequences)
+    rounded = all_logits(rounded, sequences)
+    name = pathlib.Path(weights).stem
+    for what, a, b in (
+        ("ours, llama.cpp unrounded", exact, ours),
+        ("ours, llama.cpp as it is", rounded, ours),
+        ("llama.cpp as it is, unrounded", exact, rounded),
+    ):
+        yield {"model": name, "what": what, "positions": len(a), **distance(a, b)}
+
+
+def tokens_for(vocabulary):
+    if vocabulary == SMOLLM2_TOKENS:
+        cases = json.loads((GOLDEN / "greedy.json").read_text())
+        return [case["prompt_ids"] + case["exact"]["output_ids"] for case in cases]
+    source = np.random.default_rng(11)
+    return source.integers(0, vocabulary - 1, (SEQUENCES, LENGTH)).tolist()
+
+
+def all_logits(peer, sequences):
+    rows = []
+    for tokens in sequences:
+        peer.clear()
+        for at in range(0, len(tokens), peer.batch_size):
+            part = tokens[at:at + peer.batch_size]
+            peer.step([(token, at + i, 0, True) for i, token in enumerate(part)])
+            rows += [peer.logits(i) for i in range(len(part))]
+    return np.array(rows)
+
+
+def distance(of, from_):
+    normal = lambda logits: logits - np.logaddexp.reduce(logits.astype(np.float64), axis=1, keepdims=True)
+    p, q = normal(of), normal(from_)
+    divergence = (np.exp(p) * (p - q)).sum(axis=1)
+    return {
+        "top1": float((of.argmax(axis=1) == from_.argmax(axis=1)).mean()),
+        "kl_mean": float(divergence.mean()),
+        "kl_max": float(divergence.max()),
+        "logit_max": float(np.abs(of - from_).max()),
+    }
+
+
+def report(rows):
+    lines = [
+        f"# Agreement with llama.cpp 0c1e57098, {datetime.date.today()}\n",
+        "| model | compared | positions | same first token | mean KL | worst KL | worst logit |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['model']} | {r['what']} | {r['positions']} | {r['top1']:.2%} | {r['kl_mean']:.1e} "
+            f"| {r['kl_max']:.1e} | {r['logit_max']:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
