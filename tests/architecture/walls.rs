@@ -170,6 +170,9 @@ pub(crate) const WORDS: &[Word] = &[
 pub(crate) const EGRESS_TAKES: &[&str] = &[
     "&self", "u8", "u16", "u32", "u64", "[u64; 4]", "Duration",
     "Counter", "Stage", "CatalogueId", "Outcome", "Identity",
+    // A week: models by number, patients as hashes that nobody can turn back, and the frame that tells of it. None has
+    // place for a text; `Closing` and `Rules` are made of these and of numbers.
+    "&[CatalogueId]", "Pseudonym", "Review", "Rules", "Closing", "&Meter", "&Frame", "&mut self",
 ];
 
 /// Where it is told once, by the composition root, in which file to keep the counts.

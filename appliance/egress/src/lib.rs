@@ -11,15 +11,27 @@
 //! meter.count("Doe^John");
 //! ```
 //!
-//! Sending is not here yet, and nothing in the appliance can do it.
+//! What is told of patients goes through two more things, and reaches a frame with noise only:
+//!
+//! - [`Week`]: one week's inferences as exact histograms, of each patient no more than a stated share.
+//! - [`Books`]: closes a week: noise, budget, frame, all in one durable step; the ledger of what was spent.
+//!
+//! Nothing here can send. The gate is another process, and reads the frames only.
 
+mod books;
+mod drift;
 mod meter;
+mod noise;
 mod preview;
 mod prometheus;
 mod spool;
 mod tally;
+mod week;
 
+pub use books::{Books, BooksError, Closing, Entry, Log, NEVER_TOLD_BELOW, Rules, TOLD_AT_ONCE};
 pub use meter::{CatalogueId, Identity, Meter, Outcome};
+pub use noise::{MODEL_WEEK_MILLI_EPSILON, Seed};
 pub use pericard_frame::{Counter, Stage};
 pub use preview::{Preview, Shown, preview};
 pub use spool::SpoolError;
+pub use week::{MAX_MODELS_A_PATIENT, Pseudonym, Review, Week};

@@ -127,6 +127,15 @@ impl Meter {
         (tally.log_size, tally.log_root) = (log_size, log_root);
     }
 
+    /// Notes that the appliance ran for so long, and how busy its processors were meanwhile: of all their time, in
+    /// whatever unit, how much.
+    pub fn ran(&self, seconds: u64, cpu_busy: u64, cpu_all: u64) {
+        let mut tally = self.tally();
+        add(&mut tally.up_s, seconds);
+        add(&mut tally.cpu_busy, cpu_busy);
+        add(&mut tally.cpu_all, cpu_all);
+    }
+
     /// Writes the spool, durably. Call it now and then and at the end; a crash costs what was counted since.
     ///
     /// # Errors
@@ -155,6 +164,11 @@ impl Meter {
     pub fn prometheus(&self) -> String {
         let tally = self.tally().clone();
         prometheus::text(&tally)
+    }
+
+    /// All that was counted until now, and by whom.
+    pub(crate) fn now(&self) -> (Tally, Identity) {
+        (self.tally().clone(), self.inner.identity)
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {

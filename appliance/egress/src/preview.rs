@@ -47,7 +47,11 @@ pub fn preview(spool: &Path) -> Result<Preview, SpoolError> {
 }
 
 impl Preview {
-    pub(crate) fn of(frame: &Frame) -> Result<Self, SpoolError> {
+    /// What this frame says.
+    ///
+    /// # Errors
+    /// When the other end would refuse it.
+    pub fn of(frame: &Frame) -> Result<Self, SpoolError> {
         let frame = Frame::open(frame.bytes())?; // as the other end will
         Ok(Self {
             frame_bytes: FRAME_BYTES,
@@ -63,15 +67,19 @@ impl fmt::Display for Preview {
         writeln!(f, "This frame of {} bytes would be sent:", self.frame_bytes)?;
         let mut unused = 0;
         for number in &self.numbers {
-            // Most places for models are unused, and would hide the rest.
-            if number.name.starts_with("model") && number.value == 0 {
+            // Most places of what has many are unused, and would hide the rest.
+            if number.name.ends_with(']') && number.value == 0 {
                 unused += 1;
                 continue;
             }
             let (value, name) = (number.value, &number.name);
             writeln!(f, "{value:>20}  {name:<36} {}", number.meaning)?;
         }
-        writeln!(f, "{:>20}  {unused} unused numbers of models", 0)?;
+        writeln!(
+            f,
+            "{:>20}  {unused} unused numbers of models, histograms and proofs",
+            0
+        )?;
         let padding = self.zero_padding_bytes;
         writeln!(f, "{:>20}  {padding} bytes that mean nothing", 0)
     }

@@ -12,12 +12,15 @@ use std::path::{Path, PathBuf};
 
 const MARK: u64 = u64::from_le_bytes(*b"PCSPOOL1");
 const TIMED_NUMBERS: usize = BUCKETS + 1;
-const NUMBERS: usize = 2 // mark and layout
-    + 4 // identity
-    + Counter::ALL.len()
+/// How many numbers a tally is.
+pub(crate) const TALLY_NUMBERS: usize = Counter::ALL.len()
     + Stage::ALL.len() * TIMED_NUMBERS
     + MODELS * (3 + TIMED_NUMBERS)
-    + 5; // the audit log
+    + 5 // the audit log
+    + 3; // uptime and processors
+const NUMBERS: usize = 2 // mark and layout
+    + 4 // identity
+    + TALLY_NUMBERS;
 
 /// The spool cannot be used, or what it holds cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -46,36 +49,61 @@ pub enum SpoolError {
     Frame(#[from] Fault),
 }
 
-/// What the file holds; `None` when there is no file.
+/// What the file holds; `None` when there is no file, or one of an older layout: nothing of that was ever sent.
 pub(crate) fn read(path: &Path) -> Result<Option<(Identity, Tally)>, SpoolError> {
+    let Some(numbers) = read_numbers(path)? else {
+        return Ok(None);
+    };
+    if let [MARK, version, ..] = numbers[..]
+        && version < u64::from(VERSION)
+    {
+        return Ok(None);
+    }
+    let whole = numbers.len() == NUMBERS;
+    let read = whole.then(|| Numbers(numbers.into_iter()).spool());
+    let foreign = || SpoolError::Foreign(path.to_owned());
+    read.flatten().map(Some).ok_or_else(foreign)
+}
+
+/// Replaces the file, so that a power cut leaves the old one or the new one.
+pub(crate) fn write(path: &Path, identity: Identity, tally: &Tally) -> Result<(), SpoolError> {
+    let mut numbers = vec![MARK, u64::from(VERSION), u64::from(identity.appliance)];
+    numbers.extend(identity.release.map(u64::from));
+    numbers.extend(tally_numbers(tally));
+    replace(path, &numbers)
+}
+
+/// The numbers of a file; `None` when there is no file.
+pub(crate) fn read_numbers(path: &Path) -> Result<Option<Vec<u64>>, SpoolError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", path)(error)),
     };
     let (numbers, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(SpoolError::Foreign(path.to_owned()));
+    }
     let numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-    let whole = rest.is_empty() && numbers.len() == NUMBERS;
-    let read = if whole {
-        Numbers(numbers).spool()
-    } else {
-        None
-    };
-    let foreign = || SpoolError::Foreign(path.to_owned());
-    read.map(Some).ok_or_else(foreign)
+    Ok(Some(numbers.collect()))
 }
 
-/// Replaces the file, so that a power cut leaves the old one or the new one.
-pub(crate) fn write(path: &Path, identity: Identity, tally: &Tally) -> Result<(), SpoolError> {
-    let bytes: Vec<u8> = numbers(identity, tally)
-        .into_iter()
-        .flat_map(u64::to_le_bytes)
+/// Replaces a file of numbers, durably.
+pub(crate) fn replace(path: &Path, numbers: &[u64]) -> Result<(), SpoolError> {
+    let bytes: Vec<u8> = numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
         .collect();
+    replace_bytes(path, &bytes)
+}
+
+/// Replaces a file, so that a power cut leaves the old one or the new one.
+pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     let new = path.with_extension("new");
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     let replace = || {
         let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
@@ -83,15 +111,14 @@ pub(crate) fn write(path: &Path, identity: Identity, tally: &Tally) -> Result<()
     replace().map_err(failed("written", path))
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+pub(crate) fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
     let path = path.to_owned();
     move |error| SpoolError::Io { path, verb, error }
 }
 
-fn numbers(identity: Identity, tally: &Tally) -> Vec<u64> {
-    let mut numbers = vec![MARK, u64::from(VERSION), u64::from(identity.appliance)];
-    numbers.extend(identity.release.map(u64::from));
-    numbers.extend(tally.counts);
+/// A tally as numbers.
+pub(crate) fn tally_numbers(tally: &Tally) -> Vec<u64> {
+    let mut numbers = tally.counts.to_vec();
     for timed in &tally.stages {
         numbers.extend(timed.buckets);
         numbers.push(timed.sum_ms);
@@ -103,11 +130,12 @@ fn numbers(identity: Identity, tally: &Tally) -> Vec<u64> {
     }
     numbers.push(tally.log_size);
     numbers.extend(tally.log_root);
+    numbers.extend([tally.up_s, tally.cpu_busy, tally.cpu_all]);
     numbers
 }
 
-/// The numbers of a spool, taken one after the other.
-struct Numbers<I>(I);
+/// The numbers of a file, taken one after the other.
+pub(crate) struct Numbers<I>(pub(crate) I);
 
 impl<I: Iterator<Item = u64>> Numbers<I> {
     fn spool(mut self) -> Option<(Identity, Tally)> {
@@ -119,6 +147,11 @@ impl<I: Iterator<Item = u64>> Numbers<I> {
         for part in &mut release {
             *part = self.next()?.try_into().ok()?;
         }
+        let tally = self.tally()?;
+        Some((Identity { appliance, release }, tally))
+    }
+
+    pub(crate) fn tally(&mut self) -> Option<Tally> {
         let mut tally = Tally::default();
         self.fill(&mut tally.counts)?;
         for timed in &mut tally.stages {
@@ -132,7 +165,10 @@ impl<I: Iterator<Item = u64>> Numbers<I> {
         }
         tally.log_size = self.next()?;
         self.fill(&mut tally.log_root)?;
-        Some((Identity { appliance, release }, tally))
+        tally.up_s = self.next()?;
+        tally.cpu_busy = self.next()?;
+        tally.cpu_all = self.next()?;
+        Some(tally)
     }
 
     fn timed(&mut self, timed: &mut Timed) -> Option<()> {
@@ -141,14 +177,14 @@ impl<I: Iterator<Item = u64>> Numbers<I> {
         Some(())
     }
 
-    fn fill(&mut self, places: &mut [u64]) -> Option<()> {
+    pub(crate) fn fill(&mut self, places: &mut [u64]) -> Option<()> {
         for place in places {
             *place = self.next()?;
         }
         Some(())
     }
 
-    fn next(&mut self) -> Option<u64> {
+    pub(crate) fn next(&mut self) -> Option<u64> {
         self.0.next()
     }
 }
@@ -199,6 +235,10 @@ mod tests {
         let good = fs::read(&path).expect("read");
         let mut other_version = good.clone();
         other_version[8] += 1;
+        let mut older = good.clone();
+        older[8] -= 1;
+        fs::write(&path, older).expect("written");
+        assert!(matches!(read(&path), Ok(None)), "counted anew");
         for bad in [&[][..], &good[1..], &good[8..], &other_version] {
             fs::write(&path, bad).expect("written");
             let opened = crate::Meter::open(path.clone(), Identity::default());

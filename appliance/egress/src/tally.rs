@@ -4,6 +4,9 @@ use pericard_frame::layout::{self, MAX_COUNT, MIN_TIMED, MODELS};
 use pericard_frame::stage::BUCKETS;
 use pericard_frame::{Counter, Draft, Fault, Frame, Stage};
 
+/// Hours of a week.
+const WEEK_H: u64 = 168;
+
 /// How many durations fell into each bucket.
 pub(crate) type Histogram = [u64; BUCKETS];
 
@@ -15,6 +18,11 @@ pub(crate) struct Tally {
     pub(crate) models: [ModelTally; MODELS],
     pub(crate) log_size: u64,
     pub(crate) log_root: [u64; 4],
+    /// Seconds that the appliance ran.
+    pub(crate) up_s: u64,
+    /// Of all the time of its processors, in whatever unit, the time that they were busy.
+    pub(crate) cpu_busy: u64,
+    pub(crate) cpu_all: u64,
 }
 
 /// Durations of one kind.
@@ -41,6 +49,9 @@ impl Default for Tally {
             models: [ModelTally::default(); MODELS],
             log_size: 0,
             log_root: [0; 4],
+            up_s: 0,
+            cpu_busy: 0,
+            cpu_all: 0,
         }
     }
 }
@@ -48,6 +59,11 @@ impl Default for Tally {
 impl Timed {
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    fn less(&mut self, then: &Self) {
+        less(&mut self.buckets, &then.buckets);
+        less([&mut self.sum_ms], [&then.sum_ms]);
     }
 
     /// The bucket, counted from 1, at or below which `percent` of the durations lie; 0 when there were too few to tell.
@@ -69,6 +85,24 @@ impl Timed {
 }
 
 impl Tally {
+    /// What was counted since it was like that.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        less(&mut since.counts, &earlier.counts);
+        for (now, then) in since.stages.iter_mut().zip(&earlier.stages) {
+            now.less(then);
+        }
+        for (now, then) in since.models.iter_mut().zip(&earlier.models) {
+            less([&mut now.done, &mut now.failed], [&then.done, &then.failed]);
+            now.timed.less(&then.timed);
+        }
+        less(
+            [&mut since.up_s, &mut since.cpu_busy, &mut since.cpu_all],
+            [&earlier.up_s, &earlier.cpu_busy, &earlier.cpu_all],
+        );
+        since
+    }
+
     /// The frame that tells it.
     pub(crate) fn frame(&self, release: [u16; 3], appliance: u32) -> Result<Frame, Fault> {
         let mut draft = Draft::new();
@@ -95,7 +129,17 @@ impl Tally {
         for (at, count) in self.counts.into_iter().enumerate() {
             draft.put(&layout::COUNTERS, at, told(count));
         }
+        draft.put(&layout::UPTIME_H, 0, (self.up_s / 3600).min(WEEK_H) as u16);
+        let tenths = self.cpu_busy.saturating_mul(10).checked_div(self.cpu_all);
+        draft.put(&layout::CPU_BUCKET, 0, tenths.unwrap_or(0).min(10) as u8);
         draft.seal()
+    }
+}
+
+/// Takes away number by number, never below zero.
+fn less<'a>(now: impl IntoIterator<Item = &'a mut u64>, then: impl IntoIterator<Item = &'a u64>) {
+    for (now, then) in now.into_iter().zip(then) {
+        *now = now.saturating_sub(*then);
     }
 }
 
@@ -138,7 +182,11 @@ mod tests {
             models: [model; MODELS],
             log_size: u64::MAX,
             log_root: [u64::MAX; 4],
+            up_s: u64::MAX,
+            cpu_busy: u64::MAX,
+            cpu_all: 1,
         };
+        assert_eq!(tally.since(&tally).counts, [0; Counter::ALL.len()]);
         let frame = tally.frame([999; 3], u32::MAX).expect("in range");
         assert!(frame.lines().all(|line| line.value <= line.spec.max));
     }

@@ -1,0 +1,466 @@
+//! The books: what was told, what it cost, and what waits to be told.
+//!
+//! Closing a week is one rename. The new books hold the spent budget, the noised counts that wait, and the frame itself;
+//! they replace the old ones durably, and only then does the frame appear where the gate looks for it. A crash before
+//! leaves the old books: no budget is spent and no noise was seen by anybody. A crash after leaves the new ones, and
+//! opening them puts the very same frame in its place. There is no state in which a week's noise is drawn twice and both
+//! draws can leave.
+//!
+//! Counts wait together with their noise. Each week's histogram is noised once, with that week's budget; whether enough
+//! is gathered is decided on the sum of what has been noised already, and deciding costs nothing.
+
+use crate::drift::Judge;
+use crate::meter::{CatalogueId, Meter};
+use crate::noise::{MODEL_WEEK_MILLI_EPSILON, Noise, Seed};
+use crate::spool::{self, Numbers, SpoolError, TALLY_NUMBERS};
+use crate::tally::Tally;
+use crate::week::{MAX_MODELS_A_PATIENT, Week};
+use pericard_frame::layout::{self, CELLS, MAX_CELL, OFFSET, PROOF_HASHES, VERSION};
+use pericard_frame::{Draft, FRAME_BYTES, Frame, ToHub};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// Fewer than this are told only after waiting for as many weeks as may be.
+pub const TOLD_AT_ONCE: i64 = 200;
+/// Fewer than this are never told.
+pub const NEVER_TOLD_BELOW: i64 = 50;
+/// How many weeks are told of together, at most.
+const WEEKS_MAX: u64 = 4;
+/// A year of the budget.
+const YEAR_WEEKS: u16 = 52;
+/// How many closed weeks the ledger shows: ten years.
+const ENTRIES_MAX: usize = 520;
+const MARK: u64 = u64::from_le_bytes(*b"PCBOOKS1");
+const FRAME_NUMBERS: usize = FRAME_BYTES / 8;
+
+/// How much may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// In a year of 52 weeks, thousandths of epsilon that one patient can be charged.
+    pub year_milli_epsilon: u32,
+}
+
+impl Default for Rules {
+    /// Enough for somebody who is seen in every week of the year, for two models each time.
+    fn default() -> Self {
+        let week = MODEL_WEEK_MILLI_EPSILON * MAX_MODELS_A_PATIENT as u32;
+        Self {
+            year_milli_epsilon: week * u32::from(YEAR_WEEKS),
+        }
+    }
+}
+
+/// How far the audit log has come, and that it still holds what the frame before told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    /// How many lines.
+    pub size: u64,
+    /// Its root, as four big-endian numbers.
+    pub root: [u64; 4],
+    /// The consistency proof from [`Books::log_size`] to this size.
+    pub proof: Vec<[u64; 4]>,
+}
+
+/// A week that is over.
+pub struct Closing {
+    /// Which, counted from Monday 5 January 1970.
+    pub week: u16,
+    /// Its inferences.
+    pub inferences: Week,
+    /// The audit log.
+    pub log: Log,
+    /// What its noise grows from.
+    pub seed: Seed,
+}
+
+/// A line of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Entry {
+    /// The week that was closed.
+    pub week: u16,
+    /// The frame that tells of it.
+    pub sequence: u32,
+    /// What it cost a patient at most, thousandths of epsilon.
+    pub spent_milli_epsilon: u32,
+    /// What is left in the year, thousandths of epsilon.
+    pub left_milli_epsilon: u32,
+    /// Of how many models the frame tells.
+    pub models_told: u8,
+    /// Whether the budget did not allow to draw noise: nothing derived from patients was told.
+    pub refused: bool,
+}
+
+/// A week cannot be closed.
+#[derive(Debug, thiserror::Error)]
+pub enum BooksError {
+    /// They cannot be read or written.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Another process has them open.
+    #[error("the books of what leaves are in use by another process; try again when it has ended")]
+    InUse,
+    /// It has been closed, and what was told of it is told for good.
+    #[error("week {0} is closed; a week is told of once")]
+    Closed(u16),
+    /// The proof is longer than any can be.
+    #[error("the proof of the audit log has {0} hashes, and at most {PROOF_HASHES} fit")]
+    Proof(usize),
+    /// The sampler refused its constants.
+    #[error("no noise can be drawn; nothing is told")]
+    Noise,
+}
+
+/// The books, open: nobody else has them meanwhile.
+#[derive(Debug)]
+pub struct Books {
+    dir: PathBuf,
+    rules: Rules,
+    kept: Kept,
+    /// Held as long as they are open.
+    _lock: File,
+}
+
+/// What the books say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Kept {
+    year: u64,
+    spent: u64,
+    entries: Vec<Entry>,
+    models: Vec<Waiting>,
+    /// What had been counted when the last week was closed: a frame tells of one week.
+    tally: Tally,
+    log_size: u64,
+    frame: Option<Frame>,
+}
+
+/// A model's noised counts that are not told yet, and the judge of its scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    id: u16,
+    weeks: u64,
+    cells: [i64; CELLS],
+    judge: Judge,
+}
+
+impl Books {
+    /// Opens the books in this folder, or begins them. A frame that a crash kept from its place is put there.
+    ///
+    /// # Errors
+    /// When they are in use, cannot be read or written, or are not books of this version.
+    pub fn open(dir: PathBuf, rules: Rules) -> Result<Self, BooksError> {
+        let frames = frames(&dir);
+        fs::create_dir_all(&frames).map_err(spool::failed("made", &frames))?;
+        let path = dir.join("lock");
+        let lock = File::create(&path).map_err(spool::failed("written", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(BooksError::InUse),
+            Err(TryLockError::Error(error)) => {
+                return Err(spool::failed("locked", &path)(error).into());
+            }
+        }
+        let path = dir.join("books");
+        let kept = match spool::read_numbers(&path)? {
+            None => Kept::default(),
+            Some(numbers) => Numbers(numbers.into_iter())
+                .books()
+                .ok_or(SpoolError::Foreign(path))?,
+        };
+        let books = Self {
+            dir,
+            rules,
+            kept,
+            _lock: lock,
+        };
+        books.put_frame()?;
+        Ok(books)
+    }
+
+    /// The week closed last; `None` before the first.
+    #[must_use]
+    pub fn last_week(&self) -> Option<u16> {
+        self.kept.entries.last().map(|entry| entry.week)
+    }
+
+    /// The size of the audit log that the last frame told of; 0 before the first.
+    #[must_use]
+    pub fn log_size(&self) -> u64 {
+        self.kept.log_size
+    }
+
+    /// Every closed week and what it cost, the oldest first.
+    #[must_use]
+    pub fn ledger(&self) -> &[Entry] {
+        &self.kept.entries
+    }
+
+    /// Closes a week: draws its noise, charges the budget, and keeps the frame, in one step.
+    ///
+    /// # Errors
+    /// When the week is closed already, or the books cannot be written; then nothing is told and nothing is spent.
+    pub fn close(&mut self, closing: Closing, meter: &Meter) -> Result<Entry, BooksError> {
+        let last = self.kept.entries.last();
+        if last.is_some_and(|last| last.week >= closing.week) {
+            return Err(BooksError::Closed(closing.week));
+        }
+        if closing.log.proof.len() > PROOF_HASHES {
+            return Err(BooksError::Proof(closing.log.proof.len()));
+        }
+        let sequence = last.map_or(0, |last| last.sequence) + 1;
+        let mut next = self.kept.clone();
+        let entry = next.close(closing, sequence, meter, self.rules)?;
+        spool::replace(&self.dir.join("books"), &next.numbers())?;
+        self.kept = next;
+        self.put_frame()?;
+        Ok(entry)
+    }
+
+    /// Puts the last frame where the gate looks for it, unless it is there: always the bytes that the books hold.
+    fn put_frame(&self) -> Result<(), SpoolError> {
+        let (Some(entry), Some(frame)) = (self.kept.entries.last(), &self.kept.frame) else {
+            return Ok(());
+        };
+        let path = frames(&self.dir).join(format!("{:08}.frame", entry.sequence));
+        match fs::read(&path) {
+            Ok(held) if held == frame.bytes() => Ok(()),
+            _ => spool::replace_bytes(&path, frame.bytes()),
+        }
+    }
+}
+
+/// The folder that the gate reads, below the one of the books: the gate may not read the books.
+#[must_use]
+pub(crate) fn frames(dir: &Path) -> PathBuf {
+    dir.join("frames")
+}
+
+impl Kept {
+    fn close(
+        &mut self,
+        closing: Closing,
+        sequence: u32,
+        meter: &Meter,
+        rules: Rules,
+    ) -> Result<Entry, BooksError> {
+        let Closing {
+            week,
+            inferences,
+            log,
+            seed,
+        } = closing;
+        let (tally, identity) = meter.now();
+        let frame = tally
+            .since(&self.tally)
+            .frame(identity.release, identity.appliance);
+        let mut draft = Draft::from(&frame.map_err(SpoolError::from)?);
+        draft.put(&layout::SEQUENCE, 0, sequence);
+        draft.put(&layout::WEEK, 0, week);
+        put_log(&mut draft, &log, self.log_size);
+
+        let year = u64::from(week / YEAR_WEEKS);
+        if year != self.year {
+            (self.year, self.spent) = (year, 0);
+        }
+        self.judge(&mut draft, &inferences, &tally);
+        let told_of = inferences.models().len().min(MAX_MODELS_A_PATIENT);
+        let price = u64::from(MODEL_WEEK_MILLI_EPSILON) * told_of as u64;
+        let budget = u64::from(rules.year_milli_epsilon);
+        let refused = self.spent + price > budget;
+        let mut models_told = 0;
+        if !refused {
+            self.spent += price;
+            self.gather(
+                &inferences,
+                &mut Noise::from(seed).ok_or(BooksError::Noise)?,
+            );
+            models_told = self.tell(&mut draft);
+        }
+        let left = u32::try_from(budget.saturating_sub(self.spent)).unwrap_or(u32::MAX);
+        draft.put(
+            &layout::BUDGET_LEFT,
+            0,
+            left.min(layout::BUDGET_LEFT.spec().max as u32),
+        );
+        let entry = Entry {
+            week,
+            sequence,
+            spent_milli_epsilon: if refused { 0 } else { price as u32 },
+            left_milli_epsilon: left,
+            models_told,
+            refused,
+        };
+        self.frame = Some(draft.seal().map_err(SpoolError::from)?);
+        (self.tally, self.log_size) = (tally, log.size);
+        self.entries.push(entry);
+        let too_many = self.entries.len().saturating_sub(ENTRIES_MAX);
+        self.entries.drain(..too_many);
+        Ok(entry)
+    }
+
+    /// Lets each model's judge hear the week's exact numbers, and puts what it says at the model's place.
+    fn judge(&mut self, draft: &mut Draft<ToHub>, inferences: &Week, tally: &Tally) {
+        let live = |id: u16| inferences.models().iter().any(|(live, _)| live.0 == id);
+        self.models.retain(|model| live(model.id));
+        for (CatalogueId(id), cells) in inferences.models() {
+            let verdict = self.waiting(*id).judge.hear(cells);
+            let place = tally.models.iter().position(|model| model.id == *id);
+            if let Some(place) = place {
+                draft.put(&layout::DRIFT, place, verdict);
+            }
+        }
+    }
+
+    /// Adds a week, each cell with noise of its own.
+    fn gather(&mut self, inferences: &Week, noise: &mut Noise) {
+        for (CatalogueId(id), cells) in inferences.models() {
+            let waiting = self.waiting(*id);
+            waiting.weeks += 1;
+            for (held, exact) in waiting.cells.iter_mut().zip(cells) {
+                *held += i64::from(*exact) + noise.draw();
+            }
+        }
+    }
+
+    /// Tells of the models of which enough is gathered. From here on only what has been noised is looked at.
+    fn tell(&mut self, draft: &mut Draft<ToHub>) -> u8 {
+        let mut told = 0;
+        for model in &mut self.models {
+            let count: i64 = model.cells.iter().sum();
+            let is_over = model.weeks >= WEEKS_MAX;
+            if count < TOLD_AT_ONCE && !is_over {
+                continue;
+            }
+            if count >= NEVER_TOLD_BELOW {
+                let at = usize::from(told);
+                draft.put(&layout::HIST_MODEL, at, model.id);
+                draft.put(&layout::HIST_WEEKS, at, model.weeks as u8);
+                draft.put(&layout::HIST_EPSILON, at, MODEL_WEEK_MILLI_EPSILON as u16);
+                draft.put_all(&layout::HIST, at * CELLS, model.cells.map(told_cell));
+                told += 1;
+            }
+            (model.weeks, model.cells) = (0, [0; CELLS]);
+        }
+        told
+    }
+
+    fn waiting(&mut self, id: u16) -> &mut Waiting {
+        let at = self.models.iter().position(|model| model.id == id);
+        let at = at.unwrap_or_else(|| {
+            self.models.push(Waiting {
+                id,
+                weeks: 0,
+                cells: [0; CELLS],
+                judge: Judge::default(),
+            });
+            self.models.len() - 1
+        });
+        &mut self.models[at]
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let mut numbers = vec![
+            MARK,
+            u64::from(VERSION),
+            self.year,
+            self.spent,
+            self.log_size,
+        ];
+        numbers.push(self.entries.len() as u64);
+        for entry in &self.entries {
+            numbers.extend([u64::from(entry.week), u64::from(entry.sequence)]);
+            numbers.extend([entry.spent_milli_epsilon, entry.left_milli_epsilon].map(u64::from));
+            numbers.extend([u64::from(entry.models_told), u64::from(entry.refused)]);
+        }
+        numbers.push(self.models.len() as u64);
+        for model in &self.models {
+            numbers.extend([u64::from(model.id), model.weeks]);
+            numbers.extend(model.cells.map(i64::cast_unsigned));
+            let judge = &model.judge;
+            numbers.extend(judge.reference);
+            numbers.extend([
+                judge.reference_weeks,
+                judge.verdict,
+                judge.beyond,
+                judge.within,
+            ]);
+        }
+        numbers.extend(spool::tally_numbers(&self.tally));
+        if let Some(frame) = &self.frame {
+            let (words, _) = frame.bytes().as_chunks::<8>();
+            numbers.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+        }
+        numbers
+    }
+}
+
+/// A noised count as it is told.
+fn told_cell(count: i64) -> u16 {
+    let told = (count + i64::from(OFFSET)).clamp(0, i64::from(MAX_CELL));
+    u16::try_from(told).unwrap_or(MAX_CELL)
+}
+
+fn put_log(draft: &mut Draft<ToHub>, log: &Log, from: u64) {
+    draft.put(&layout::LOG_SIZE, 0, log.size);
+    draft.put_all(&layout::LOG_ROOT, 0, log.root);
+    draft.put(&layout::LOG_FROM, 0, from);
+    draft.put(&layout::PROOF_LEN, 0, log.proof.len() as u8);
+    draft.put_all(&layout::PROOF, 0, log.proof.iter().flatten().copied());
+}
+
+impl<I: ExactSizeIterator<Item = u64>> Numbers<I> {
+    fn books(mut self) -> Option<Kept> {
+        if self.next()? != MARK || self.next()? != u64::from(VERSION) {
+            return None;
+        }
+        let mut kept = Kept {
+            year: self.next()?,
+            spent: self.next()?,
+            log_size: self.next()?,
+            ..Kept::default()
+        };
+        for _ in 0..self.next()? {
+            kept.entries.push(Entry {
+                week: self.next()?.try_into().ok()?,
+                sequence: self.next()?.try_into().ok()?,
+                spent_milli_epsilon: self.next()?.try_into().ok()?,
+                left_milli_epsilon: self.next()?.try_into().ok()?,
+                models_told: self.next()?.try_into().ok()?,
+                refused: self.next()? == 1,
+            });
+        }
+        for _ in 0..self.next()? {
+            let model = self.waiting()?;
+            kept.models.push(model);
+        }
+        if self.0.len() < TALLY_NUMBERS {
+            return None;
+        }
+        kept.tally = self.tally()?;
+        if self.0.len() == FRAME_NUMBERS {
+            let bytes: Vec<u8> = self.0.flat_map(u64::to_le_bytes).collect();
+            kept.frame = Some(Frame::open(&bytes).ok()?);
+        } else if self.0.len() > 0 {
+            return None;
+        }
+        Some(kept)
+    }
+
+    fn waiting(&mut self) -> Option<Waiting> {
+        let (id, weeks) = (self.next()?.try_into().ok()?, self.next()?);
+        let mut cells = [0; CELLS];
+        self.fill(&mut cells)?;
+        let mut judge = Judge::default();
+        self.fill(&mut judge.reference)?;
+        judge.reference_weeks = self.next()?;
+        judge.verdict = self.next()?;
+        judge.beyond = self.next()?;
+        judge.within = self.next()?;
+        let cells = cells.map(u64::cast_signed);
+        Some(Waiting {
+            id,
+            weeks,
+            cells,
+            judge,
+        })
+    }
+}

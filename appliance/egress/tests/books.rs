@@ -1,0 +1,304 @@
+//! Weeks are told of once, with noise, within the budget, whatever crashes.
+
+use pericard_egress::{
+    Books, BooksError, CatalogueId, Closing, Counter, Entry, Identity, Log, Meter,
+    NEVER_TOLD_BELOW, Pseudonym, Review, Rules, Seed, TOLD_AT_ONCE, Week,
+};
+use pericard_frame::Frame;
+use pericard_frame::layout::{self, CELLS, OFFSET};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const MODEL: CatalogueId = CatalogueId(300);
+
+fn week_of(patients: u64, from: u64) -> Week {
+    let mut week = Week::of(&[MODEL]);
+    for patient in 0..patients {
+        let review = [Review::None, Review::Agreed, Review::Disagreed][(patient % 3) as usize];
+        week.count(
+            Pseudonym(from.wrapping_add(patient)),
+            MODEL,
+            (patient % 10) as u8,
+            review,
+        );
+    }
+    week
+}
+
+fn closing(week: u16, patients: u64) -> Closing {
+    Closing {
+        week,
+        inferences: week_of(patients, 0),
+        log: Log::default(),
+        seed: Seed([week as u8; 32]),
+    }
+}
+
+fn open(dir: &TempDir) -> Books {
+    Books::open(dir.path().into(), Rules::default()).expect("opened")
+}
+
+fn frame_path(dir: &Path, sequence: u32) -> PathBuf {
+    dir.join(format!("frames/{sequence:08}.frame"))
+}
+
+fn frame(dir: &Path, entry: &Entry) -> Frame {
+    let bytes = fs::read(frame_path(dir, entry.sequence)).expect("a frame");
+    Frame::open(&bytes).expect("one that keeps to the layout")
+}
+
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let of = |folder: &Path| {
+        let entries = fs::read_dir(folder).expect("a folder").flatten();
+        let paths = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file());
+        paths
+            .map(|path| (path.clone(), fs::read(path).expect("read")))
+            .collect::<Vec<_>>()
+    };
+    of(dir).into_iter().chain(of(&dir.join("frames"))).collect()
+}
+
+#[test]
+fn a_frame_tells_of_one_week_with_noise_and_says_what_it_cost() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut books, meter) = (open(&dir), Meter::in_memory());
+    meter.count_by(Counter::JobsDone, 5);
+    let first = books.close(closing(2950, 600), &meter).expect("closed");
+    meter.count_by(Counter::JobsDone, 7);
+    meter.ran(3 * 3600, 30, 100);
+    let second = books.close(closing(2951, 600), &meter).expect("closed");
+
+    let (one, other) = (frame(dir.path(), &first), frame(dir.path(), &second));
+    let done = Counter::JobsDone.place();
+    let counted = [&one, &other].map(|frame| frame.get(&layout::COUNTERS, done));
+    assert_eq!(counted, [5, 7], "of its own week only");
+    assert_eq!(other.get(&layout::UPTIME_H, 0), 3);
+    assert_eq!(other.get(&layout::CPU_BUCKET, 0), 3);
+    assert_eq!(other.get(&layout::SEQUENCE, 0), 2);
+    assert_eq!(other.get(&layout::WEEK, 0), 2951);
+    assert_eq!(other.get(&layout::HIST_MODEL, 0), 300);
+    assert_eq!(other.get(&layout::HIST_EPSILON, 0), 500);
+    assert_eq!(other.get(&layout::BUDGET_LEFT, 0), 52_000 - 1_000);
+
+    let noise = |frame: &Frame| -> Vec<i64> {
+        let exact = [20_i64, 20, 20, 20, 20, 20, 20, 20, 20, 20].repeat(3);
+        let told = (0..CELLS).map(|at| frame.get(&layout::HIST, at) as i64 - i64::from(OFFSET));
+        told.zip(exact).map(|(told, exact)| told - exact).collect()
+    };
+    assert_ne!(noise(&one), noise(&other), "noise of its own");
+    for frame in [&one, &other] {
+        let moved = noise(frame).iter().filter(|by| **by != 0).count();
+        assert!(moved > CELLS / 3, "{moved} cells have noise");
+    }
+    assert_eq!(books.ledger(), [first, second]);
+}
+
+#[test]
+fn a_week_is_told_of_once_and_never_with_other_noise() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meter = Meter::in_memory();
+    let entry = open(&dir)
+        .close(closing(2950, 600), &meter)
+        .expect("closed");
+    let told = frame(dir.path(), &entry);
+    for week in [2950, 2949] {
+        let mut again = closing(week, 600);
+        again.seed = Seed([99; 32]);
+        let refused = open(&dir).close(again, &meter);
+        assert!(matches!(refused, Err(BooksError::Closed(w)) if w == week));
+    }
+    assert_eq!(frame(dir.path(), &entry), told);
+}
+
+/// The disk as a crash can leave it, at every step of closing a week: whatever it is, the week is told of with one draw
+/// of noise, and charged once.
+#[test]
+fn whatever_a_crash_leaves_is_told_of_with_one_draw_and_charged_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meter = Meter::in_memory();
+    open(&dir)
+        .close(closing(2950, 600), &meter)
+        .expect("closed");
+    let before = files(dir.path());
+    let entry = open(&dir)
+        .close(closing(2951, 600), &meter)
+        .expect("closed");
+    let after = files(dir.path());
+    let (books, new_frame) = (dir.path().join("books"), frame_path(dir.path(), 2));
+    let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+
+    // Before the rename of the books: half a new file lies beside them.
+    let crash = tempfile::tempdir().expect("a folder");
+    let lay = |files: &BTreeMap<PathBuf, Vec<u8>>| {
+        fs::create_dir_all(crash.path().join("frames")).expect("made");
+        let _ = fs::remove_file(frame_path(crash.path(), 2));
+        for (path, bytes) in files {
+            let inside = path.strip_prefix(dir.path()).expect("inside");
+            fs::write(crash.path().join(inside), bytes).expect("laid");
+        }
+    };
+    lay(&before);
+    fs::write(crash.path().join("books.new"), half(&after[&books])).expect("laid");
+    let mut reopened = open(&crash);
+    assert_eq!(
+        (reopened.last_week(), reopened.ledger().len()),
+        (Some(2950), 1)
+    );
+    assert!(!frame_path(crash.path(), 2).exists(), "nothing was drawn");
+    let again = reopened.close(closing(2951, 600), &meter).expect("closed");
+    assert_eq!(again, entry, "charged once");
+    drop(reopened);
+
+    // After it: the frame is not there, is half there, or is another.
+    for laid in [
+        None,
+        Some(half(&after[&new_frame])),
+        Some(before[&frame_path(dir.path(), 1)].clone()),
+    ] {
+        lay(&after);
+        let path = frame_path(crash.path(), 2);
+        match laid {
+            None => fs::remove_file(&path).expect("removed"),
+            Some(bytes) => fs::write(&path, bytes).expect("laid"),
+        }
+        let reopened = open(&crash);
+        assert_eq!(fs::read(&path).expect("put back"), after[&new_frame]);
+        assert_eq!(reopened.ledger().last(), Some(&entry));
+    }
+}
+
+#[test]
+fn however_many_close_at_once_one_does() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meter = Meter::in_memory();
+    let close = || match Books::open(dir.path().into(), Rules::default()) {
+        Ok(mut books) => u32::from(books.close(closing(2950, 600), &meter).is_ok()),
+        Err(BooksError::InUse) => 0,
+        Err(other) => panic!("{other}"),
+    };
+    let closed: u32 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(close)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("ended"))
+            .sum()
+    });
+    assert_eq!(closed, 1);
+    assert_eq!(open(&dir).ledger().len(), 1);
+}
+
+#[test]
+fn a_spent_budget_is_never_overspent_and_comes_back_with_the_year() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (meter, rules) = (
+        Meter::in_memory(),
+        Rules {
+            year_milli_epsilon: 1_700,
+        },
+    );
+    let begin = 52 * 57;
+    let mut entries = Vec::new();
+    for week in begin..begin + 53 {
+        // Opened anew each time: what is spent is on disk and not in anybody's memory.
+        let mut books = Books::open(dir.path().into(), rules).expect("opened");
+        entries.push(books.close(closing(week, 600), &meter).expect("closed"));
+    }
+    let spent = |entries: &[Entry]| entries.iter().map(|e| e.spent_milli_epsilon).sum::<u32>();
+    assert_eq!(
+        spent(&entries[..52]),
+        1_500,
+        "three models' weeks fit, and no fourth"
+    );
+    assert_eq!(entries.iter().filter(|entry| entry.refused).count(), 49);
+    for entry in &entries[3..52] {
+        let told = frame(dir.path(), entry);
+        assert_eq!(told.get(&layout::HIST_MODEL, 0), 0, "nothing of patients");
+        assert_eq!(told.get(&layout::BUDGET_LEFT, 0), 200);
+    }
+    assert!(!entries[52].refused, "another year");
+}
+
+#[test]
+fn few_wait_for_more_and_very_few_are_never_told() {
+    for (patients, told_in, weeks) in [
+        (300, Some(1), 1),
+        (110, Some(2), 2),
+        (30, Some(4), 4),
+        (3, None, 0),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (mut books, meter) = (open(&dir), Meter::in_memory());
+        let mut told = None;
+        for turn in 1..=4_u16 {
+            let entry = books
+                .close(closing(2950 + turn, patients), &meter)
+                .expect("closed");
+            assert_eq!(
+                entry.spent_milli_epsilon, 500,
+                "gathering costs what telling costs"
+            );
+            if entry.models_told > 0 && told.is_none() {
+                told = Some(turn);
+                let frame = frame(dir.path(), &entry);
+                assert_eq!(frame.get(&layout::HIST_WEEKS, 0), weeks);
+                let cells =
+                    (0..CELLS).map(|at| frame.get(&layout::HIST, at) as i64 - i64::from(OFFSET));
+                let count: i64 = cells.sum();
+                assert!(
+                    count
+                        >= if turn < 4 {
+                            TOLD_AT_ONCE
+                        } else {
+                            NEVER_TOLD_BELOW
+                        }
+                );
+            }
+        }
+        assert_eq!(told, told_in, "{patients} patients a week");
+    }
+}
+
+#[test]
+fn books_that_are_none_are_left_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    open(&dir)
+        .close(closing(2950, 600), &Meter::in_memory())
+        .expect("closed");
+    let path = dir.path().join("books");
+    let good = fs::read(&path).expect("read");
+    for bad in [
+        &good[..8],
+        &good[..good.len() - 8],
+        &good[1..],
+        &[7_u8; 64][..],
+    ] {
+        fs::write(&path, bad).expect("written");
+        let opened = Books::open(dir.path().into(), Rules::default());
+        assert!(
+            matches!(opened, Err(BooksError::Spool(_))),
+            "{} bytes",
+            bad.len()
+        );
+        assert_eq!(fs::read(&path).expect("read"), bad);
+    }
+}
+
+#[test]
+fn the_meters_spool_and_the_books_agree_on_what_was_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = dir.path().join("counters");
+    for week in [2950, 2951] {
+        let meter = Meter::open(spool.clone(), Identity::default()).expect("opened");
+        meter.count_by(Counter::ChatsBusy, 9);
+        meter.flush().expect("written");
+        let entry = open(&dir)
+            .close(closing(week, 600), &meter)
+            .expect("closed");
+        let told = frame(dir.path(), &entry).get(&layout::COUNTERS, Counter::ChatsBusy.place());
+        assert_eq!(told, 9);
+    }
+}
