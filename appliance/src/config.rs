@@ -7,7 +7,7 @@ use crate::places::{ONNXRUNTIME_INSTALLED, Places};
 use pericard_dimse::{Address, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
 use pericard_domain::digest::DigestError;
-use pericard_domain::rule::Rule;
+use pericard_domain::rule::{Match, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +38,8 @@ pub struct Written {
     pub models: ModelsSection,
     /// Work.
     pub jobs: JobsSection,
+    /// What may leave.
+    pub egress: EgressSection,
     /// Which studies go to which models.
     pub rules: Vec<Rule>,
 }
@@ -247,6 +249,31 @@ pub struct JobsSection {
     pub delivery_retry_s: u32,
     /// The longest that it becomes.
     pub delivery_retry_max_s: u32,
+}
+
+/// `[egress]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressSection {
+    /// Whether each week becomes a frame that may leave.
+    pub weekly: bool,
+    /// How much of the privacy budget may be spent on one patient in a year of 52 weeks, thousandths of epsilon.
+    pub year_milli_epsilon: u32,
+    /// The hub's catalogue of models.
+    pub catalogue: Option<PathBuf>,
+    /// Who signed it: the hub's verifier key.
+    pub catalogue_key: Option<String>,
+}
+
+impl Default for EgressSection {
+    fn default() -> Self {
+        Self {
+            weekly: false,
+            year_milli_epsilon: 52_000,
+            catalogue: None,
+            catalogue_key: None,
+        }
+    }
 }
 
 impl Default for ApplianceSection {
@@ -583,6 +610,12 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
             1,
             86_400,
         ),
+        (
+            "egress.year_milli_epsilon",
+            written.egress.year_milli_epsilon.into(),
+            0,
+            1_000_000,
+        ),
         ("models.cores", models.cores as u64, 0, 4096),
         ("models.chats_max", models.chats_max as u64, 1, 4096),
         (
@@ -623,6 +656,10 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
             "storage.free_space_low_mib: {low_mib} is below free_space_floor_mib; it must be above, or 0"
         ));
     }
+    if written.egress.catalogue.is_some() != written.egress.catalogue_key.is_some() {
+        let why = "a catalogue is believed only with the key of its signer";
+        mistakes.push(format!("egress: catalogue and catalogue_key go together: {why}"));
+    }
     if !written.appliance.data_dir.is_absolute() {
         mistakes.push("appliance.data_dir: must be an absolute path".into());
     }
@@ -644,6 +681,11 @@ fn check_rules(written: &Written, mistakes: &mut Vec<String>) {
         if !rules.insert(rule.name.as_str()) {
             mistakes.push(format!("rules: two are called {:?}", rule.name));
         }
+        if rule.name.contains(',') {
+            let why = "a name has no comma; the audit log puts one between two rules";
+            mistakes.push(format!("rules {:?}: name: {why}", rule.name));
+        }
+        check_match(&rule.name, &rule.when, mistakes);
         if rule.models.is_empty() {
             mistakes.push(format!(
                 "rules {:?}: models is empty, so the rule does nothing",
@@ -670,6 +712,25 @@ fn check_rules(written: &Written, mistakes: &mut Vec<String>) {
                 }
                 Some(_) => {}
             }
+        }
+    }
+}
+
+fn check_match(rule: &str, wanted: &Match, mistakes: &mut Vec<String>) {
+    let ranges = wanted.attributes.iter().map(|c| (c.from, c.to));
+    for (from, to) in ranges.chain([(wanted.age_years.from, wanted.age_years.to)]) {
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            mistakes.push(format!(
+                "rules {rule:?}: a range is from more to less, so nothing matches"
+            ));
+        }
+    }
+    for condition in &wanted.attributes {
+        if condition.any_of.is_empty() && condition.from.is_none() && condition.to.is_none() {
+            mistakes.push(format!(
+                "rules {rule:?}: attributes {:?}: give any_of, from or to",
+                condition.name
+            ));
         }
     }
 }
@@ -856,6 +917,22 @@ mod tests {
             (
                 "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\ndestinations = ['pacs']",
                 "no peer \"pacs\"",
+            ),
+            (
+                "[[rules]]\nname = 'a, b'\nmodels = ['m']\nidle_timeout_s = 1",
+                "has no comma",
+            ),
+            (
+                "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\nwhen.age_years = { from = 60, to = 18 }",
+                "from more to less",
+            ),
+            (
+                "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\nwhen.attributes = [{ name = 'Rows' }]",
+                "give any_of, from or to",
+            ),
+            (
+                "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\nwhen.attributes = [{ name = 'Row', from = 1 }]",
+                "line 5",
             ),
             (
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.0/8'\nport = 104",

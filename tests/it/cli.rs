@@ -38,8 +38,18 @@ fn usage_is_told_from_failure() {
     let (code, out, _) = pericard(&["--help"]);
     assert_eq!(code, Some(0));
     for command in [
-        "serve", "demo", "check", "doctor", "submit", "jobs", "model", "audit", "egress", "token",
+        "serve",
+        "demo",
+        "check",
+        "doctor",
+        "submit",
+        "jobs",
+        "model",
+        "audit",
+        "egress",
+        "token",
         "cert",
+        "deidentify",
     ] {
         assert!(out.contains(command), "--help does not name {command}");
     }
@@ -178,5 +188,49 @@ fn the_demonstration_starts_for_scripts_and_ends() {
         Some(0),
         "{}",
         std::fs::read_to_string(&log).unwrap_or_default()
+    );
+}
+
+#[test]
+fn a_study_on_disk_is_told_which_rules_it_would_meet() {
+    let Some(ultrasound) = sample("us1") else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("pericard.toml");
+    let rule = |name: &str, when: &str| {
+        format!(
+            "[[rules]]\nname = '{name}'\nmodels = ['burned-in-text']\nidle_timeout_s = 7\npriority = 'stat'\n{when}\n"
+        )
+    };
+    let rules = [
+        rule("text", "when.modalities = ['CT', 'US']"),
+        rule("bone", "when.modalities = ['CR']"),
+        rule(
+            "high",
+            "when.attributes = [{ name = 'Rows', from = 1, to = 2 }]",
+        ),
+        rule("old", "when.age_years = { from = 200 }"),
+    ];
+    std::fs::write(&file, rules.concat()).expect("the configuration");
+    let config = file.to_str().expect("a path");
+    let study = ultrasound.to_str().expect("a path");
+    let (code, out, said) = pericard(&["check", "--config", config, "--study", study]);
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "rule \"text\" fires: ",
+        "models burned-in-text, stat, after 7 s without a new object, sr seg to nobody",
+        "rule \"bone\" does not: not met: modalities (",
+        "rule \"high\" does not: not met: attributes Rows (",
+        "rule \"old\" does not: not met: age_years (",
+    ] {
+        assert!(out.contains(expected), "{expected}\n{out}");
+    }
+    let empty = dir.path().to_str().expect("a path");
+    let (code, _, said) = pericard(&["check", "--config", config, "--study", empty]);
+    assert_eq!(
+        (code, said.contains("no DICOM object")),
+        (Some(1), true),
+        "{said}"
     );
 }

@@ -62,6 +62,9 @@ impl Priority {
     }
 }
 
+/// What stands between the names of two rules that asked for one job. No rule's name has a comma.
+pub const RULES_JOINED_BY: &str = ", ";
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -80,7 +83,7 @@ pub enum Work {
         revision: u32,
         /// Which model, to the digest.
         model: ModelRef,
-        /// The rule that asked for it.
+        /// The rules that asked for it, joined by [`RULES_JOINED_BY`]: one inference serves all that name its model.
         rule: String,
     },
 }

@@ -52,6 +52,19 @@ pub enum ResultKind {
 }
 
 impl ResultKind {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sr => "sr",
+            Self::Seg => "seg",
+            Self::Gsps => "gsps",
+            Self::Sc => "sc",
+            Self::Kos => "kos",
+            Self::Pdf => "pdf",
+        }
+    }
+
     /// What a rule that does not say gets.
     #[must_use]
     pub fn usual() -> Vec<Self> {
@@ -64,7 +77,7 @@ const fn says_so() -> bool {
     true
 }
 
-/// What an object must be like. An empty list asks for nothing; every list that is not empty must match.
+/// What an object must be like. An empty list asks for nothing; every one that is not empty must match.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Match {
@@ -76,6 +89,124 @@ pub struct Match {
     pub body_parts: Vec<String>,
     /// Any of these patterns in Study or Series Description, in any case; `*` stands for any text.
     pub descriptions: Vec<String>,
+    /// How old the patient was, years. An object that does not say how old does not match.
+    pub age_years: Range,
+    /// Further attributes: every one of these must match.
+    pub attributes: Vec<Condition>,
+}
+
+/// From one number to another, both included. One that is absent asks for nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Range {
+    /// At least this.
+    pub from: Option<f64>,
+    /// At most this.
+    pub to: Option<f64>,
+}
+
+impl Range {
+    /// Whether it asks for anything.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
+    /// Whether that number is in it.
+    #[must_use]
+    pub fn holds(&self, number: f64) -> bool {
+        self.from.is_none_or(|from| number >= from) && self.to.is_none_or(|to| number <= to)
+    }
+}
+
+/// What one attribute must be: one of these texts, a number in this range, or both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Which attribute, by its keyword.
+    pub name: Attribute,
+    /// Any of these patterns, in any case; `*` stands for any text. Values of one attribute are joined by a backslash.
+    #[serde(default)]
+    pub any_of: Vec<String>,
+    /// At least this number.
+    #[serde(default)]
+    pub from: Option<f64>,
+    /// At most this number.
+    #[serde(default)]
+    pub to: Option<f64>,
+}
+
+/// The attributes that are kept of every object, by the standard's keywords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the keywords are the standard's
+pub enum Attribute {
+    AccessionNumber,
+    BodyPartExamined,
+    Columns,
+    ImageType,
+    InstanceNumber,
+    Manufacturer,
+    Modality,
+    NumberOfFrames,
+    PatientID,
+    PatientSex,
+    ReferringPhysicianName,
+    Rows,
+    SeriesDescription,
+    SeriesNumber,
+    StudyDate,
+    StudyDescription,
+    StudyID,
+}
+
+impl Attribute {
+    /// What an object's header says of it.
+    fn of(self, facts: &InstanceFacts) -> Option<String> {
+        let number = |number: Option<u32>| number.map(|n| n.to_string());
+        match self {
+            Self::AccessionNumber => facts.accession_number.clone(),
+            Self::BodyPartExamined => facts.body_part.clone(),
+            Self::Columns => number(facts.columns),
+            Self::ImageType => facts.image_type.clone(),
+            Self::InstanceNumber => facts.instance_number.clone(),
+            Self::Manufacturer => facts.manufacturer.clone(),
+            Self::Modality => facts.modality.clone(),
+            Self::NumberOfFrames => number(facts.frames),
+            Self::PatientID => facts.patient_id.clone(),
+            Self::PatientSex => facts.patient_sex.clone(),
+            Self::ReferringPhysicianName => facts.referring_physician.clone(),
+            Self::Rows => number(facts.rows),
+            Self::SeriesDescription => facts.series_description.clone(),
+            Self::SeriesNumber => facts.series_number.clone(),
+            Self::StudyDate => facts.study_date.clone(),
+            Self::StudyDescription => facts.study_description.clone(),
+            Self::StudyID => facts.study_id.clone(),
+        }
+    }
+}
+
+impl Condition {
+    fn is_met(&self, facts: &InstanceFacts) -> bool {
+        let range = Range {
+            from: self.from,
+            to: self.to,
+        };
+        let Some(text) = self.name.of(facts) else {
+            return false;
+        };
+        let number = || text.trim().parse().ok();
+        any_or_empty(&self.any_of, |pattern| is_like(&text, pattern))
+            && (range.is_open() || number().is_some_and(|n| range.holds(n)))
+    }
+}
+
+/// Which key of a match an object does not meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmet {
+    /// The key of that name.
+    Key(&'static str),
+    /// The condition on that attribute, by its number under `attributes`, from 1.
+    Attribute(usize),
 }
 
 impl Match {
@@ -88,10 +219,12 @@ impl Match {
     /// Whether an object of that class, with that header, is what this asks for.
     #[must_use]
     pub fn fits(&self, sop_class: &SopClassUid, facts: &InstanceFacts) -> bool {
-        any_or_empty(&self.sop_classes, |c| c == sop_class.as_str()) && self.matches_facts(facts)
+        self.unmet(sop_class, facts).is_none()
     }
 
-    fn matches_facts(&self, facts: &InstanceFacts) -> bool {
+    /// The first key that an object of that class, with that header, does not meet.
+    #[must_use]
+    pub fn unmet(&self, sop_class: &SopClassUid, facts: &InstanceFacts) -> Option<Unmet> {
         let is = |value: &Option<String>, wanted: &str| {
             value
                 .as_deref()
@@ -100,12 +233,53 @@ impl Match {
         let like = |value: &Option<String>, pattern: &str| {
             value.as_deref().is_some_and(|v| is_like(v, pattern))
         };
-        any_or_empty(&self.modalities, |m| is(&facts.modality, m))
-            && any_or_empty(&self.body_parts, |b| is(&facts.body_part, b))
-            && any_or_empty(&self.descriptions, |d| {
-                like(&facts.study_description, d) || like(&facts.series_description, d)
-            })
+        let described =
+            |d: &str| like(&facts.study_description, d) || like(&facts.series_description, d);
+        let is_of_age = || age_years(facts).is_some_and(|age| self.age_years.holds(age));
+        if !any_or_empty(&self.sop_classes, |c| c == sop_class.as_str()) {
+            return Some(Unmet::Key("sop_classes"));
+        }
+        if !any_or_empty(&self.modalities, |m| is(&facts.modality, m)) {
+            return Some(Unmet::Key("modalities"));
+        }
+        if !any_or_empty(&self.body_parts, |b| is(&facts.body_part, b)) {
+            return Some(Unmet::Key("body_parts"));
+        }
+        if !any_or_empty(&self.descriptions, described) {
+            return Some(Unmet::Key("descriptions"));
+        }
+        if !self.age_years.is_open() && !is_of_age() {
+            return Some(Unmet::Key("age_years"));
+        }
+        let unmet = self.attributes.iter().position(|c| !c.is_met(facts));
+        unmet.map(|at| Unmet::Attribute(at + 1))
     }
+}
+
+/// How old the patient was: as the object says (Patient's Age), else from the day of birth to the day of the study.
+fn age_years(facts: &InstanceFacts) -> Option<f64> {
+    const DAYS_A_YEAR: f64 = 365.25;
+    let said = facts.patient_age.as_deref().and_then(|age| {
+        let (number, unit) = age.split_at_checked(age.len().checked_sub(1)?)?;
+        let number: f64 = number.parse().ok()?;
+        match unit {
+            "Y" => Some(number),
+            "M" => Some(number / 12.0),
+            "W" => Some(number * 7.0 / DAYS_A_YEAR),
+            "D" => Some(number / DAYS_A_YEAR),
+            _ => None,
+        }
+    });
+    let counted = || {
+        let day = |date: &Option<String>| -> Option<(i32, i32)> {
+            let date = date.as_deref().filter(|d| d.len() == 8)?;
+            Some((date.get(..4)?.parse().ok()?, date.get(4..)?.parse().ok()?))
+        };
+        let (born, then) = (day(&facts.patient_birth_date)?, day(&facts.study_date)?);
+        // Whole years: the birthday of that year may still be to come.
+        Some(f64::from(then.0 - born.0 - i32::from(then.1 < born.1)))
+    };
+    said.or_else(counted)
 }
 
 fn any_or_empty(wanted: &[String], is: impl Fn(&str) -> bool) -> bool {
@@ -135,6 +309,73 @@ fn is_like(text: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn facts(sex: &str, rows: u32) -> InstanceFacts {
+        InstanceFacts {
+            modality: Some("CT".into()),
+            patient_sex: Some(sex.into()),
+            rows: Some(rows),
+            ..InstanceFacts::default()
+        }
+    }
+
+    #[test]
+    fn what_a_match_asks_for_and_what_is_not_met() {
+        let class = SopClassUid::new("1.2.840.10008.5.1.4.1.1.2").unwrap();
+        let wanted = Match {
+            modalities: vec!["ct".into()],
+            age_years: Range {
+                from: Some(18.0),
+                to: None,
+            },
+            attributes: vec![
+                Condition {
+                    name: Attribute::PatientSex,
+                    any_of: vec!["F".into(), "O*".into()],
+                    from: None,
+                    to: None,
+                },
+                Condition {
+                    name: Attribute::Rows,
+                    any_of: vec![],
+                    from: Some(256.0),
+                    to: Some(512.0),
+                },
+            ],
+            ..Match::default()
+        };
+        let aged = |age: &str, facts: InstanceFacts| InstanceFacts {
+            patient_age: Some(age.into()),
+            ..facts
+        };
+        for (facts, unmet) in [
+            (aged("018Y", facts("F", 256)), None),
+            (aged("240M", facts("OTHER", 512)), None),
+            (aged("017Y", facts("F", 512)), Some(Unmet::Key("age_years"))),
+            (aged("900D", facts("F", 512)), Some(Unmet::Key("age_years"))),
+            (facts("F", 512), Some(Unmet::Key("age_years"))),
+            (aged("018Y", facts("M", 512)), Some(Unmet::Attribute(1))),
+            (aged("018Y", facts("F", 513)), Some(Unmet::Attribute(2))),
+            (aged("018Y", facts("F", 255)), Some(Unmet::Attribute(2))),
+            (InstanceFacts::default(), Some(Unmet::Key("modalities"))),
+        ] {
+            assert_eq!(wanted.unmet(&class, &facts), unmet, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn an_age_that_is_not_said_is_counted() {
+        let of = |born: &str, then: &str| {
+            age_years(&InstanceFacts {
+                patient_birth_date: Some(born.into()),
+                study_date: Some(then.into()),
+                ..InstanceFacts::default()
+            })
+        };
+        assert_eq!(of("20000615", "20180614"), Some(17.0));
+        assert_eq!(of("20000615", "20180615"), Some(18.0));
+        assert_eq!(of("2000", "20180615"), None);
+    }
 
     #[test]
     fn patterns() {

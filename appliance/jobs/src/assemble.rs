@@ -2,7 +2,7 @@
 
 use crate::failure::GiveUp;
 use crate::run::{JobsConfig, Surroundings};
-use pericard_domain::job::{Failure, FailureClass, Priority};
+use pericard_domain::job::{Failure, FailureClass, RULES_JOINED_BY};
 use pericard_domain::model::Package;
 use pericard_domain::rule::Rule;
 use pericard_domain::study::Instance;
@@ -31,8 +31,8 @@ pub(crate) async fn assemble(
     Ok(())
 }
 
-/// What runs on a study of these objects: one inference for each model, asked for by the first rule that names it; of
-/// all rules that name it the most urgent priority and every destination.
+/// What runs on a study of these objects: one inference for each model, asked for by all matching rules that name it; of
+/// these the most urgent priority and every destination.
 fn plan(
     rules: &[Rule],
     packages: &[Package],
@@ -49,7 +49,7 @@ fn plan(
                 .find(|p| p.model.name == *name)
                 .ok_or_else(|| not_live(rule, name))?;
             match planned.iter_mut().find(|p| p.model == package.model) {
-                Some(earlier) => merge(earlier, rule.priority, &rule.destinations),
+                Some(earlier) => merge(earlier, rule),
                 None => planned.push(PlannedInference {
                     model: package.model.clone(),
                     rule: rule.name.clone(),
@@ -62,9 +62,10 @@ fn plan(
     Ok(planned)
 }
 
-fn merge(earlier: &mut PlannedInference, priority: Priority, destinations: &[String]) {
-    earlier.priority = earlier.priority.min(priority);
-    for destination in destinations {
+fn merge(earlier: &mut PlannedInference, rule: &Rule) {
+    earlier.rule = [&earlier.rule, rule.name.as_str()].join(RULES_JOINED_BY);
+    earlier.priority = earlier.priority.min(rule.priority);
+    for destination in &rule.destinations {
         if !earlier.destinations.contains(destination) {
             earlier.destinations.push(destination.clone());
         }
@@ -86,6 +87,7 @@ fn not_live(rule: &Rule, model: &str) -> Failure {
 mod tests {
     use super::*;
     use pericard_domain::digest::Digest;
+    use pericard_domain::job::Priority;
     use pericard_domain::model::{Budget, IntendedUse, Manifest, ModelRef, Task};
     use pericard_domain::rule::{Match, ResultKind};
     use pericard_domain::study::{InstanceFacts, ObjectIdentity};
@@ -190,7 +192,7 @@ mod tests {
         assert_eq!(
             words,
             [
-                ("text", "any us", Priority::Stat),
+                ("text", "any us, urgent us", Priority::Stat),
                 ("other", "urgent us", Priority::Stat)
             ]
         );

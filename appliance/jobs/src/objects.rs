@@ -11,7 +11,7 @@ use pericard_dicom::scan::ScanLimits;
 use pericard_dicom::source::Source;
 use pericard_domain::finding::{Code, Report};
 use pericard_domain::image::{FrameRef, Mask, Volume};
-use pericard_domain::job::{FailureClass, Work};
+use pericard_domain::job::{FailureClass, RULES_JOINED_BY, Work};
 use pericard_domain::rule::{ResultKind, Rule};
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::uid::InstanceUid;
@@ -33,17 +33,28 @@ pub(crate) struct Making {
     pub(crate) offset_min: i32,
 }
 
-/// The rule that asked for the job, when it is still in the configuration.
-pub(crate) fn rule_of<'r>(rules: &'r [Rule], job: &LeasedJob) -> Option<&'r Rule> {
-    let Work::Infer { rule, .. } = &job.job.work else {
-        return None;
+/// The rules that asked for the job, as far as they are still in the configuration.
+pub(crate) fn rules_of<'r>(rules: &'r [Rule], job: &LeasedJob) -> Vec<&'r Rule> {
+    let Work::Infer { rule: names, .. } = &job.job.work else {
+        return Vec::new();
     };
-    rules.iter().find(|r| r.name == *rule)
+    let asked = |rule: &&Rule| names.split(RULES_JOINED_BY).any(|name| name == rule.name);
+    rules.iter().filter(asked).collect()
 }
 
-/// The kinds of object that the job's rule asks for.
+/// The kinds of object that any of the job's rules asks for.
 pub(crate) fn kinds(rules: &[Rule], job: &LeasedJob) -> Vec<ResultKind> {
-    rule_of(rules, job).map_or_else(ResultKind::usual, |rule| rule.results.clone())
+    let asked = rules_of(rules, job);
+    if asked.is_empty() {
+        return ResultKind::usual();
+    }
+    let mut kinds = Vec::new();
+    for kind in asked.iter().flat_map(|rule| &rule.results) {
+        if !kinds.contains(kind) {
+            kinds.push(*kind);
+        }
+    }
+    kinds
 }
 
 /// The latest earlier word of the same model on the study: of this revision that it failed, else of an earlier one
@@ -247,7 +258,65 @@ pub(crate) fn unmade(error: ReportError) -> GiveUp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pericard_domain::digest::Digest;
     use pericard_domain::finding::{Finding, Region};
+    use pericard_domain::job::{Job, JobId, JobState, Priority};
+    use pericard_domain::model::ModelRef;
+    use pericard_domain::rule::Match;
+    use pericard_domain::time::Timestamp;
+    use pericard_domain::uid::StudyUid;
+
+    fn leased(rule: &str) -> LeasedJob {
+        let at = Timestamp::from_millis(0);
+        let model = ModelRef {
+            name: "m".into(),
+            version: "1.0.0".into(),
+            digest: Digest::new([7; 32]),
+        };
+        let job = Job {
+            id: JobId(1),
+            work: Work::Infer {
+                study: StudyUid::new("1.2").unwrap(),
+                revision: 1,
+                model,
+                rule: rule.into(),
+            },
+            priority: Priority::Routine,
+            state: JobState::Leased { until: at },
+            attempts: 1,
+            last_failure: None,
+            created_at: at,
+            ended_at: None,
+        };
+        LeasedJob {
+            job,
+            lease_id: 1,
+            until: at,
+        }
+    }
+
+    #[test]
+    fn every_rule_that_asked_has_its_kinds() {
+        use ResultKind::{Pdf, Sc, Sr};
+        let rule = |name: &str, results: &[ResultKind]| Rule {
+            name: name.into(),
+            when: Match::default(),
+            models: vec!["m".into()],
+            priority: Priority::Routine,
+            idle_timeout_s: 1,
+            destinations: Vec::new(),
+            results: results.to_vec(),
+            report_failures: true,
+        };
+        let rules = [
+            rule("first", &[Sr]),
+            rule("other", &[Pdf]),
+            rule("second", &[Sr, Sc]),
+        ];
+        assert_eq!(kinds(&rules, &leased("first, second")), [Sr, Sc]);
+        assert_eq!(kinds(&rules, &leased("other")), [Pdf]);
+        assert_eq!(kinds(&rules, &leased("gone")), ResultKind::usual());
+    }
 
     #[test]
     fn pictures_are_spread_evenly() {

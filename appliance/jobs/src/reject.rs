@@ -10,7 +10,7 @@ use pericard_domain::finding::Report;
 use pericard_domain::job::{Failure, FailureClass, Work};
 use pericard_store::queue::LeasedJob;
 
-/// Ends the job as failed with an object that says so. `false` when the rule does not ask for one or none could be
+/// Ends the job as failed with an object that says so. `false` when no rule asks for one or none could be
 /// made: then the caller ends the job without.
 pub(crate) async fn told(
     config: &JobsConfig,
@@ -18,7 +18,9 @@ pub(crate) async fn told(
     job: &LeasedJob,
     failure: &Failure,
 ) -> bool {
-    let asked = objects::rule_of(&config.rules, job).is_some_and(|rule| rule.report_failures);
+    let asked = objects::rules_of(&config.rules, job)
+        .iter()
+        .any(|rule| rule.report_failures);
     if !asked {
         return false;
     }

@@ -1,19 +1,30 @@
 //! `pericard check`
 
+use super::rehearse::rehearse;
 use super::{CommandError, ConfigFile, output};
+use crate::config::Config;
 use crate::tls::{self, TlsError};
 use clap::Args;
 use pericard_dimse::Tls;
 use pericard_registry::Registry;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     config: ConfigFile,
+    /// Say what the rules would do with the studies in this folder, and why
+    #[arg(long, value_name = "DIR")]
+    study: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
+    if let Some(dir) = &args.study {
+        // Whoever asks may read the folder: the appliance's own user perhaps not.
+        let config = Config::read(&args.config.file)?;
+        return rehearse(&config.written.rules, dir);
+    }
     let config = args.config.read()?;
     let written = &config.written;
     if !written.models.onnxruntime.exists() {

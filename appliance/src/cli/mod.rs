@@ -16,6 +16,7 @@ mod model;
 mod output;
 mod owner;
 mod serve;
+mod rehearse;
 pub(crate) mod submit;
 mod token;
 mod worker;
@@ -50,7 +51,7 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Show the whole product on loopback: real samples, real models, results, one chat
     Demo(demo::DemoArgs),
-    /// Validate the configuration; a wrong key is named with its line
+    /// Validate the configuration; a wrong key is named with its line. With --study: which rules a study would meet
     Check(check::CheckArgs),
     /// Compare this machine with what it should be: each line ok, warn or fail, why, and what to do
     Doctor(doctor::DoctorArgs),
