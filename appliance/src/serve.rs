@@ -487,7 +487,8 @@ fn quotas(config: &Config) -> Quotas {
     }
 }
 
-fn runner_config(config: &Config) -> RunnerConfig {
+/// How models and readers run.
+pub(crate) fn runner_config(config: &Config) -> RunnerConfig {
     let models = &config.written.models;
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     RunnerConfig {

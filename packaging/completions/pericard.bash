@@ -28,6 +28,9 @@ _pericard() {
             pericard,check)
                 cmd="pericard__subcmd__check"
                 ;;
+            pericard,deidentify)
+                cmd="pericard__subcmd__deidentify"
+                ;;
             pericard,demo)
                 cmd="pericard__subcmd__demo"
                 ;;
@@ -135,6 +138,9 @@ _pericard() {
                 ;;
             pericard__subcmd__help,check)
                 cmd="pericard__subcmd__help__subcmd__check"
+                ;;
+            pericard__subcmd__help,deidentify)
+                cmd="pericard__subcmd__help__subcmd__deidentify"
                 ;;
             pericard__subcmd__help,demo)
                 cmd="pericard__subcmd__help__subcmd__demo"
@@ -335,7 +341,7 @@ _pericard() {
 
     case "${cmd}" in
         pericard)
-            opts="-h -V --help --version serve demo check doctor submit jobs model audit egress backup restore erase token worker cert help"
+            opts="-h -V --help --version serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -671,13 +677,47 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__check)
-            opts="-h --config --help"
+            opts="-h --config --study --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --study)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__deidentify)
+            opts="-h --config --out --keep --key --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep)
+                    COMPREPLY=($(compgen -W "uids device institution patient-characteristics full-dates shifted-dates" -- "${cur}"))
+                    return 0
+                    ;;
+                --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -833,7 +873,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help)
-            opts="serve demo check doctor submit jobs model audit egress backup restore erase token worker cert help"
+            opts="serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -973,6 +1013,20 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__deidentify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -303,11 +303,8 @@ impl Appliance {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PERICARD);
-        let (verbs, rest) = args.split_at(if args[0] == "submit" || args[0] == "check" {
-            1
-        } else {
-            2
-        });
+        let alone = ["submit", "check", "deidentify"];
+        let (verbs, rest) = args.split_at(if alone.contains(&args[0]) { 1 } else { 2 });
         command
             .args(verbs)
             .arg("--config")

@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod cert;
 mod check;
+mod deidentify;
 mod doctor;
 mod egress;
 mod erase;
@@ -15,8 +16,8 @@ mod manual;
 mod model;
 mod output;
 mod owner;
-mod serve;
 mod rehearse;
+mod serve;
 pub(crate) mod submit;
 mod token;
 mod worker;
@@ -75,6 +76,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Erase a study on purpose: objects, results, jobs, and on request what the audit log says of it
     Erase(erase::EraseArgs),
+    /// Clean a folder of images for research: names, numbers, dates and text in the pixels go; what cannot be cleaned stays
+    Deidentify(deidentify::DeidentifyArgs),
     /// Bearer tokens for the HTTPS API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -166,6 +169,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Backup(args) => backup::back_up(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Deidentify(args) => deidentify::run(&args),
         Command::Token(command) => token::run(command),
         Command::Worker(args) => worker::run(&args),
         Command::Cert(command) => cert::run(command),
