@@ -78,11 +78,15 @@ fn only_liveness_is_open_and_tls_is_new() {
         "/api/v1/studies",
         "/dicomweb/studies",
         "/api/v1/openapi.json",
-        "/",
     ] {
         let (status, body) = appliance.curl(&[], path);
         assert_eq!(status, 401, "{path}: {body}");
     }
+    assert_eq!(
+        appliance.curl(&[], "/").0,
+        303,
+        "people are shown the way in"
+    );
     assert_eq!(
         appliance.curl(&["--tls-max", "1.2"], "/healthz").0,
         0,

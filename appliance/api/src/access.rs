@@ -1,5 +1,6 @@
 //! Who may use a route, and who uses it.
 
+use http::Extensions;
 use pericard_domain::actor::{Actor, Role};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -37,5 +38,10 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 
 impl Peer {
     /// For requests that came through no connection.
-    pub(crate) const NOWHERE: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    const NOWHERE: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+    /// Where the request came from that has these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get().copied().unwrap_or(Self::NOWHERE).0
+    }
 }

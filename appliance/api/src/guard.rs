@@ -88,10 +88,9 @@ struct Presented {
 
 impl Presented {
     fn by(request: &Request) -> Self {
-        let peer = request.extensions().get::<Peer>().copied();
         Self {
             secret: bearer(request.headers()).map(str::to_owned),
-            address: peer.unwrap_or(Peer::NOWHERE).0,
+            address: Peer::of(request.extensions()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What would leave, number by number, before it leaves.
 
 use super::layout::{Page, page};
+use super::settings::Setting;
 use super::visit::Visit;
 use crate::appliance::Api;
 use crate::operations::egress::preview_for;
@@ -18,7 +19,7 @@ pub(crate) async fn preview(
     let (said, unsaid): (Vec<_>, Vec<_>) = preview.numbers.iter().partition(|n| n.value != 0);
     let content = html! {
         h1 { "Egress" }
-        (hold())
+        (hold(&api.rooms.settings))
         p {
             "One frame of " strong { (preview.frame_bytes) " bytes" } ": "
             (preview.numbers.len()) " unsigned numbers in fixed places, and "
@@ -37,12 +38,22 @@ pub(crate) async fn preview(
     Ok(page(&visit, "/console/egress", "Egress", content))
 }
 
-/// Whether anything is sent.
-fn hold() -> Markup {
+/// Whether anything is sent, as far as the configuration says.
+fn hold(settings: &[Setting]) -> Markup {
+    let gate: Vec<_> = settings.iter().filter(|s| s.section == "egress").collect();
     html! {
-        p.say.good {
-            strong { "Held." } " This program has no sending gate and no HTTP client: nothing leaves. "
-            "What is counted stays here, and this is what would be sent."
+        @if gate.is_empty() {
+            p.say.good {
+                strong { "Held." } " No sending gate is configured: nothing leaves. What is counted stays here, and this "
+                "is what would be sent."
+            }
+        } @else {
+            section.sheet aria-labelledby="gate" {
+                h2 #gate { "The gate, as configured" }
+                dl.facts { @for setting in gate {
+                    div { dt { (setting.key) } dd.uid { (setting.value) } }
+                } }
+            }
         }
     }
 }

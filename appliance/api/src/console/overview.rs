@@ -238,6 +238,13 @@ fn care(care: &CareFacts) -> Markup {
 
 fn workers(api: &Api) -> Markup {
     let walls = api.rooms.talker.walls().and_then(Result::ok);
+    let walls: Vec<_> = walls.into_iter().flat_map(|walls| walls.0).collect();
+    let stand = walls.iter().filter(|wall| wall.stands).count();
+    let tone = if stand == walls.len() {
+        Tone::Good
+    } else {
+        Tone::Warn
+    };
     html! {
         section.sheet aria-labelledby="workers" {
             h2 #workers { "Workers" }
@@ -245,11 +252,11 @@ fn workers(api: &Api) -> Markup {
                 @for model in api.rooms.talker.loaded() {
                     div { dt { (model.model) } dd { (chip(&model.device, Tone::Good)) } }
                 }
-                @for wall in walls.iter().flat_map(|walls| &walls.0) {
-                    div { dt { "wall: " (wall.name) } dd { @match wall.stands {
-                        true => (chip("stands", Tone::Good)),
-                        false => (chip("missing", Tone::Warn)),
-                    } } }
+                @if !walls.is_empty() {
+                    div { dt { "walls" } dd { (chip(&format!("{stand} of {} stand", walls.len()), tone)) } }
+                }
+                @for wall in walls.iter().filter(|wall| !wall.stands) {
+                    div { dt { "not: " (wall.name) } dd.quiet { (wall.detail) } }
                 }
             }
         }

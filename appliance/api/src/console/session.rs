@@ -1,6 +1,5 @@
 //! Who has logged in. Sessions live in memory only: a restart ends them all, and nothing on disk can be replayed.
 
-use crate::access::Peer;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, header};
@@ -156,11 +155,6 @@ pub(crate) fn is_from_here(headers: &HeaderMap) -> bool {
         Some(site) => site == b"same-origin",
         None => true, // not a browser, or one of before 2023
     }
-}
-
-/// Where a request came from.
-pub(crate) fn address(request: &http::Extensions) -> std::net::IpAddr {
-    request.get::<Peer>().copied().unwrap_or(Peer::NOWHERE).0
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ fn measurement(measured: &Measurement) -> Markup {
         unit,
     } = measured;
     html! {
-        (concept.meaning) " " strong.number { (format!("{value:.2}")) } " " (unit.meaning)
+        (concept.meaning) " " strong.number { (format!("{value:.2}")) } " " abbr title=(unit.meaning) { (unit.value) }
         " " span.code { (concept.value) " · " (concept.scheme) }
     }
 }
@@ -199,7 +199,8 @@ fn revisions(held: &Held) -> Markup {
             p.quiet {
                 @match held.study.revision {
                     0 => "Objects may still arrive: the study has not been taken as complete yet.",
-                    n => { "The study was taken as complete " (n) " times." },
+                    1 => "The study was taken as complete once.",
+                    n => { "The study was taken as complete " (n) " times, each time with other objects than before." },
                 }
             }
             @if !held.reports.is_empty() {

@@ -414,17 +414,17 @@ impl Scene<'_> {
 
     fn overlay(&self, facts: &ShownFacts) -> Markup {
         let (width, height) = (facts.width, facts.height);
-        let size = f64::from(width) / 32.0;
+        let size = f64::from(width) / 40.0;
         html! {
             @if !self.drawn.is_empty() {
                 svg.overlay viewBox={ "0 0 " (width) " " (height) } role="img"
                     aria-label={ (self.drawn.len()) " outlines of findings" }
                 {
-                    @for Drawn { number, corners } in &self.drawn {
+                    @for drawn @ Drawn { number, corners } in &self.drawn {
                         @let points = points(corners);
                         polygon.under points=(points) {}
                         polygon class={ "c" (number % COLOURS) } points=(points) {}
-                        @if let Some([x, y]) = corners.first() {
+                        @if let Some([x, y]) = corners.first().filter(|_| self.is_named(drawn)) {
                             text class={ "c" (number % COLOURS) } x=(x) y=(f64::from(*y) - size / 3.0)
                                 font-size=(size) aria-hidden="true" { (number) }
                         }
@@ -432,6 +432,13 @@ impl Scene<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the finding's number stands at this outline: at the longest that it has here, not at every island.
+    fn is_named(&self, drawn: &Drawn) -> bool {
+        let all = self.drawn.iter().filter(|d| d.number == drawn.number);
+        let longest = all.max_by_key(|d| d.corners.len());
+        longest.is_some_and(|d| std::ptr::eq(d, drawn))
     }
 
     fn steps(&self) -> Markup {
