@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod chat;
 mod cli;
+mod deidentify;
 mod console;
 mod network;
 mod strangers;

@@ -7,7 +7,7 @@ use pericard_domain::job::Work;
 use pericard_domain::model::Package;
 use pericard_domain::rule::Rule;
 use pericard_domain::time::Clock;
-use pericard_egress::{CatalogueId, Meter, Stage};
+use pericard_egress::Meter;
 use pericard_runner::Runner;
 use pericard_store::queue::{LeaseTerms, LeasedJob};
 use pericard_store::{Store, StoreError};
@@ -47,8 +47,6 @@ pub struct Surroundings {
     pub packages: Arc<[Package]>,
     /// The closed counters.
     pub meter: Meter,
-    /// The hub's numbers of the live packages, in their order.
-    pub catalogue: Arc<[CatalogueId]>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -126,10 +124,6 @@ async fn until_due(surroundings: &Surroundings) -> Duration {
 
 /// One job from lease to conclusion, its lease renewed meanwhile.
 async fn step(config: Arc<JobsConfig>, surroundings: Surroundings, job: LeasedJob) {
-    if let JobState::Leased { .. } = job.job.state {
-        let waited = surroundings.clock.now().since(job.due_at);
-        surroundings.meter.observe(Stage::Queue, waited);
-    }
     let work = async {
         match &job.job.work {
             Work::Assemble { study } => {
