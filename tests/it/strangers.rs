@@ -39,7 +39,8 @@ fn lying_file(claimed: u32) -> Vec<u8> {
     file
 }
 
-fn resident_kib(process: u32) -> u64 {
+/// The most memory that a process ever had resident.
+pub(crate) fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process");
     let line = status
         .lines()
