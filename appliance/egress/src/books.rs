@@ -105,9 +105,6 @@ pub enum BooksError {
     /// The proof is longer than any can be.
     #[error("the proof of the audit log has {0} hashes, and at most {PROOF_HASHES} fit")]
     Proof(usize),
-    /// The sampler refused its constants.
-    #[error("no noise can be drawn; nothing is told")]
-    Noise,
 }
 
 /// The books, open: nobody else has them meanwhile.
@@ -220,7 +217,7 @@ impl Books {
         let (Some(entry), Some(frame)) = (self.kept.entries.last(), &self.kept.frame) else {
             return Ok(());
         };
-        let path = frames(&self.dir).join(format!("{:08}.frame", entry.sequence));
+        let path = frame_path(&self.dir, entry.sequence);
         match fs::read(&path) {
             Ok(held) if held == frame.bytes() => Ok(()),
             _ => spool::replace_bytes(&path, frame.bytes()),
@@ -228,10 +225,14 @@ impl Books {
     }
 }
 
-/// The folder that the gate reads, below the one of the books: the gate may not read the books.
-#[must_use]
-pub(crate) fn frames(dir: &Path) -> PathBuf {
+/// The folder that a gate may read, below the one of the books, which it may not.
+fn frames(dir: &Path) -> PathBuf {
     dir.join("frames")
+}
+
+/// Where a frame lies, below the folder of the books.
+pub(crate) fn frame_path(dir: &Path, sequence: u32) -> PathBuf {
+    frames(dir).join(format!("{sequence:08}.frame"))
 }
 
 impl Kept {
@@ -269,10 +270,7 @@ impl Kept {
         let mut models_told = 0;
         if !refused {
             self.spent += price;
-            self.gather(
-                &inferences,
-                &mut Noise::from(seed).ok_or(BooksError::Noise)?,
-            );
+            self.gather(&inferences, &mut Noise::from(seed));
             models_told = self.tell(&mut draft);
         }
         let left = u32::try_from(budget.saturating_sub(self.spent)).unwrap_or(u32::MAX);

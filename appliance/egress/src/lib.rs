@@ -32,6 +32,6 @@ pub use books::{Books, BooksError, Closing, Entry, Log, NEVER_TOLD_BELOW, Rules,
 pub use meter::{CatalogueId, Identity, Meter, Outcome};
 pub use noise::{MODEL_WEEK_MILLI_EPSILON, Seed};
 pub use pericard_frame::{Counter, Stage};
-pub use preview::{Preview, Shown, preview};
+pub use preview::{Preview, Shown, preview, preview_frame};
 pub use spool::SpoolError;
 pub use week::{MAX_MODELS_A_PATIENT, Pseudonym, Review, Week};

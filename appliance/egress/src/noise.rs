@@ -1,45 +1,61 @@
-//! Noise: discrete Laplace, drawn by `prio`'s exact sampler.
+//! Noise: discrete Laplace, drawn exactly.
 //!
 //! What is protected is one patient in one week. With or without that patient, at most one cell of a model's histogram
 //! differs, by one ([`crate::Week`] counts no more of a patient than that), so its L1 sensitivity is 1 and noise of scale
 //! 1 / 0.5 = 2 makes a model's week cost epsilon 0.5. A patient is counted for at most two models a week, so a week costs
 //! a patient at most epsilon 1, however many models are told of. Weeks add up: somebody seen in every week of the year
 //! has spent 52.
+//!
+//! The sampler is that of Canonne, Kamath and Steinke (2020, "The Discrete Gaussian for Differential Privacy", algorithms
+//! 1 and 2): whole numbers and fair draws only, so that no rounding of a logarithm gives away what floating point would.
 
-use prio::dp::Rational;
-use prio::dp::distributions::DiscreteLaplace;
-use rand::SeedableRng as _;
-use rand::distr::Distribution;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 /// What a model's week costs, thousandths of epsilon.
 pub const MODEL_WEEK_MILLI_EPSILON: u32 = 500;
-/// The scale of the noise: sensitivity over epsilon.
-const SCALE: (u32, u32) = (1000, MODEL_WEEK_MILLI_EPSILON);
+/// The scale of the noise, sensitivity over epsilon: a draw is as likely as e^(-1/2) for each step away from zero.
+const SCALE: u32 = 1000 / MODEL_WEEK_MILLI_EPSILON;
 
 /// What noise grows from: 32 random bytes, new for every week, and never kept.
 pub struct Seed(pub [u8; 32]);
 
 /// A source of noise.
 pub(crate) struct Noise {
-    laplace: DiscreteLaplace,
     random: StdRng,
 }
 
 impl Noise {
-    /// `None` when the sampler refuses the scale, which is a constant: it does not.
-    pub(crate) fn from(seed: Seed) -> Option<Self> {
-        let scale = Rational::from_unsigned(SCALE.0, SCALE.1).ok()?;
-        Some(Self {
-            laplace: DiscreteLaplace::new(scale).ok()?,
+    pub(crate) fn from(seed: Seed) -> Self {
+        Self {
             random: StdRng::from_seed(seed.0),
-        })
+        }
     }
 
-    /// One draw. One beyond 32 bits is as unlikely as a draw can be, and is told as the largest there is.
+    /// One draw.
     pub(crate) fn draw(&mut self) -> i64 {
-        let drawn = Distribution::sample(&self.laplace, &mut self.random);
-        i32::try_from(&drawn).map_or(i64::from(i32::MAX), i64::from)
+        loop {
+            let mut away = 0;
+            while self.one_in_e_to_the_scale() {
+                away += 1;
+            }
+            // Zero has no sign: one of its two is drawn again, or it would be twice as likely as it should be.
+            match (self.random.random::<bool>(), away) {
+                (true, 0) => {}
+                (true, away) => return -away,
+                (false, away) => return away,
+            }
+        }
+    }
+
+    /// True with the probability e^(-1/SCALE): the length of a run of draws, each less likely than the one before, is odd
+    /// just so often.
+    fn one_in_e_to_the_scale(&mut self) -> bool {
+        let mut length = 1;
+        while self.random.random_range(0..SCALE * length) == 0 {
+            length += 1;
+        }
+        length % 2 == 1
     }
 }
 
@@ -79,14 +95,14 @@ mod tests {
 
     #[test]
     fn draws_are_discrete_laplace_of_epsilon_one_half() {
-        let mut noise = Noise::from(Seed([7; 32])).expect("a scale");
+        let mut noise = Noise::from(Seed([7; 32]));
         let found = chi_square(|| noise.draw());
         assert!(found < CHI_SQUARE_MAX, "chi-square {found}");
     }
 
     #[test]
     fn the_test_of_the_draws_finds_noise_that_is_a_little_too_small() {
-        let mut noise = Noise::from(Seed([7; 32])).expect("a scale");
+        let mut noise = Noise::from(Seed([7; 32]));
         let mut dropped = 0_u32;
         let found = chi_square(|| {
             let drawn = noise.draw();

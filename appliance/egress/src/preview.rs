@@ -46,6 +46,16 @@ pub fn preview(spool: &Path) -> Result<Preview, SpoolError> {
     Preview::of(&tally.frame(identity.release, identity.appliance)?)
 }
 
+/// What the frame of this number says, from the folder of the [`crate::Books`].
+///
+/// # Errors
+/// When there is none, or it does not keep to the layout.
+pub fn preview_frame(dir: &Path, sequence: u32) -> Result<Preview, SpoolError> {
+    let path = crate::books::frame_path(dir, sequence);
+    let bytes = std::fs::read(&path).map_err(spool::failed("read", &path))?;
+    Preview::of(&Frame::open(&bytes)?)
+}
+
 impl Preview {
     /// What this frame says.
     ///

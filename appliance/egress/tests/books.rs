@@ -226,9 +226,9 @@ fn a_spent_budget_is_never_overspent_and_comes_back_with_the_year() {
 fn few_wait_for_more_and_very_few_are_never_told() {
     for (patients, told_in, weeks) in [
         (300, Some(1), 1),
-        (110, Some(2), 2),
-        (30, Some(4), 4),
-        (3, None, 0),
+        (130, Some(2), 2),
+        (40, Some(4), 4),
+        (0, None, 0),
     ] {
         let dir = tempfile::tempdir().expect("a folder");
         let (mut books, meter) = (open(&dir), Meter::in_memory());
