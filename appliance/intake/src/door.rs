@@ -295,7 +295,7 @@ async fn admit(
 ) -> Result<(ObjectIdentity, Admission), Refused> {
     let inner = &intake.inner;
     let file = incoming.reader().map_err(refused_by)?;
-    // The scan costs processor, the seal waits for the disk: they go side by side. A refused object's file is dropped.
+    // They go side by side. A refused object's file is dropped, and has cost no sync.
     let scanning = tokio::task::spawn_blocking(move || scan(file));
     let (scanned, sealed) = tokio::join!(scanning, incoming.seal());
     let scanned = scanned.map_err(|_| Refused::Unavailable("the scanner failed".into()))?;

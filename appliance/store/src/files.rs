@@ -109,7 +109,7 @@ impl Staging {
     }
 
     /// Moves the file to its place. Not on disk before the directory is synced.
-    pub(crate) fn place(mut self, to: &Path) -> std::io::Result<()> {
+    fn place(mut self, to: &Path) -> std::io::Result<()> {
         std::fs::rename(self.path(), to)?;
         self.0 = None;
         Ok(())
@@ -149,6 +149,8 @@ pub(crate) struct Files {
     approaching: Arc<AtomicUsize>,
     /// The shelves whose own names are known to be on disk.
     shelves: Mutex<BTreeSet<PathBuf>>,
+    /// Held while it is decided whether a place is free and a file is put there. No other process puts files in place.
+    placing: Mutex<()>,
     traffic: Arc<Traffic>,
 }
 
@@ -174,6 +176,7 @@ impl Files {
             staged: AtomicU64::new(0),
             approaching: Arc::new(AtomicUsize::new(0)),
             shelves: Mutex::default(),
+            placing: Mutex::default(),
             traffic: Arc::default(),
         })
     }
@@ -243,6 +246,30 @@ impl Files {
         self.health.check()?;
         file.sync_all()
             .map_err(|error| self.health.stop(step, error))
+    }
+
+    /// Puts a staged file in its place, and its bytes on disk; its name is not, before its directory is synced.
+    ///
+    /// Into a free place it goes before it is synced: the file system then writes name and bytes by one round of its
+    /// journal, and syncing the directory finds nothing left to do. What lies there already was promised to somebody,
+    /// and may only give way to bytes that are on disk.
+    pub(crate) fn place(&self, staging: Staging, file: &File, to: &Path) -> Result<(), StoreError> {
+        const SYNC: &str = "sync a received object";
+        let moved = |result: std::io::Result<()>| {
+            result.map_err(|error| {
+                self.health
+                    .write_failed("put an object in its place", &error)
+            })
+        };
+        let turn = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if to.exists() {
+            drop(turn);
+            self.sync(SYNC, file)?;
+            return moved(staging.place(to));
+        }
+        moved(staging.place(to))?;
+        drop(turn);
+        self.sync(SYNC, file)
     }
 
     /// Puts a directory's entries on disk.

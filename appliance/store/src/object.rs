@@ -1,4 +1,4 @@
-//! Object files: received into a staging file, sealed by an fsync, then put in place by the verb that commits them.
+//! Object files: received into a staging file, sealed, then put in place and on disk by the verb that commits them.
 
 use crate::StoreError;
 use crate::files::{Approach, Files, Staging};
@@ -92,26 +92,26 @@ impl Incoming {
         self.staging.path()
     }
 
-    /// Puts the file on disk (fsync) and closes it. Runs on the store's own file threads.
+    /// Writes out what is buffered: nothing is added from now on. Runs on the store's own file threads.
     ///
     /// # Errors
-    /// As [`Self::write`]. A failed sync makes the whole store read-only.
+    /// As [`Self::write`].
     pub async fn seal(self) -> Result<Sealed, StoreError> {
         let files = Arc::clone(&self.files);
         let approach = files.approach();
-        files.run(move || self.put_on_disk(approach)).await?
+        files.run(move || self.finish(approach)).await?
     }
 
-    fn put_on_disk(self, approach: Approach) -> Result<Sealed, StoreError> {
+    fn finish(self, approach: Approach) -> Result<Sealed, StoreError> {
         let spool = self.spool.into_inner();
         let mut spool = spool.unwrap_or_else(PoisonError::into_inner);
         spool.write_out(&self.files)?;
-        self.files.sync("sync a received object", &spool.file)?;
         Ok(Sealed {
             path: self.staging.path().to_owned(),
             digest: Digest::new(self.hasher.finalize().into()),
             size_bytes: self.len_bytes,
             staging: self.staging,
+            file: spool.file,
             approach,
         })
     }
@@ -152,7 +152,7 @@ impl Spool {
     }
 }
 
-/// A received object whose bytes are on disk but which is not yet promised to anybody. Dropped, it is gone.
+/// A received object, whole, which is neither on disk for certain nor promised to anybody. Dropped, it is gone.
 #[derive(Debug)]
 pub struct Sealed {
     /// The staging file.
@@ -162,6 +162,8 @@ pub struct Sealed {
     /// Its length.
     pub size_bytes: u64,
     pub(crate) staging: Staging,
+    /// The same file, still open: it is synced where it is put in place.
+    pub(crate) file: File,
     /// Tells the writer that a change is on its way, so that it is worth waiting for.
     pub(crate) approach: Approach,
 }

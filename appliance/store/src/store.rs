@@ -111,7 +111,7 @@ impl Store {
         let database = layout.database();
         let key = journal::signing_key(&layout.audit(), &config.audit_origin)?;
         let verifier = key.verifier();
-        let health = Arc::new(Health::new(config.dir, config.free_space_floor_mib));
+        let health = Arc::new(Health::new(config.dir.clone(), config.free_space_floor_mib));
         let files = Arc::new(Files::start(layout.clone(), Arc::clone(&health))?);
         let checkpoint = Arc::new(CheckpointFile::new(&layout.audit()));
         let mut committer = Committer::new(
@@ -122,10 +122,14 @@ impl Store {
             checkpoint,
         );
         committer.begin_log()?;
+        // The names of the database and of its write-ahead log, which was made by opening it: SQLite syncs the directory
+        // too, but does not say when that fails.
+        files.sync_dir(&config.dir)?;
         if serving.is_some() {
             let is_doubtful = evidence::compare_at_start(&layout.audit(), &committer, &verifier)?;
+            let among = Arc::clone(&files);
             run_here(&mut committer, "compare files with rows", move |tx| {
-                upkeep::reconcile_at_start(tx, &layout, is_doubtful)
+                upkeep::reconcile_at_start(tx, &among, is_doubtful)
             })?;
             run_here(
                 &mut committer,

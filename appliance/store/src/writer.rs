@@ -1,7 +1,7 @@
 //! The one thread that changes the database: it gathers waiting changes, commits them together, and answers.
 //!
 //! ```text
-//! verb --> [file thread: rename, sync directory] --> queue --> writer: BEGIN, change, change, ..., audit, COMMIT --> answers
+//! verb --> [file thread: rename, sync] --> queue --> writer: BEGIN, change, change, ..., audit, COMMIT --> answers
 //! ```
 //! A verb that brings files goes by way of a file thread, which puts them in place. The more callers there are, the more
 //! of them share each commit.
@@ -10,7 +10,7 @@ mod batch;
 mod placer;
 
 pub(crate) use batch::Committer;
-pub(crate) use placer::Placement;
+pub(crate) use placer::{Placement, Settler};
 
 use crate::StoreError;
 use crate::change::{Answer, Change, Done, Tx, named};

@@ -11,7 +11,7 @@ use crate::journal::Line;
 use crate::object::Incoming;
 use crate::rows::rank;
 use crate::store::Store;
-use crate::writer::{Placement, answered};
+use crate::writer::{Placement, Settler, answered};
 use pericard_domain::actor::Actor;
 use pericard_domain::job::Priority;
 use pericard_domain::time::Timestamp;
@@ -57,7 +57,11 @@ impl Store {
             .queued(NAME, move |tx| admit(tx, admittance))
             .await?;
         self.place(Placement {
-            files: vec![(sealed.staging, to.clone())],
+            files: vec![Settler {
+                staging: sealed.staging,
+                file: sealed.file,
+                to: to.clone(),
+            }],
             change,
             approach: Some(sealed.approach),
         });

@@ -7,12 +7,13 @@ use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
+use crate::object::Sealed;
 use crate::queue::{Conclusion, LeasedJob, ResultFile};
 use crate::rows;
 use crate::rows::{JobRow, select_jobs};
 use crate::sql::to_json;
 use crate::store::Store;
-use crate::writer::{Placement, answered};
+use crate::writer::{Placement, Settler, answered};
 use pericard_domain::actor::Actor;
 use pericard_domain::finding::Report;
 use pericard_domain::job::{Failure, JobState, Work};
@@ -97,8 +98,14 @@ impl Store {
                 &object.sealed,
                 received_at,
             )?);
-            files.push((object.sealed.staging, to));
-            approach = Some(object.sealed.approach);
+            let Sealed {
+                staging,
+                file,
+                approach: on_its_way,
+                ..
+            } = object.sealed;
+            files.push(Settler { staging, file, to });
+            approach = Some(on_its_way);
         }
         let (change, answer) = self
             .inner

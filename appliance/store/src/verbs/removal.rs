@@ -6,7 +6,7 @@ use super::keep::Placed;
 use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
-use crate::files::{Layout, file_name, private};
+use crate::files::{Files, Layout, file_name, private};
 use crate::journal::Line;
 use crate::store::{Store, lock};
 use pericard_domain::actor::Actor;
@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How many files one round removes.
 const MAX_REMOVALS_PER_ROUND: u32 = 1024;
@@ -59,13 +60,9 @@ impl Store {
             // Once more, now that none of these can come again: an order may have been taken back meanwhile.
             let mut ordered = list().await?;
             ordered.retain(|file| going.has(&layout.objects().join(file)));
-            let layout = layout.clone();
-            let files = ordered.clone();
-            let unlinked = self
-                .inner
-                .files
-                .run(move || unlink(&layout, &files))
-                .await??;
+            let (among, files) = (Arc::clone(&self.inner.files), ordered.clone());
+            let unlinked = self.inner.files.run(move || unlink(&among, &files));
+            let unlinked = unlinked.await??;
             if ordered.is_empty() || !unlinked {
                 return Ok(removed);
             }
@@ -143,26 +140,25 @@ pub(crate) fn backup_lock(layout: &Layout) -> std::io::Result<File> {
 }
 
 /// Unlinks the files and puts that on disk; `false` when a backup is at work and nothing was done.
-fn unlink(layout: &Layout, files: &[String]) -> Result<bool, StoreError> {
-    let work = || {
-        let lock = backup_lock(layout)?;
-        match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
-            Err(error) => return Err(error.into()),
+fn unlink(among: &Files, files: &[String]) -> Result<bool, StoreError> {
+    let failed = |error: std::io::Error| StoreError::failed(REMOVE, error);
+    let lock = backup_lock(among.layout()).map_err(failed)?;
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+        Err(error) => return Err(failed(error.into())),
+    }
+    let mut shelves = BTreeSet::<PathBuf>::new();
+    for file in files {
+        let path = among.layout().objects().join(file);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            _ => shelves.extend(path.parent().map(PathBuf::from)),
         }
-        let mut shelves = BTreeSet::<PathBuf>::new();
-        for file in files {
-            let path = layout.objects().join(file);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => shelves.extend(path.parent().map(PathBuf::from)),
-            }
-        }
-        for shelf in shelves.iter().filter(|shelf| shelf.exists()) {
-            File::open(shelf)?.sync_all()?;
-        }
-        Ok(true)
-    };
-    work().map_err(|error: std::io::Error| StoreError::failed(REMOVE, error))
+    }
+    // Were one forgotten, the file would be back after a power cut, with neither row nor order.
+    for shelf in shelves.iter().filter(|shelf| shelf.exists()) {
+        among.sync_dir(shelf)?;
+    }
+    Ok(true)
 }

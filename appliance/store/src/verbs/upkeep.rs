@@ -6,7 +6,7 @@ use crate::StoreError;
 use crate::care::{DamageKind, Reconciled};
 use crate::change::{Done, Tx};
 use crate::error::Fault;
-use crate::files::Layout;
+use crate::files::{Files, Layout, make_dir};
 use crate::journal::Line;
 use crate::sql::Sql;
 use crate::store::Store;
@@ -66,12 +66,12 @@ impl Store {
     }
 
     async fn set_aside(&self, files: Vec<PathBuf>) -> Result<u64, StoreError> {
-        let layout = self.inner.files.layout().clone();
+        let among = &self.inner.files;
         let mut lines = Vec::new();
         for file in files {
             // One that is gone was being removed by retention at the same time.
-            if put_aside(&layout, &file)? {
-                lines.push(aside_line(&layout, &file));
+            if put_aside(among, &file)? {
+                lines.push(aside_line(among.layout(), &file));
             }
         }
         let moved = lines.len() as u64;
@@ -115,9 +115,10 @@ pub(crate) fn lapse_all(tx: Tx<'_>) -> Result<Done<()>, Fault> {
 /// that it does not name may have been promised; it is set aside instead.
 pub(crate) fn reconcile_at_start(
     tx: Tx<'_>,
-    layout: &Layout,
+    among: &Files,
     is_doubtful: bool,
 ) -> Result<Done<()>, Fault> {
+    let layout = among.layout();
     let mut found = Reconciled::default();
     for path in list(&layout.incoming())? {
         found.unpromised += remove(&path)?;
@@ -130,7 +131,7 @@ pub(crate) fn reconcile_at_start(
         for file in compared.unnamed {
             if !is_doubtful {
                 found.unpromised += remove(&file)?;
-            } else if put_aside(layout, &file)? {
+            } else if put_aside(among, &file)? {
                 found.set_aside += 1;
                 lines.push(aside_line(layout, &file));
             }
@@ -218,17 +219,15 @@ fn shelves(layout: &Layout) -> Result<Vec<String>, StoreError> {
 }
 
 /// Moves a file to those that a person must look at; says whether it was still there.
-fn put_aside(layout: &Layout, file: &Path) -> Result<bool, StoreError> {
+fn put_aside(among: &Files, file: &Path) -> Result<bool, StoreError> {
+    const STEP: &str = "set a file aside";
+    let layout = among.layout();
     let aside = aside(layout);
-    let moved = || {
-        crate::files::make_dir(&aside)?;
-        std::fs::rename(file, aside.join(aside_name(layout, file)))?;
-        std::fs::File::open(&aside)?.sync_all()
-    };
-    match moved() {
-        Ok(()) => Ok(true),
+    make_dir(&aside).map_err(|error| among.health().write_failed(STEP, &error))?;
+    match std::fs::rename(file, aside.join(aside_name(layout, file))) {
+        Ok(()) => among.sync_dir(&aside).map(|()| true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::failed("set a file aside", error)),
+        Err(error) => Err(StoreError::failed(STEP, error)),
     }
 }
 

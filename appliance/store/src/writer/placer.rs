@@ -1,5 +1,5 @@
-//! Sealed files are put in their places: renamed, the directory synced, and then the change goes to the writer. By then
-//! the files are on disk under their names, and only then may a row speak of them.
+//! Sealed files are put in their places: renamed, synced, the directory synced, and then the change goes to the writer.
+//! By then the files are on disk under their names, and only then may a row speak of them.
 //!
 //! Each placement runs on a file thread of its own. A thread that did this for all, group by group, was measured to be
 //! slower: the file system's journal gathers concurrent syncs of one directory by itself, and a second gathering in front
@@ -9,23 +9,30 @@ use super::Queued;
 use crate::StoreError;
 use crate::files::{Approach, Files, Staging};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 /// A change and the files that it speaks of.
 pub(crate) struct Placement {
-    /// Staging files and where they go.
-    pub(crate) files: Vec<(Staging, PathBuf)>,
+    pub(crate) files: Vec<Settler>,
     /// The change that then commits.
     pub(crate) change: Queued,
     /// Held until the change goes to the writer's queue.
     pub(crate) approach: Option<Approach>,
 }
 
+/// A staged file, open, and where it goes.
+pub(crate) struct Settler {
+    pub(crate) staging: Staging,
+    pub(crate) file: File,
+    pub(crate) to: PathBuf,
+}
+
 impl Placement {
     /// Puts the files in place and hands the change on; or refuses it, and then no row speaks of them.
     pub(crate) fn run(self, files: &Files, writer: &mpsc::SyncSender<Queued>) {
-        let places = self.files.iter().map(|(_, to)| to.clone()).collect();
+        let places = self.files.iter().map(|one| one.to.clone()).collect();
         let Some(coming) = files.traffic().come(places) else {
             return self.change.refuse(StoreError::BeingRemoved);
         };
@@ -42,18 +49,15 @@ impl Placement {
     }
 }
 
-fn place_all(files: &Files, list: Vec<(Staging, PathBuf)>) -> Result<(), StoreError> {
+fn place_all(files: &Files, list: Vec<Settler>) -> Result<(), StoreError> {
     let mut shelves = BTreeSet::new();
-    for (staging, to) in list {
+    for Settler { staging, file, to } in list {
         let shelf = to.parent().unwrap_or(Path::new("."));
         if !shelves.contains(shelf) {
             files.open_shelf(shelf)?;
             shelves.insert(shelf.to_owned());
         }
-        staging.place(&to).map_err(|error| {
-            let step = "put an object in its place";
-            files.health().write_failed(step, &error)
-        })?;
+        files.place(staging, &file, &to)?;
     }
     shelves.iter().try_for_each(|shelf| files.sync_dir(shelf))
 }

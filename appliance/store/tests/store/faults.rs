@@ -26,13 +26,13 @@ struct Run {
 fn a_failed_sync_is_the_end_of_acknowledging() {
     // Where the sync fails, and up to how many-th on its thread: the database's log has one thread, files have many.
     let places = [
-        ("pericard.db-wal", 6),
-        ("objects/20261123", 1),
-        ("objects/incoming/0", 1),
-        ("objects/incoming/7", 1),
+        ("pericard.db-wal".into(), 6),
+        ("objects/20261123".into(), 1),
+        (place_of(0), 1),
+        (place_of(7), 1),
     ];
-    for (file, up_to) in places {
-        for nth in 1..=up_to {
+    for (file, up_to) in &places {
+        for nth in 1..=*up_to {
             let site = Site::new();
             prepare(&site);
             let fault = format!("fsync,fdatasync:error=EIO:when={nth}");
@@ -46,6 +46,23 @@ fn a_failed_sync_is_the_end_of_acknowledging() {
             check_after(&site, &run);
         }
     }
+}
+
+/// A removal is a write as well: were its sync forgotten, the file would be back after a power cut.
+#[test]
+fn a_failed_sync_of_a_removal_is_the_end_too() {
+    let site = Site::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = site.open();
+        send(&store, OBJECTS).await.expect("admitted");
+    });
+    let fault = "fsync,fdatasync:error=EIO:when=1";
+    let Some(run) = run(&site, "erasing", fault, "objects/20261123") else {
+        return;
+    };
+    assert!(run.was_injected, "{run:?}");
+    assert!(run.said.iter().all(|said| said == "read-only"), "{run:?}");
 }
 
 /// The same with a child that acknowledges whatever the store says: the check must see it.
@@ -109,6 +126,20 @@ fn an_error_of_the_disk_while_writing_is_the_end_too() {
         }
         check_after(&site, &run);
     }
+}
+
+/// Where the object of that number lies: the same in every data directory.
+fn place_of(n: u32) -> String {
+    let site = Site::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let path = runtime.block_on(async {
+        let store = site.open();
+        send(&store, n).await.expect("admitted");
+        let held = store.instance(&site::instance_uid(1, n)).await;
+        store.object_path(&held.expect("held"))
+    });
+    let place = path.strip_prefix(site.dir.path()).expect("below it");
+    place.to_string_lossy().into_owned()
 }
 
 /// Makes the store beforehand, so that the faults hit serving and not making.
@@ -200,6 +231,11 @@ fn child() {
         .expect("a runtime");
     runtime.block_on(async {
         let store = Store::open(config, Arc::new(StandingClock::new(at(0)))).expect("opens");
+        if mode == "erasing" {
+            let erased = store.erase_study(&site::study_uid(1), false, peer()).await;
+            erased.expect("its rows are gone");
+            store.remove_ordered().await.expect_err("its file is not");
+        }
         for n in 0..OBJECTS {
             let outcome = send(&store, n).await;
             let word = match outcome {
