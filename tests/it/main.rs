@@ -5,6 +5,7 @@
 //! stderr and passed over; with `CI=true` they are a failure.
 
 mod acceptance;
+mod arrivals;
 mod audit;
 mod backup;
 mod chat;
