@@ -1,6 +1,6 @@
 //! `kill -9` at random moments of ingest and inference: nothing acknowledged is lost, nothing is missing or doubled.
 //!
-//! `PERICARD_LONG=1` (`cargo xtask test --long`) kills 300 times, the short form 20 times.
+//! `PERICARD_LONG=1` (`cargo xtask test --long`) kills 500 times, the short form 20 times.
 
 use crate::support::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const KILLS: u32 = 20;
-const KILLS_LONG: u32 = 300;
+const KILLS_LONG: u32 = 500;
 /// How soon the appliance must be ready again.
 const READY_AGAIN_S: u64 = 5;
 /// The longest that ingest goes on before the kill, ms.

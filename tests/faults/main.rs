@@ -3,6 +3,7 @@
 //!
 //! - `power`: power cuts on ext4 and xfs in the middle of C-STORE, STOW-RS and inference.
 //! - `processes`: `kill -9` of any process of it, at random.
+//! - `soak`: an hour under load while workers are killed, in the long form.
 //! - `space`: a full disk is refused cleanly, and the service goes on when there is space.
 //!
 //! `PERICARD_LONG=1` (`cargo xtask test --long`) takes many more cuts and kills. In a binary of its own, so that nothing
@@ -12,6 +13,7 @@ mod loop_disk;
 mod power;
 mod processes;
 mod promises;
+mod soak;
 mod space;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // shared with `it`, which uses more of it

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const KILLS: u32 = 10;
-const KILLS_LONG: u32 = 200;
+const KILLS_LONG: u32 = 500;
 const MOMENT_MS_MAX: u64 = 2500;
 
 #[test]
@@ -67,7 +67,7 @@ fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
 /// A study whose every attempt lost its worker may be one that kills them, so its job ends visibly: also when it was this
 /// test each time. Nothing of it is lost: it is put back here as an operator would, and must then succeed like the rest.
 /// A job that failed for any other reason is left to be found. Returns how many there were.
-fn try_again_what_lost_its_workers(appliance: &Appliance) -> usize {
+pub(crate) fn try_again_what_lost_its_workers(appliance: &Appliance) -> usize {
     idle(appliance);
     let failed = jobs(appliance, "failed");
     let lost = failed.iter().filter(|job| {
@@ -93,7 +93,7 @@ pub(crate) fn with_children(process: u32) -> Vec<u32> {
 }
 
 /// The processes that this one started and that run still.
-fn children_of(parent: u32) -> Vec<u32> {
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let output = ended(Command::new("ps").args(["-o", "pid=", "--ppid", &parent.to_string()]));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.split_whitespace()

@@ -18,6 +18,8 @@ const SERVER_GROWTH_MAX_KIB: u64 = 256 * 1024;
 const LOOK_EVERY_MS: u64 = 5;
 /// A stream over which the JPEG 2000 decoder panics, found by the fuzz target.
 const FOUND_BY_FUZZING: &str = "tests/fuzz/seeds/codec/jpeg2000-that-panics";
+/// Objects that name a path, a command or nothing where their UID belongs.
+const WRONG_UIDS: [&str; 2] = ["texts: the instance", "texts: the study"];
 const RULES: &str = "
 attempts_max = 2
 [[rules]]
@@ -56,6 +58,15 @@ fn malformed_files_cost_nobody_anything_but_their_sender() {
         assert!(answered, "no DIMSE response: {one}");
         let http = one["http"].as_u64();
         assert!(http.is_some_and(|s| (200..500).contains(&s)), "{one}");
+    }
+    let named = |one: &&&Value| {
+        one["name"]
+            .as_str()
+            .is_some_and(|name| WRONG_UIDS.iter().any(|one| name.starts_with(one)))
+    };
+    for one in malformed.iter().filter(named) {
+        let taken = one["dimse"] == 0 || one["http"] == 200;
+        assert!(!taken, "a UID that is none was taken for one: {one}");
     }
     for one in &good {
         assert!(one["dimse"] == 0 && one["http"] == 200, "{one}");

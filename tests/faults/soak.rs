@@ -1,0 +1,93 @@
+//! An hour under load, long form only: both protocols bring objects four seconds of every five, a random worker is killed
+//! every few seconds, and at the end nothing is lost, and the server holds no more memory and no more descriptors than it
+//! did once it was warm.
+
+use crate::Moments;
+use crate::processes::{children_of, try_again_what_lost_its_workers};
+use crate::promises::{MODEL, Promises, RULE, Sender, idle};
+use crate::support::*;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const SOAK_S: u64 = 3600;
+/// What is cached and what grows to its full size has done so by then.
+const WARM_S: u64 = 600;
+/// Four fifths of what it can take: it is sent to as fast as it answers, and then not.
+const SENDING_MS: u64 = 4000;
+const RESTING_MS: u64 = 1000;
+const DRIFT_MAX_PERCENT: f64 = 2.0;
+/// Connections that come and go, and a worker's ends of a conversation.
+const DESCRIPTORS_BESIDE: usize = 8;
+
+/// What the serving process holds when it has nothing to do.
+struct Held {
+    resident_kib: u64,
+    descriptors: usize,
+}
+
+#[test]
+fn an_hour_of_load_and_lost_workers_loses_nothing_and_grows_nothing() {
+    if std::env::var_os("PERICARD_LONG").is_none() {
+        eprintln!("passed over: takes an hour; `cargo xtask test --long -- --test faults soak`");
+        return;
+    }
+    let Some(mut appliance) = Appliance::start(Given {
+        toml: RULE,
+        models: &[MODEL],
+    }) else {
+        return;
+    };
+    let (mut promises, mut moments) = (Promises::default(), Moments(0x0050_a4ed));
+    let (begun, mut warm, mut killed) = (Instant::now(), None, 0);
+    for round in 0.. {
+        let Some(sender) = Sender::start(&appliance, round) else {
+            return;
+        };
+        std::thread::sleep(Duration::from_millis(moments.below(SENDING_MS))); // the random moment of the kill
+        let workers = children_of(appliance.process().id());
+        let victim = moments.below(workers.len() as u64) as usize;
+        if let Some(worker) = workers.get(victim) {
+            killed += 1;
+            // It may have ended by itself meanwhile.
+            let _ = ended(Command::new("kill").args(["-KILL", &worker.to_string()]));
+        }
+        std::thread::sleep(Duration::from_millis(SENDING_MS / 2)); // the load itself
+        sender.end(&mut promises);
+        std::thread::sleep(Duration::from_millis(RESTING_MS)); // the load's pause
+        assert!(appliance.process().is_running(), "{}", appliance.log());
+        if warm.is_none() && begun.elapsed() > Duration::from_secs(WARM_S) {
+            warm = Some(held(&mut appliance));
+        }
+        if begun.elapsed() > Duration::from_secs(SOAK_S) {
+            break;
+        }
+    }
+    let again = try_again_what_lost_its_workers(&appliance);
+    let (warm, last) = (warm.expect("warm"), held(&mut appliance));
+    let drift = (last.resident_kib as f64 / warm.resident_kib as f64 - 1.0) * 100.0;
+    promises.are_kept_by(&appliance);
+    eprintln!(
+        "{:?}: {} acknowledged, 0 lost, {killed} workers killed, {again} jobs tried again; resident {} KiB, drift {drift:.2} %; \
+         descriptors {} -> {}",
+        begun.elapsed(),
+        promises.len(),
+        last.resident_kib,
+        warm.descriptors,
+        last.descriptors
+    );
+    assert!(drift < DRIFT_MAX_PERCENT, "it grew by {drift:.2} %");
+    assert!(last.descriptors <= warm.descriptors + DESCRIPTORS_BESIDE);
+}
+
+fn held(appliance: &mut Appliance) -> Held {
+    idle(appliance);
+    let server = appliance.process().id();
+    let status = std::fs::read_to_string(format!("/proc/{server}/status")).expect("its status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    let open = std::fs::read_dir(format!("/proc/{server}/fd")).expect("its descriptors");
+    Held {
+        resident_kib: kib.expect("a number"),
+        descriptors: open.count(),
+    }
+}
