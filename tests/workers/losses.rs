@@ -130,6 +130,7 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
     let mut text = String::new();
     loop {
         match talk.next().await.expect("an event") {
+            ChatEvent::Chosen(_) => {}
             ChatEvent::Text(piece) => text.push_str(&piece),
             ChatEvent::Finished { usage, .. } => {
                 assert_eq!(usage.prompt_tokens, tokens);
@@ -162,7 +163,7 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
     signal(runner.pid(&package.model).expect("a worker"), "KILL");
     let end = loop {
         match talk.next().await.expect("an end") {
-            ChatEvent::Text(_) => {}
+            ChatEvent::Chosen(_) | ChatEvent::Text(_) => {}
             end => break end,
         }
     };

@@ -6,6 +6,7 @@ mod answer;
 mod fields;
 mod metered;
 mod question;
+mod thoughts;
 
 use crate::access::Caller;
 use crate::appliance::Api;
@@ -22,6 +23,12 @@ use pericard_domain::model::Task;
 use pericard_runner::Loaded;
 use question::{Form, Question};
 use serde_json::{Value, json};
+
+/// Reads a question of either form and keeps nothing: for the fuzz targets.
+pub(crate) fn read(body: Value) {
+    let _ = Question::read(Form::Text, body.clone());
+    let _ = Question::read(Form::Chat, body);
+}
 
 pub(crate) async fn models(State(api): State<Api>) -> Json<Value> {
     let loaded = api.rooms.talker.loaded();
@@ -92,13 +99,23 @@ async fn complete(
         question.model.clone(),
         question.ask.clone(),
     );
-    let begun = off_thread(move || talker.chat(&name, ask)).await?;
-    let speech = Metered::begin(begun, &api.rooms.meter)?;
+    let choices = question.choices;
+    let begun = off_thread(move || {
+        let each = (0..choices).map(|choice| {
+            let mut ask = ask.clone();
+            ask.sampling.seed = ask.sampling.seed.wrapping_add(choice);
+            talker.chat(&name, ask)
+        });
+        each.collect::<Vec<_>>()
+    });
+    let begun = begun.await?.into_iter();
+    let speeches = begun.map(|begun| Metered::begin(begun, &api.rooms.meter));
+    let speeches = speeches.collect::<Result<Vec<_>, _>>()?;
     let answer = Answer::new(&question, &model, api.rooms.clock.now());
     if question.stream {
-        Ok(answer.stream(speech))
+        Ok(answer.stream(speeches))
     } else {
-        answer.whole(speech).await
+        answer.whole(speeches).await
     }
 }
 

@@ -34,6 +34,24 @@ pub struct Sampling {
     pub max_tokens: Option<u32>,
     /// Generation ends before any of these texts.
     pub stop: Vec<String>,
+    /// What is taken from the logit of every token that was generated before.
+    pub presence_penalty: f32,
+    /// What is taken for every time that it was.
+    pub frequency_penalty: f32,
+    /// With every token its probability is told, and so many of the likeliest beside it; `None` tells nothing.
+    pub top_logprobs: Option<u8>,
+    /// What the answer must be.
+    pub shape: Shape,
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shape {
+    /// Any text.
+    #[default]
+    Free,
+    /// JSON of this JSON schema.
+    Schema(String),
 }
 
 impl Default for Sampling {
@@ -44,6 +62,10 @@ impl Default for Sampling {
             seed: 0,
             max_tokens: None,
             stop: Vec::new(),
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            top_logprobs: None,
+            shape: Shape::Free,
         }
     }
 }
@@ -84,9 +106,22 @@ pub struct Usage {
     pub cached_tokens: u32,
 }
 
+/// A token that was chosen, and how likely it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// What it stands for; not always whole characters.
+    pub bytes: Vec<u8>,
+    /// The logarithm of its probability before temperature, penalties and shape.
+    pub logprob: f32,
+    /// The likeliest tokens, the first one first: their bytes and logarithms.
+    pub likeliest: Vec<(Vec<u8>, f32)>,
+}
+
 /// What a generation sends, in order: text as it comes, then one end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
+    /// A token was chosen; its text follows with that of others. Only where probabilities were asked for.
+    Chosen(Choice),
     /// The next piece of text: whole characters, with nothing of a stop text in it.
     Text(String),
     /// It is over.
@@ -98,6 +133,14 @@ pub enum ChatEvent {
     },
     /// It failed; what was sent so far is all there is.
     Failed(String),
+}
+
+impl ChatEvent {
+    /// Whether nothing follows.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Failed(_))
+    }
 }
 
 /// Why a request was not taken up.

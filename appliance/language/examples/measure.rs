@@ -1,4 +1,5 @@
-//! Measures the engine: tokens per second of prompts, of one answer and of eight at once. One line of JSON on stdout.
+//! Measures the engine: tokens per second of prompts, of one answer and of eight at once, and what a shared
+//! beginning spares the second prompt. One line of JSON on stdout.
 //!
 //! `cargo run --release -p pericard-language --example measure -- MODEL.gguf THREADS`; benches/chat.py runs it
 //! against llama.cpp.
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 const PROMPT_TOKENS: usize = 512;
 const DEEP_TOKENS: usize = 4096;
+const SHARED_TOKENS: usize = 2048;
 const ANSWER_TOKENS: u32 = 128;
 const STREAMS: usize = 8;
 
@@ -25,12 +27,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         prefix_idle_s: 0, // every prompt is read
         ..EngineLimits::default()
     };
+    let keeping = EngineLimits {
+        prefix_idle_s: 600,
+        ..limits.clone()
+    };
     let engine = Engine::load(Path::new(&weights), limits)?;
     run(&engine, 1, 32, 8)?; // first touches of memory are nobody's speed
     let prompt = run(&engine, 1, PROMPT_TOKENS, 1)?;
     let answer = run(&engine, 1, 16, ANSWER_TOKENS)?;
     let streams = run(&engine, STREAMS, 16, ANSWER_TOKENS)?;
     let deep = run(&engine, 1, DEEP_TOKENS, 32)?;
+    drop(engine);
+    let engine = Engine::load(Path::new(&weights), keeping)?;
+    run(&engine, 1, 32, 8)?;
+    let first = run(&engine, 1, SHARED_TOKENS, 1)?;
+    let second = run(&engine, 1, SHARED_TOKENS + 16, 1)?;
     let figures = serde_json::json!({
         "prompt_tokens_per_s": PROMPT_TOKENS as f64 / prompt.first_s,
         "answer_tokens_per_s": answer.rate(),
@@ -40,6 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "answer_cpu_ms_per_token": answer.cpu_ms(),
         "eight_answers_cpu_ms_per_token": streams.cpu_ms(),
         "answer_at_4096_cpu_ms_per_token": deep.cpu_ms(),
+        "shared_prefix_first_token_share": second.first_s / first.first_s,
+        "shared_prefix_first_token_cpu_share": second.first_cpu_s / first.first_cpu_s,
         "instructions": engine.info().instructions,
     });
     #[allow(clippy::print_stdout, reason = "stdout is this program's data")]

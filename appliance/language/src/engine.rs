@@ -4,6 +4,7 @@ use crate::architecture::Architecture;
 use crate::error::LoadError;
 use crate::file::ModelFile;
 use crate::generation::{self, Generation};
+use crate::grammar::Grammars;
 use crate::graph::Graph;
 use crate::kernels::Tier;
 use crate::kernels::pages::Cache;
@@ -14,7 +15,7 @@ use crate::step::{self, Steps};
 use crate::template::Template;
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
-use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt, Sampling};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt, Sampling, Shape};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -25,6 +26,12 @@ const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 512;
 /// Beyond this a temperature only means noise.
 const TEMPERATURE_MAX: f32 = 10.0;
+/// What the templates of reasoning models end with.
+const THOUGHTS: &str = "<think>";
+/// The largest penalty, as OpenAI has it.
+const PENALTY_MAX: f32 = 2.0;
+/// The most likeliest tokens that are told with each, as OpenAI has it.
+const TOP_LOGPROBS_MAX: u8 = 20;
 
 /// A loaded model: a handle that is cheap to clone. When the last handle goes, the engine takes no more requests,
 /// finishes what it has and ends.
@@ -88,6 +95,7 @@ struct Door {
     shared: Arc<Shared>,
     tokenizer: Arc<Tokenizer>,
     template: Option<Template>,
+    grammars: Grammars,
     info: ModelInfo,
     limits: EngineLimits,
 }
@@ -187,6 +195,7 @@ impl Engine {
         Ok(Self {
             door: Arc::new(Door {
                 shared,
+                grammars: Grammars::new(Arc::clone(&tokenizer)),
                 tokenizer,
                 template,
                 info,
@@ -207,7 +216,14 @@ impl Engine {
             scope,
         } = request;
         check(&sampling)?;
-        let tokens = self.tokens(&prompt)?;
+        let grammar = match &sampling.shape {
+            Shape::Free => None,
+            Shape::Schema(schema) => {
+                let grammar = self.door.grammars.of_schema(schema);
+                Some(grammar.map_err(ChatRefusal::Invalid)?)
+            }
+        };
+        let (tokens, thinks) = self.tokens(&prompt)?;
         let context = self.door.info.context_tokens;
         let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         let asked = sampling.max_tokens.unwrap_or(1);
@@ -237,11 +253,15 @@ impl Engine {
             });
         }
         let (sink, generation) = generation::channel();
+        if thinks {
+            sink.send(ChatEvent::Text(format!("{THOUGHTS}\n")));
+        }
         let room = context as usize - tokens.len();
         let asked = Asked {
             sampling,
             class: priority,
             scope,
+            grammar,
         };
         let mut sequence = Sequence::new(tokens, room, asked, sink);
         sequence.arrive(self.door.shared.began.elapsed());
@@ -257,7 +277,8 @@ impl Engine {
     /// # Errors
     /// [`ChatRefusal::Invalid`] when it is no prompt.
     pub fn count_tokens(&self, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        Ok(u32::try_from(self.tokens(prompt)?.len()).unwrap_or(u32::MAX))
+        let (tokens, _) = self.tokens(prompt)?;
+        Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
     }
 
     /// The ids of a text, as the model gets them; special tokens are recognised.
@@ -317,7 +338,9 @@ impl Engine {
         self.door.shared.lock().fault = true;
     }
 
-    fn tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+    /// The prompt's tokens, and whether the template has already begun the model's thoughts: then the answer begins with
+    /// that beginning, so that whoever takes answers apart sees where the thoughts are.
+    fn tokens(&self, prompt: &Prompt) -> Result<(Vec<u32>, bool), ChatRefusal> {
         let tokenizer = &self.door.tokenizer;
         let text = match prompt {
             Prompt::Text(text) => {
@@ -342,7 +365,11 @@ impl Engine {
         if tokens.is_empty() {
             return Err(ChatRefusal::Invalid("the prompt is empty".to_owned()));
         }
-        Ok(tokens)
+        let is_conversation = matches!(prompt, Prompt::Messages(_));
+        Ok((
+            tokens,
+            is_conversation && text.trim_end().ends_with(THOUGHTS),
+        ))
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), ChatRefusal> {
@@ -409,6 +436,23 @@ fn check(sampling: &Sampling) -> Result<(), ChatRefusal> {
     if !(0.0..=1.0).contains(&sampling.top_p) {
         return refuse("top_p must be from 0 to 1".to_owned());
     }
+    let penalties = [sampling.presence_penalty, sampling.frequency_penalty];
+    if penalties
+        .iter()
+        .any(|p| !(-PENALTY_MAX..=PENALTY_MAX).contains(p))
+    {
+        return refuse(format!(
+            "penalties must be from -{PENALTY_MAX} to {PENALTY_MAX}"
+        ));
+    }
+    if sampling
+        .top_logprobs
+        .is_some_and(|count| count > TOP_LOGPROBS_MAX)
+    {
+        return refuse(format!(
+            "at most {TOP_LOGPROBS_MAX} of the likeliest tokens are told"
+        ));
+    }
     if sampling.max_tokens == Some(0) {
         return refuse("max_tokens must be at least 1".to_owned());
     }
@@ -435,7 +479,6 @@ fn retry_after_s(seconds: f64) -> u32 {
 mod tests {
     use super::*;
     use crate::package;
-    use pericard_domain::chat::ChatEvent;
     use pericard_domain::job::Priority;
 
     fn request(text: &str, tokens: u32) -> ChatRequest {

@@ -102,7 +102,7 @@ impl Sink {
         if state.ended {
             return;
         }
-        state.ended = !matches!(event, ChatEvent::Text(_));
+        state.ended = event.is_end();
         state.events.push_back(event);
         let waker = state.waker.take();
         drop(state);

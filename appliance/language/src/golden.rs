@@ -55,6 +55,7 @@ impl Engine {
         let mut text = String::new();
         while let Some(event) = generation.recv() {
             match event {
+                ChatEvent::Chosen(_) => {}
                 ChatEvent::Text(piece) => text.push_str(&piece),
                 ChatEvent::Failed(reason) => return Err(format!("case {:?}: {reason}", case.name)),
                 ChatEvent::Finished { finish, usage } => {

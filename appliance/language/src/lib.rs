@@ -8,7 +8,8 @@
 //! Generation::recv <-- whole characters, stop texts held back <-----------------+
 //! ```
 //! One thread decides and takes part in computing; the pool's threads compute. Prompts and answers of all sequences
-//! share each pass over the weights. Arithmetic is row-independent, so the same seed and prompt give the same text
+//! share each pass over the weights, and what a beginning of a prompt gave is kept for the next prompt of the same scope
+//! that begins alike. Arithmetic is row-independent, so the same seed and prompt give the same text
 //! whatever else is in the batch.
 //!
 //! Deliberately absent: HTTP, async runtimes, the network, the wall clock, and any text in logs.
@@ -19,6 +20,7 @@ mod error;
 mod file;
 mod generation;
 mod golden;
+mod grammar;
 mod graph;
 pub mod header;
 mod kernels;

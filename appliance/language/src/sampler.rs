@@ -1,6 +1,7 @@
 //! How the next token is chosen.
 
 use pericard_domain::chat::Sampling;
+use std::collections::BTreeMap;
 
 /// Chooses tokens for one sequence. Randomness comes from the seed and the token's number alone, so the same seed
 /// gives the same text whatever else runs.
@@ -11,6 +12,10 @@ pub(crate) struct Sampler {
     seed: u64,
     drawn: u64,
     candidates: Vec<(f32, u32)>,
+    presence_penalty: f32,
+    frequency_penalty: f32,
+    /// How often each token was chosen.
+    chosen: BTreeMap<u32, u32>,
 }
 
 impl Sampler {
@@ -21,6 +26,29 @@ impl Sampler {
             seed: sampling.seed,
             drawn: 0,
             candidates: Vec::new(),
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            chosen: BTreeMap::new(),
+        }
+    }
+
+    /// Whether [`Self::penalise`] changes anything.
+    pub(crate) fn penalises(&self) -> bool {
+        self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
+    }
+
+    /// Makes likelier or less likely what was chosen before.
+    pub(crate) fn penalise(&self, logits: &mut [f32]) {
+        for (token, times) in &self.chosen {
+            logits[*token as usize] -=
+                self.presence_penalty + self.frequency_penalty * *times as f32;
+        }
+    }
+
+    /// Notes what was chosen.
+    pub(crate) fn note(&mut self, token: u32) {
+        if self.penalises() {
+            *self.chosen.entry(token).or_default() += 1;
         }
     }
 
@@ -86,6 +114,30 @@ impl Sampler {
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// The logarithm of each probability, for the tokens with these logits.
+pub(crate) fn log_probabilities(logits: &[f32], of: &[u32]) -> Vec<f32> {
+    let peak = f64::from(logits[likeliest(logits) as usize]);
+    let total: f64 = logits.iter().map(|l| (f64::from(*l) - peak).exp()).sum();
+    let logarithm = |id: &u32| (f64::from(logits[*id as usize]) - peak - total.ln()) as f32;
+    of.iter().map(logarithm).collect()
+}
+
+/// The likeliest tokens in order; of equals the first first.
+pub(crate) fn likeliest_of(logits: &[f32], count: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> = (0..).take(logits.len()).collect();
+    let order = |a: &u32, b: &u32| {
+        let (left, right) = (logits[*a as usize], logits[*b as usize]);
+        right.total_cmp(&left).then(a.cmp(b))
+    };
+    let count = count.min(ids.len());
+    if count > 0 && count < ids.len() {
+        ids.select_nth_unstable_by(count - 1, order);
+    }
+    ids.truncate(count);
+    ids.sort_unstable_by(order);
+    ids
 }
 
 /// The likeliest token; of equals the first.
@@ -160,6 +212,30 @@ mod tests {
         };
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn what_was_chosen_is_penalised_once_and_for_every_time() {
+        let mut sampler = Sampler::new(&Sampling {
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            ..Sampling::default()
+        });
+        [3, 3, 1].into_iter().for_each(|token| sampler.note(token));
+        let mut logits = [1.0; 5];
+        sampler.penalise(&mut logits);
+        assert_eq!(logits, [1.0, 0.25, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn probabilities_are_told_in_order_and_sum_to_one() {
+        let logits = [0.0, 3.0, -1.0, 3.0, 2.0];
+        assert_eq!(likeliest_of(&logits, 3), [1, 3, 4]);
+        assert_eq!(likeliest_of(&logits, 9), [1, 3, 4, 0, 2]);
+        assert_eq!(likeliest_of(&logits, 0), [0; 0]);
+        let all = log_probabilities(&logits, &[0, 1, 2, 3, 4]);
+        let total: f32 = all.iter().map(|logarithm| logarithm.exp()).sum();
+        assert!((total - 1.0).abs() < 1e-5 && (all[1] - all[0] - 3.0).abs() < 1e-5);
     }
 
     #[test]

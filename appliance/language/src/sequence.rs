@@ -1,14 +1,15 @@
 //! One request under way: its tokens, its pages, and what becomes of each new token.
 
 use crate::generation::Sink;
+use crate::grammar::Grammar;
 use crate::kernels::attention::PAGE;
 use crate::kernels::pages::{Cache, PageId};
 use crate::prefix::{Beginning, Prefixes};
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, likeliest_of, log_probabilities};
 use crate::schedule::Candidate;
 use crate::stop::StopWatch;
 use crate::tokenizer::{Characters, Tokenizer};
-use pericard_domain::chat::{ChatEvent, Finish, Sampling, Usage};
+use pericard_domain::chat::{ChatEvent, Choice, Finish, Sampling, Usage};
 use pericard_domain::job::Priority;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(crate) struct Asked {
     pub(crate) sampling: Sampling,
     pub(crate) class: Priority,
     pub(crate) scope: String,
+    pub(crate) grammar: Option<Grammar>,
 }
 
 /// A sequence.
@@ -37,6 +39,10 @@ pub(crate) struct Sequence {
     /// Tokens of the prompt that were found computed.
     cached_tokens: usize,
     sampler: Sampler,
+    grammar: Option<Grammar>,
+    top_logprobs: Option<u8>,
+    /// Logits that were changed before the choice.
+    bent: Vec<f32>,
     characters: Characters,
     stop: StopWatch,
     sink: Sink,
@@ -49,6 +55,7 @@ impl Sequence {
             sampling,
             class,
             scope,
+            grammar,
         } = asked;
         let asked = sampling.max_tokens.map_or(room, |max| max as usize);
         Self {
@@ -63,6 +70,9 @@ impl Sequence {
             scope,
             cached_tokens: 0,
             sampler: Sampler::new(&sampling),
+            grammar,
+            top_logprobs: sampling.top_logprobs,
+            bent: Vec::new(),
             characters: Characters::default(),
             stop: StopWatch::new(sampling.stop),
             sink,
@@ -141,11 +151,18 @@ impl Sequence {
 
     /// Chooses the next token and sends what became certain of the text. Returns whether this was the end.
     pub(crate) fn advance(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> bool {
-        let token = self.sampler.choose(logits);
+        let (token, is_whole) = match self.choose(logits) {
+            Ok(chosen) => chosen,
+            Err(_) => {
+                self.fail("the answer cannot be held to its schema; simplify the schema");
+                return true;
+            }
+        };
         self.tokens.push(token);
         if tokenizer.is_end(token) {
             return self.end(Finish::Stop);
         }
+        self.tell(token, logits, tokenizer);
         let piece = self.characters.push(tokenizer.bytes(token));
         let (text, stopped) = self.stop.push(&piece);
         self.say(text);
@@ -153,7 +170,48 @@ impl Sequence {
             self.finished(Finish::Stop);
             return true;
         }
+        if is_whole {
+            return self.end(Finish::Stop);
+        }
         self.generated_left() == 0 && self.end(Finish::Length)
+    }
+
+    /// The next token, and whether by its shape nothing can follow.
+    fn choose(&mut self, logits: &[f32]) -> Result<(u32, bool), String> {
+        if self.grammar.is_none() && !self.sampler.penalises() {
+            return Ok((self.sampler.choose(logits), false));
+        }
+        self.bent.clear();
+        self.bent.extend_from_slice(logits);
+        self.sampler.penalise(&mut self.bent);
+        if let Some(grammar) = &mut self.grammar {
+            grammar.allow(&mut self.bent)?;
+        }
+        let token = self.sampler.choose(&self.bent);
+        self.sampler.note(token);
+        let is_whole = self.grammar.as_mut().map(|grammar| grammar.take(token));
+        Ok((token, is_whole.transpose()?.unwrap_or(false)))
+    }
+
+    /// Tells how likely a token was, where that was asked for.
+    fn tell(&self, token: u32, logits: &[f32], tokenizer: &Tokenizer) {
+        let Some(count) = self.top_logprobs else {
+            return;
+        };
+        let mut ids = likeliest_of(logits, count.into());
+        ids.push(token);
+        let mut told: Vec<(Vec<u8>, f32)> = ids
+            .iter()
+            .zip(log_probabilities(logits, &ids))
+            .map(|(id, logprob)| (tokenizer.bytes(*id).to_vec(), logprob))
+            .collect();
+        if let Some((bytes, logprob)) = told.pop() {
+            self.sink.send(ChatEvent::Chosen(Choice {
+                bytes,
+                logprob,
+                likeliest: told,
+            }));
+        }
     }
 
     /// Ends it without a result.

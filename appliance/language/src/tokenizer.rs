@@ -130,6 +130,11 @@ impl Tokenizer {
         self.ends.contains(&id)
     }
 
+    /// A token that ends the model's turn.
+    pub(crate) fn first_end(&self) -> Option<u32> {
+        self.ends.first().copied()
+    }
+
     /// The texts of the tokens that chat templates name.
     pub(crate) fn special_names(&self) -> &HashMap<&'static str, String> {
         &self.special_names

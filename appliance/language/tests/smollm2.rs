@@ -3,7 +3,7 @@
 mod package;
 
 use pericard_domain::chat::{
-    ChatEvent, ChatRefusal, ChatRequest, Finish, Message, Prompt, Sampling, Usage,
+    ChatEvent, ChatRefusal, ChatRequest, Choice, Finish, Message, Prompt, Sampling, Shape, Usage,
 };
 use pericard_domain::job::Priority;
 use pericard_domain::model::GoldenCase;
@@ -77,6 +77,7 @@ fn drain(mut generation: Generation) -> (String, Finish, Usage) {
     let mut text = String::new();
     while let Some(event) = generation.recv() {
         match event {
+            ChatEvent::Chosen(_) => {}
             ChatEvent::Text(piece) => text.push_str(&piece),
             ChatEvent::Finished { finish, usage } => return (text, finish, usage),
             ChatEvent::Failed(reason) => panic!("failed: {reason}"),
@@ -534,4 +535,100 @@ fn the_same_seed_gives_the_same_bytes_under_changing_load() {
         assert_eq!(text_of(&engine, question(run)), first, "run {run}");
         drop(crowd); // some have ended, some are cut off
     }
+}
+
+/// Of sampled answers, so that only the schema can keep them in form: a few here, 1,000 where asked.
+#[test]
+fn answers_keep_to_their_schema() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "organ": {"enum": ["heart", "lung", "liver"]},
+            "size_mm": {"type": "integer", "minimum": 0, "maximum": 99},
+            "urgent": {"type": "boolean"},
+        },
+        "required": ["organ", "size_mm", "urgent"],
+        "additionalProperties": false,
+    });
+    let runs = if std::env::var_os("PERICARD_LONG").is_some() {
+        1_000
+    } else {
+        8
+    };
+    let ask = |seed: u64, schema: &serde_json::Value| {
+        let mut request = greedy(user("Describe a finding as JSON."), 80);
+        request.sampling.temperature = 1.5;
+        request.sampling.seed = seed;
+        request.sampling.shape = Shape::Schema(schema.to_string());
+        engine.submit(request)
+    };
+    let generations: Vec<Generation> = (0..8.min(runs))
+        .map(|seed| ask(seed, &schema).expect("taken up"))
+        .collect();
+    let rest = (8..runs).map(|seed| ask(seed, &schema).expect("taken up"));
+    for generation in generations.into_iter().chain(rest) {
+        let (text, finish, _) = drain(generation);
+        assert_eq!(finish, Finish::Stop, "{text}");
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let fields = answer.as_object().expect("an object");
+        assert_eq!(fields.len(), 3, "{text}");
+        assert!(["heart", "lung", "liver"].contains(&fields["organ"].as_str().expect("a text")));
+        assert!(
+            fields["size_mm"].as_u64().is_some_and(|size| size <= 99),
+            "{text}"
+        );
+        assert!(fields["urgent"].is_boolean(), "{text}");
+    }
+    for wrong in [
+        serde_json::json!({"type": "wibble"}),
+        serde_json::json!(7),
+        serde_json::json!({"const": "x".repeat(1 << 17)}),
+    ] {
+        assert!(
+            matches!(ask(0, &wrong), Err(ChatRefusal::Invalid(_))),
+            "a wrong schema was taken"
+        );
+    }
+}
+
+#[test]
+fn probabilities_are_told_with_every_token() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let mut request = greedy(user("Name the four chambers of the heart."), 20);
+    let plain = text_of(&engine, request.clone());
+    request.sampling.top_logprobs = Some(3);
+    let mut told = engine.submit(request.clone()).expect("taken up");
+    let events: Vec<ChatEvent> = std::iter::from_fn(|| told.recv()).collect();
+    let chosen: Vec<&Choice> = events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Chosen(choice) => Some(choice),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(chosen.len(), 20);
+    let bytes: Vec<u8> = chosen
+        .iter()
+        .flat_map(|choice| choice.bytes.clone())
+        .collect();
+    assert_eq!(String::from_utf8_lossy(&bytes), plain);
+    for choice in chosen {
+        assert_eq!(choice.likeliest.len(), 3);
+        let (first, logprob) = &choice.likeliest[0];
+        assert_eq!((first, *logprob), (&choice.bytes, choice.logprob), "greedy");
+        assert!(choice.likeliest.is_sorted_by(|a, b| a.1 >= b.1) && *logprob <= 0.0);
+    }
+    request.sampling.top_logprobs = None;
+    request.sampling.frequency_penalty = 2.0;
+    assert_ne!(text_of(&engine, request.clone()), plain);
+    request.sampling.frequency_penalty = 2.5;
+    assert!(matches!(
+        engine.submit(request),
+        Err(ChatRefusal::Invalid(_))
+    ));
 }

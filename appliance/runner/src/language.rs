@@ -285,9 +285,9 @@ impl Line {
             .name("language-asks".into())
             .spawn(move || write(&mouth, &to_write))
             .map_err(|e| e.to_string())?;
-        // A token may give a piece of text; then comes one end.
+        // A token may tell of itself and give a piece of text; then comes one end.
         let context_tokens = started.context_tokens.unwrap_or(0).min(CONTEXT_TOKENS_MAX);
-        let events_max = context_tokens as usize + 2;
+        let events_max = 2 * context_tokens as usize + 2;
         Ok(Arc::new(Self {
             pid: worker.leash().pid(),
             asks,
@@ -330,7 +330,7 @@ impl Line {
                 }
             }
             Tell::Event(number, event) => {
-                let last = !matches!(event, ChatEvent::Text(_));
+                let last = event.is_end();
                 let mut talks = held(&self.talks);
                 // A talk that was dropped is told of for a moment longer.
                 if let Some(talk) = talks.get(&number) {
@@ -384,7 +384,7 @@ impl Talk {
         let event = self.events.recv().await.unwrap_or_else(|| {
             ChatEvent::Failed("the language worker was lost; ask again".to_owned())
         });
-        self.ended = !matches!(event, ChatEvent::Text(_));
+        self.ended = event.is_end();
         Some(event)
     }
 }

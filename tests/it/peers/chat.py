@@ -1,5 +1,5 @@
 """The OpenAI Python client against the appliance: chat.py BASE TOKEN CA MODEL."""
-import concurrent.futures, sys
+import concurrent.futures, json, sys
 import openai
 
 base, token, ca, model = sys.argv[1:]
@@ -42,6 +42,19 @@ assert error.code == "context_length_exceeded" and "20" in str(error), error
 refused(openai.NotFoundError, model="gpt-4o")
 refused(openai.BadRequestError, messages=[{"role": "wizard", "content": "hello"}])
 refused(openai.BadRequestError, temperature=-1)
+
+schema = {"type": "object", "properties": {"organ": {"enum": ["heart", "lung"]}, "size_mm": {"type": "integer", "minimum": 0, "maximum": 99}},
+          "required": ["organ", "size_mm"], "additionalProperties": False}
+shaped = client.chat.completions.create(model=model, messages=ask("Describe a finding as JSON."), max_tokens=60, seed=1, n=2,
+                                        response_format={"type": "json_schema", "json_schema": {"name": "finding", "schema": schema}})
+assert len(shaped.choices) == 2 and shaped.usage.prompt_tokens_details.cached_tokens >= 0, shaped
+for choice in shaped.choices:
+    assert set(json.loads(choice.message.content)) == {"organ", "size_mm"}, choice
+told = client.chat.completions.create(model=model, messages=ask("Name an organ."), temperature=0, max_tokens=4, logprobs=True, top_logprobs=2,
+                                      presence_penalty=0.5)
+assert [len(token.top_logprobs) for token in told.choices[0].logprobs.content] == [2] * 4, told
+refused(openai.BadRequestError, tools=[{"type": "function", "function": {"name": "f"}}])
+refused(openai.BadRequestError, response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "wibble"}}})
 
 def one(n):
     answer = client.chat.completions.create(model=model, messages=ask(f"Say something about the number {n}."), temperature=0, max_tokens=32)

@@ -1,14 +1,16 @@
 //! What is answered: the language model's events, made into OpenAI's JSON, whole or as server-sent events.
 
 use super::question::{Form, Question};
+use super::thoughts::{Heard, Thoughts};
 use crate::problem::Problem;
 use crate::talker::Speech;
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
+use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
-use pericard_domain::chat::{ChatEvent, Finish, Usage};
+use pericard_domain::chat::{ChatEvent, Choice, Finish, Usage};
 use pericard_domain::time::Timestamp;
 use pericard_runner::Loaded;
 use serde_json::{Value, json};
@@ -62,41 +64,60 @@ impl Answer {
         }
     }
 
-    /// The whole answer at once.
+    /// The whole answer at once. The speeches go on side by side; each is heard to its end.
     ///
     /// # Errors
     /// 500 when the model failed.
-    pub(super) async fn whole(self, mut speech: Box<dyn Speech>) -> Result<Response, Problem> {
-        let mut text = String::new();
-        while let Some(event) = speech.next().await {
-            match event {
-                ChatEvent::Text(piece) => text.push_str(&piece),
-                ChatEvent::Finished { finish, usage } => {
-                    let body = self.document(&text, finish, usage);
-                    return Ok((self.headers(), Json(body)).into_response());
-                }
-                ChatEvent::Failed(reason) => return Err(failed(&reason)),
-            }
+    pub(super) async fn whole(self, speeches: Vec<Box<dyn Speech>>) -> Result<Response, Problem> {
+        let (mut choices, mut total) = (Vec::new(), Usage::default());
+        for speech in speeches {
+            let (mut said, finish, usage) = hear(speech).await?;
+            choices.push(self.choice(choices.len(), &mut said, finish));
+            total = together(total, usage);
         }
-        Err(failed("it ended without an end"))
+        let mut document = match self.form {
+            Form::Chat => self.envelope("chat.completion"),
+            Form::Text => self.envelope("text_completion"),
+        };
+        document["choices"] = json!(choices);
+        document["usage"] = counted(total);
+        Ok((self.headers(), Json(document)).into_response())
     }
 
-    /// The answer as it comes. Dropping the response drops the speech.
-    pub(super) fn stream(self, speech: Box<dyn Speech>) -> Response {
+    /// The answer as it comes. Dropping the response drops the speeches.
+    pub(super) fn stream(self, speeches: Vec<Box<dyn Speech>>) -> Response {
         let headers = self.headers();
-        let events = Sse::new(self.events(speech));
+        let events = Sse::new(self.events(speeches));
         let events = events.keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL));
         (headers, events).into_response()
     }
 
-    fn events(self, speech: Box<dyn Speech>) -> impl Stream<Item = Result<Event, Infallible>> {
+    fn events(
+        self,
+        speeches: Vec<Box<dyn Speech>>,
+    ) -> impl Stream<Item = Result<Event, Infallible>> {
+        let said: Vec<Said> = speeches.iter().map(|_| Said::default()).collect();
         let mut ready = VecDeque::new();
         if self.form == Form::Chat {
-            ready.push_back(self.chunk(json!({"role": "assistant", "content": ""}), None));
+            let role = json!({"role": "assistant", "content": ""});
+            ready.extend((0..said.len()).map(|index| self.chunk(index, &role, None, None)));
         }
+        let numbered = speeches.into_iter().enumerate().map(|(index, speech)| {
+            stream::unfold(Some(speech), move |speech| async move {
+                let mut speech = speech?;
+                let event = speech.next().await;
+                let event = event.unwrap_or_else(|| ChatEvent::Failed(NO_END.to_owned()));
+                let next = (!event.is_end()).then_some(speech);
+                Some(((index, event), next))
+            })
+            .boxed()
+        });
         let telling = Telling {
             answer: self,
-            speech: Some(speech),
+            left: said.len(),
+            speeches: stream::select_all(numbered),
+            said,
+            usage: Usage::default(),
             ready,
         };
         stream::unfold(telling, |mut telling| async {
@@ -131,25 +152,34 @@ impl Answer {
         })
     }
 
-    fn document(&self, text: &str, finish: Finish, usage: Usage) -> Value {
-        let mut document = match self.form {
-            Form::Chat => self.envelope("chat.completion"),
-            Form::Text => self.envelope("text_completion"),
-        };
-        let mut choice = json!({"index": 0, "finish_reason": finish, "logprobs": null});
+    fn choice(&self, index: usize, said: &mut Said, finish: Finish) -> Value {
+        let mut choice =
+            json!({"index": index, "finish_reason": finish, "logprobs": said.logprobs()});
         match self.form {
+            Form::Text => choice["text"] = json!(said.text),
             Form::Chat => {
-                choice["message"] = json!({"role": "assistant", "content": text, "refusal": null});
+                let mut thoughts = Thoughts::default();
+                let (first, last) = (thoughts.push(&said.text), thoughts.finish());
+                let content = first.said + &last.said;
+                let thought = first.thought + &last.thought;
+                let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+                if !thought.is_empty() {
+                    message["reasoning_content"] = json!(thought.trim_end());
+                }
+                choice["message"] = message;
             }
-            Form::Text => choice["text"] = json!(text),
         }
-        document["choices"] = json!([choice]);
-        document["usage"] = counted(usage);
-        document
+        choice
     }
 
     /// A chunk: `content` is a delta of the conversation, or a piece of the text.
-    fn chunk(&self, content: Value, finish: Option<Finish>) -> String {
+    fn chunk(
+        &self,
+        index: usize,
+        content: &Value,
+        logprobs: Option<Value>,
+        finish: Option<Finish>,
+    ) -> String {
         let mut chunk = match self.form {
             Form::Chat => self.envelope("chat.completion.chunk"),
             Form::Text => self.envelope("text_completion"),
@@ -158,7 +188,8 @@ impl Answer {
             Form::Chat => "delta",
             Form::Text => "text",
         };
-        let choice = json!({"index": 0, key: content, "logprobs": null, "finish_reason": finish});
+        let choice =
+            json!({"index": index, key: content, "logprobs": logprobs, "finish_reason": finish});
         chunk["choices"] = json!([choice]);
         if self.include_usage {
             chunk["usage"] = Value::Null;
@@ -166,18 +197,33 @@ impl Answer {
         chunk.to_string()
     }
 
-    fn text_chunk(&self, text: &str) -> String {
-        match self.form {
-            Form::Chat => self.chunk(json!({"content": text}), None),
-            Form::Text => self.chunk(json!(text), None),
+    /// What a piece of text is told as; nothing when all of it is held back.
+    fn piece(&self, index: usize, heard: &Heard, said: &mut Said) -> Option<String> {
+        if heard.said.is_empty() && heard.thought.is_empty() {
+            return None;
         }
+        let content = match self.form {
+            Form::Text => json!(heard.said),
+            Form::Chat => {
+                let mut delta = json!({});
+                if !heard.thought.is_empty() {
+                    delta["reasoning_content"] = json!(heard.thought);
+                }
+                if !heard.said.is_empty() {
+                    delta["content"] = json!(heard.said);
+                }
+                delta
+            }
+        };
+        Some(self.chunk(index, &content, said.logprobs(), None))
     }
 
-    fn finish_chunk(&self, finish: Finish) -> String {
-        match self.form {
-            Form::Chat => self.chunk(json!({}), Some(finish)),
-            Form::Text => self.chunk(json!(""), Some(finish)),
-        }
+    fn finish_chunk(&self, index: usize, said: &mut Said, finish: Finish) -> String {
+        let nothing = match self.form {
+            Form::Chat => json!({}),
+            Form::Text => json!(""),
+        };
+        self.chunk(index, &nothing, said.logprobs(), Some(finish))
     }
 
     fn usage_chunk(&self, usage: Usage) -> String {
@@ -191,36 +237,120 @@ impl Answer {
     }
 }
 
+const NO_END: &str = "it ended without an end";
+
+/// What one speech said that is not told yet.
+#[derive(Default)]
+struct Said {
+    text: String,
+    thoughts: Thoughts,
+    chosen: Vec<Value>,
+}
+
+impl Said {
+    fn note(&mut self, choice: &Choice) {
+        let token = |bytes: &[u8], logprob: f32| json!({"token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes});
+        let likeliest = choice.likeliest.iter();
+        let likeliest: Vec<Value> = likeliest.map(|(b, logprob)| token(b, *logprob)).collect();
+        let mut chosen = token(&choice.bytes, choice.logprob);
+        chosen["top_logprobs"] = json!(likeliest);
+        self.chosen.push(chosen);
+    }
+
+    /// Those of the tokens that are not told yet.
+    fn logprobs(&mut self) -> Option<Value> {
+        let chosen = std::mem::take(&mut self.chosen);
+        (!chosen.is_empty()).then(|| json!({"content": chosen, "refusal": null}))
+    }
+}
+
+async fn hear(mut speech: Box<dyn Speech>) -> Result<(Said, Finish, Usage), Problem> {
+    let mut said = Said::default();
+    while let Some(event) = speech.next().await {
+        match event {
+            ChatEvent::Chosen(choice) => said.note(&choice),
+            ChatEvent::Text(piece) => said.text.push_str(&piece),
+            ChatEvent::Finished { finish, usage } => return Ok((said, finish, usage)),
+            ChatEvent::Failed(reason) => return Err(failed(&reason)),
+        }
+    }
+    Err(failed(NO_END))
+}
+
+/// Of all choices: their prompt is the same and counts once.
+fn together(total: Usage, one: Usage) -> Usage {
+    Usage {
+        prompt_tokens: one.prompt_tokens,
+        completion_tokens: total
+            .completion_tokens
+            .saturating_add(one.completion_tokens),
+        // The first finds what others left; those after it find the first.
+        cached_tokens: if total.prompt_tokens == 0 {
+            one.cached_tokens
+        } else {
+            total.cached_tokens
+        },
+    }
+}
+
 /// An answer being told.
 struct Telling {
     answer: Answer,
-    /// `None` after its end.
-    speech: Option<Box<dyn Speech>>,
+    speeches: SelectAll<BoxStream<'static, (usize, ChatEvent)>>,
+    said: Vec<Said>,
+    usage: Usage,
+    /// Speeches that have not ended.
+    left: usize,
     /// What is to be said next.
     ready: VecDeque<String>,
 }
 
 impl Telling {
     async fn next(&mut self) -> Option<String> {
-        if let Some(data) = self.ready.pop_front() {
-            return Some(data);
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Some(data);
+            }
+            let (index, event) = self.speeches.next().await?;
+            self.take(index, event);
         }
-        let event = self.speech.as_mut()?.next().await;
-        if !matches!(event, Some(ChatEvent::Text(_))) {
-            self.speech = None;
-        }
+    }
+
+    fn take(&mut self, index: usize, event: ChatEvent) {
+        let Self { answer, said, .. } = self;
+        let said = &mut said[index];
         match event {
-            Some(ChatEvent::Text(text)) => Some(self.answer.text_chunk(&text)),
-            Some(ChatEvent::Finished { finish, usage }) => {
-                if self.answer.include_usage {
-                    self.ready.push_back(self.answer.usage_chunk(usage));
+            ChatEvent::Chosen(choice) => said.note(&choice),
+            ChatEvent::Text(text) => {
+                let heard = match answer.form {
+                    Form::Chat => said.thoughts.push(&text),
+                    Form::Text => Heard {
+                        said: text,
+                        ..Heard::default()
+                    },
+                };
+                self.ready.extend(answer.piece(index, &heard, said));
+            }
+            ChatEvent::Finished { finish, usage } => {
+                let rest = said.thoughts.finish();
+                self.ready.extend(answer.piece(index, &rest, said));
+                self.ready
+                    .push_back(answer.finish_chunk(index, said, finish));
+                self.usage = together(self.usage, usage);
+                self.left -= 1;
+                if self.left == 0 {
+                    if answer.include_usage {
+                        self.ready.push_back(answer.usage_chunk(self.usage));
+                    }
+                    self.ready.push_back("[DONE]".to_owned());
                 }
-                self.ready.push_back("[DONE]".to_owned());
-                Some(self.answer.finish_chunk(finish))
             }
             // An error object instead of an end: OpenAI's clients raise it, and nobody takes a torso for an answer.
-            Some(ChatEvent::Failed(reason)) => Some(failed(&reason).openai_error().to_string()),
-            None => Some(failed("it ended without an end").openai_error().to_string()),
+            ChatEvent::Failed(reason) => {
+                let error = failed(&reason).openai_error().to_string();
+                self.ready.push_back(error);
+                self.speeches.clear();
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ impl Metered {
 
     fn hear(&mut self, event: Option<&ChatEvent>) {
         match event {
+            Some(ChatEvent::Chosen(_)) => {}
             Some(ChatEvent::Text(_)) => {
                 if std::mem::take(&mut self.is_silent) {
                     self.meter.observe(Stage::FirstToken, self.begun.elapsed());

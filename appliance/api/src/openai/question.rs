@@ -2,12 +2,16 @@
 
 use super::fields::Fields;
 use crate::problem::Problem;
-use pericard_domain::chat::{ChatRequest, Message, Prompt, Sampling};
+use pericard_domain::chat::{ChatRequest, Message, Prompt, Sampling, Shape};
 use pericard_domain::job::Priority;
 use serde_json::{Value, json};
 
 /// Stop texts that a request may name, as OpenAI has it.
 const STOPS_MAX: usize = 4;
+/// Answers that one request may ask for: each takes a place of its own.
+const CHOICES_MAX: u64 = 8;
+/// The most likeliest tokens that are told with each, as OpenAI has it.
+const TOP_LOGPROBS_MAX: u8 = 20;
 
 /// Parameters that say who asks, or where to keep what was said: the answer is the same without them.
 const HARMLESS: [&str; 6] = [
@@ -36,6 +40,8 @@ pub(super) struct Question {
     pub(super) ask: ChatRequest,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
+    /// How many answers, each with the next seed.
+    pub(super) choices: u64,
 }
 
 impl Question {
@@ -54,10 +60,11 @@ impl Question {
         let include_usage = stream_options(&mut fields, stream)?;
         let ask = ChatRequest {
             prompt,
-            sampling: sampling(&mut fields)?,
+            sampling: sampling(&mut fields, form)?,
             priority: priority(&mut fields)?,
             scope: fields.take("cache_salt", "a text")?.unwrap_or_default(),
         };
+        let choices = choices(&mut fields)?;
         pass_over(&mut fields, form);
         fields.finish("")?;
         Ok(Self {
@@ -66,6 +73,7 @@ impl Question {
             ask,
             stream,
             include_usage,
+            choices,
         })
     }
 }
@@ -177,7 +185,7 @@ fn text(fields: &mut Fields) -> Result<Prompt, Problem> {
     one.map(Prompt::Text).ok_or_else(refused)
 }
 
-fn sampling(fields: &mut Fields) -> Result<Sampling, Problem> {
+fn sampling(fields: &mut Fields, form: Form) -> Result<Sampling, Problem> {
     let default = Sampling::default();
     let temperature = fields.number("temperature", 0.0..=2.0)?;
     let top_p = fields.number("top_p", 0.0..=1.0)?;
@@ -199,7 +207,81 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, Problem> {
         seed: seed.map_or_else(any_seed, |seed| Ok(seed.cast_unsigned()))?,
         max_tokens,
         stop: stop(fields)?,
+        presence_penalty: fields
+            .number("presence_penalty", -2.0..=2.0)?
+            .unwrap_or(0.0),
+        frequency_penalty: fields
+            .number("frequency_penalty", -2.0..=2.0)?
+            .unwrap_or(0.0),
+        top_logprobs: match form {
+            Form::Chat => top_logprobs(fields)?,
+            Form::Text => None, // an older form of them, which is refused
+        },
+        shape: match form {
+            Form::Chat => shape(fields)?,
+            Form::Text => Shape::Free,
+        },
     })
+}
+
+fn choices(fields: &mut Fields) -> Result<u64, Problem> {
+    let expected = format!("a whole number from 1 to {CHOICES_MAX}");
+    let choices = fields.take("n", &expected)?.unwrap_or(1);
+    if !(1..=CHOICES_MAX).contains(&choices) {
+        return Err(Problem::parameter("n", format!("\"n\" must be {expected}")));
+    }
+    Ok(choices)
+}
+
+/// `logprobs` asks for those of the chosen tokens, `top_logprobs` for more.
+fn top_logprobs(fields: &mut Fields) -> Result<Option<u8>, Problem> {
+    let wanted = fields.take("logprobs", "true or false")?.unwrap_or(false);
+    let expected = format!("a whole number from 0 to {TOP_LOGPROBS_MAX}");
+    let count: Option<u8> = fields.take("top_logprobs", &expected)?;
+    if count.is_some_and(|count| count > TOP_LOGPROBS_MAX) {
+        let detail = format!("\"top_logprobs\" must be {expected}");
+        return Err(Problem::parameter("top_logprobs", detail));
+    }
+    if count.is_some() && !wanted {
+        let detail = "\"top_logprobs\" may only be given with \"logprobs\": true";
+        return Err(Problem::parameter("top_logprobs", detail));
+    }
+    Ok(wanted.then_some(count.unwrap_or(0)))
+}
+
+/// What the answer must be: text, any JSON object, or JSON of a schema.
+fn shape(fields: &mut Fields) -> Result<Shape, Problem> {
+    const WITHIN: &str = "response_format.";
+    let Some(format) = fields.take::<Value>("response_format", "an object")? else {
+        return Ok(Shape::Free);
+    };
+    let refused = |detail: &str| Problem::parameter("response_format", detail);
+    let mut format =
+        Fields::of(format).map_err(|_| refused("\"response_format\" must be an object"))?;
+    let kind: String = format
+        .require("type", "text, json_object or json_schema")
+        .map_err(|problem| prefixed(problem, WITHIN))?;
+    let shape = match kind.as_str() {
+        "text" => Shape::Free,
+        "json_object" => Shape::Schema(json!({"type": "object"}).to_string()),
+        "json_schema" => {
+            let named: Value = format
+                .require("json_schema", "an object with a name and a schema")
+                .map_err(|problem| prefixed(problem, WITHIN))?;
+            let mut named =
+                Fields::of(named).map_err(|_| refused("\"json_schema\" must be an object"))?;
+            // Whether or not it is asked for, the schema is kept to.
+            named.ignore(&["name", "description", "strict"]);
+            let schema: Value = named
+                .require("schema", "a JSON schema")
+                .map_err(|problem| prefixed(problem, "response_format.json_schema."))?;
+            named.finish("response_format.json_schema.")?;
+            Shape::Schema(schema.to_string())
+        }
+        _ => return Err(refused("the type must be text, json_object or json_schema")),
+    };
+    format.finish(WITHIN)?;
+    Ok(shape)
 }
 
 fn any_seed() -> Result<u64, Problem> {
@@ -258,7 +340,6 @@ fn stream_options(fields: &mut Fields, stream: bool) -> Result<bool, Problem> {
 fn pass_over(fields: &mut Fields, form: Form) {
     fields.ignore(&HARMLESS);
     for (name, value) in [
-        ("n", json!(1)),
         ("best_of", json!(1)),
         ("echo", json!(false)),
         ("store", json!(false)),
@@ -270,9 +351,6 @@ fn pass_over(fields: &mut Fields, form: Form) {
         ("suffix", json!("")),
     ] {
         fields.ignore_when(name, |given| *given == value);
-    }
-    for name in ["presence_penalty", "frequency_penalty"] {
-        fields.ignore_when(name, |given| given.as_f64() == Some(0.0));
     }
     fields.ignore_when("logit_bias", |given| {
         given.as_object().is_some_and(serde_json::Map::is_empty)
@@ -303,6 +381,8 @@ mod tests {
         let question = chat(json!({
             "temperature": 0, "top_p": 0.5, "seed": -1, "max_tokens": 5, "max_completion_tokens": 7,
             "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "service_tier": "flex",
+            "presence_penalty": 0.5, "frequency_penalty": -1, "logprobs": true, "top_logprobs": 3, "n": 2,
+            "response_format": {"type": "json_object"}, "cache_salt": "ward 9",
         }))
         .expect("all supported");
         let sampling = Sampling {
@@ -311,9 +391,17 @@ mod tests {
             seed: u64::MAX,
             max_tokens: Some(7),
             stop: vec!["a".into(), "b".into()],
+            presence_penalty: 0.5,
+            frequency_penalty: -1.0,
+            top_logprobs: Some(3),
+            shape: Shape::Schema(r#"{"type":"object"}"#.into()),
         };
         assert_eq!(question.ask.sampling, sampling);
         assert_eq!(question.ask.priority, Priority::Batch);
+        assert_eq!(
+            (question.choices, question.ask.scope.as_str()),
+            (2, "ward 9")
+        );
         assert!(question.stream && question.include_usage);
         let unseeded =
             [chat(json!({})), chat(json!({}))].map(|q| q.expect("plain").ask.sampling.seed);
@@ -333,14 +421,29 @@ mod tests {
     #[test]
     fn what_is_not_obeyed_is_refused_by_name() {
         for (extra, param) in [
-            (json!({"n": 2}), "n"),
+            (json!({"n": 0}), "n"),
+            (json!({"n": 9}), "n"),
             (json!({"tools": [{"type": "function"}]}), "tools"),
             (
-                json!({"response_format": {"type": "json_object"}}),
+                json!({"response_format": {"type": "grammar"}}),
                 "response_format",
             ),
-            (json!({"logprobs": true}), "logprobs"),
-            (json!({"presence_penalty": 0.5}), "presence_penalty"),
+            (
+                json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
+                "response_format.json_schema.schema",
+            ),
+            (
+                json!({"response_format": {"type": "json_object", "schema": {}}}),
+                "response_format.schema",
+            ),
+            (json!({"logprobs": 3}), "logprobs"),
+            (json!({"top_logprobs": 3}), "top_logprobs"),
+            (
+                json!({"logprobs": true, "top_logprobs": 21}),
+                "top_logprobs",
+            ),
+            (json!({"presence_penalty": 2.5}), "presence_penalty"),
+            (json!({"logit_bias": {"5": 1}}), "logit_bias"),
             (json!({"reasoning_effort": "low"}), "reasoning_effort"),
             (json!({"temperature": 2.5}), "temperature"),
             (json!({"temperature": "hot"}), "temperature"),

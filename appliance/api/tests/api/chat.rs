@@ -114,6 +114,66 @@ async fn without_being_asked_no_usage_is_streamed() {
 }
 
 #[tokio::test]
+async fn several_answers_to_one_question() {
+    let site = Site::new();
+    let body = ask(&site, "one two", json!({"n": 3})).await.json();
+    let choices = body["choices"].as_array().expect("choices");
+    let indices: Vec<_> = choices.iter().map(|choice| &choice["index"]).collect();
+    assert_eq!(indices, [0, 1, 2]);
+    assert_eq!(body["usage"]["prompt_tokens"], 3);
+    assert_eq!(body["usage"]["completion_tokens"], 6);
+    let extra = json!({"n": 2, "stream": true, "stream_options": {"include_usage": true}});
+    let events = events(&ask(&site, "one two", extra).await);
+    assert_eq!(events.iter().filter(|event| *event == "[DONE]").count(), 1);
+    let (_, chunks) = events.split_last().expect("events");
+    let mut texts = [String::new(), String::new()];
+    let mut ends = 0;
+    for chunk in chunks {
+        let chunk: Value = serde_json::from_str(chunk).expect("JSON");
+        if let Some(choice) = chunk["choices"].get(0) {
+            let index = choice["index"].as_u64().expect("an index");
+            let text = choice["delta"]["content"].as_str().unwrap_or_default();
+            texts[usize::try_from(index).expect("small")].push_str(text);
+            ends += usize::from(choice["finish_reason"] == "stop");
+        } else {
+            assert_eq!(chunk["usage"]["completion_tokens"], 4);
+        }
+    }
+    assert_eq!((texts, ends), (["one two ".into(), "one two ".into()], 2));
+}
+
+#[tokio::test]
+async fn thoughts_and_probabilities_have_their_own_fields() {
+    let site = Site::new();
+    let words = "<think> a heart </think> yes";
+    let whole = ask(&site, words, json!({"logprobs": true, "top_logprobs": 2})).await;
+    let choice = whole.json()["choices"][0].clone();
+    assert_eq!(choice["message"]["reasoning_content"], "a heart");
+    assert_eq!(choice["message"]["content"], "yes ");
+    let tokens = choice["logprobs"]["content"].as_array().expect("tokens");
+    assert_eq!(tokens.len(), 5);
+    assert_eq!(tokens[4]["token"], "yes ");
+    assert_eq!(tokens[4]["bytes"], json!(b"yes "));
+    assert_eq!(tokens[4]["top_logprobs"].as_array().map(Vec::len), Some(2));
+    let streamed = ask(&site, words, json!({"stream": true, "logprobs": true})).await;
+    let events = events(&streamed);
+    let chunks = events[..events.len() - 1]
+        .iter()
+        .map(|event| serde_json::from_str::<Value>(event).expect("JSON")["choices"][0].clone());
+    let (mut thought, mut said, mut told) = (String::new(), String::new(), 0);
+    for choice in chunks {
+        let delta = &choice["delta"];
+        thought.push_str(delta["reasoning_content"].as_str().unwrap_or_default());
+        said.push_str(delta["content"].as_str().unwrap_or_default());
+        told += choice["logprobs"]["content"].as_array().map_or(0, Vec::len);
+    }
+    assert_eq!(
+        (thought.trim(), said.as_str(), told),
+        ("a heart", "yes ", 5)
+    );
+}
+
+#[tokio::test]
 async fn a_text_is_continued() {
     let site = Site::new();
     let body = json!({"model": MODEL, "prompt": "a b"});
@@ -156,10 +216,10 @@ async fn refusals_are_openais() {
         ),
         (question("busy", &json!({})), 429, "rate_limit_exceeded", ""),
         (
-            question("hi", &json!({"n": 3})),
+            question("hi", &json!({"best_of": 3})),
             400,
             "unsupported_parameter",
-            "n",
+            "best_of",
         ),
         (
             question("hi", &json!({"temperature": 9})),

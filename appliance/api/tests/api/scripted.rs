@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use pericard_api::{Speech, Talker};
-use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Finish, Prompt, Usage};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Choice, Finish, Prompt, Usage};
 use pericard_domain::digest::Digest;
 use pericard_domain::model::{ModelRef, Task};
 use pericard_runner::Loaded;
@@ -72,13 +72,19 @@ impl Talker for Scripted {
             return Err(ChatRefusal::Busy { retry_after_s: 7 });
         }
         let said = words.iter().take(most.unwrap_or(u32::MAX) as usize);
-        let mut events: VecDeque<_> = said.map(|w| ChatEvent::Text(format!("{w} "))).collect();
-        let completion_tokens = u32::try_from(events.len()).expect("few");
-        let finish = if events.len() < words.len() {
+        let said: Vec<_> = said.map(|w| format!("{w} ")).collect();
+        let completion_tokens = u32::try_from(said.len()).expect("few");
+        let finish = if said.len() < words.len() {
             Finish::Length
         } else {
             Finish::Stop
         };
+        let tells = request.sampling.top_logprobs;
+        let each = said.into_iter().flat_map(|word| {
+            let chosen = tells.map(|count| ChatEvent::Chosen(certain(&word, count)));
+            chosen.into_iter().chain([ChatEvent::Text(word)])
+        });
+        let mut events: VecDeque<_> = each.collect();
         let usage = Usage {
             prompt_tokens,
             completion_tokens,
@@ -107,6 +113,16 @@ impl Talker for Scripted {
                 .sum(),
         };
         Ok(u32::try_from(words).expect("few"))
+    }
+}
+
+/// It never considers anything else.
+fn certain(word: &str, count: u8) -> Choice {
+    let bytes = word.as_bytes().to_vec();
+    Choice {
+        likeliest: vec![(bytes.clone(), 0.0); count.into()],
+        bytes,
+        logprob: 0.0,
     }
 }
 
