@@ -96,7 +96,7 @@ async fn what_dcmtk_was_told_is_kept_is_kept() {
         .audit(AuditQuery {
             from: 0,
             limit: 1000,
-            subject: None,
+            ..AuditQuery::default()
         })
         .await
         .unwrap();

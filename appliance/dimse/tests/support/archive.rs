@@ -149,7 +149,7 @@ impl Held {
         let query = AuditQuery {
             from: 0,
             limit: 10_000,
-            subject: None,
+            ..AuditQuery::default()
         };
         serde_json::to_string(&self.store.audit(query).await.unwrap()).unwrap()
     }
