@@ -24,6 +24,8 @@ mod config;
 mod console;
 mod dicomweb;
 mod door;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod multipart;
 mod openai;
