@@ -18,6 +18,8 @@ enum State {
     /// Nothing but space or the beginning of the tag so far.
     #[default]
     Beginning,
+    /// The tag was there; only space has followed.
+    Opening,
     Thinking,
     /// The thoughts are over; only space has followed.
     Pausing,
@@ -39,10 +41,16 @@ impl Thoughts {
         if self.state == State::Beginning {
             let begun = self.held.trim_start();
             if let Some(thought) = begun.strip_prefix(OPEN) {
-                self.held = thought.trim_start().to_owned();
-                self.state = State::Thinking;
+                self.held = thought.to_owned();
+                self.state = State::Opening;
             } else if !OPEN.starts_with(begun) {
                 self.state = State::Speaking;
+            }
+        }
+        if self.state == State::Opening {
+            self.held = self.held.trim_start().to_owned();
+            if !self.held.is_empty() {
+                self.state = State::Thinking;
             }
         }
         if self.state == State::Thinking {
