@@ -203,7 +203,7 @@ unsafe fn gate_avx2(kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32; TIL
 #[inline(always)]
 fn gate_lanes<L: Lanes>(kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32; TILE]]) {
     /// Twice the root of 2 / pi, and the cubic share of it.
-    const LINEAR: f32 = 1.595_769_1;
+    const LINEAR: f32 = 1.595_769;
     const CUBIC: f32 = 0.044_715 * LINEAR;
     for (product, gate) in products.iter_mut().zip(gates) {
         let gate = L::load(gate);
