@@ -658,7 +658,9 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
     }
     if written.egress.catalogue.is_some() != written.egress.catalogue_key.is_some() {
         let why = "a catalogue is believed only with the key of its signer";
-        mistakes.push(format!("egress: catalogue and catalogue_key go together: {why}"));
+        mistakes.push(format!(
+            "egress: catalogue and catalogue_key go together: {why}"
+        ));
     }
     if !written.appliance.data_dir.is_absolute() {
         mistakes.push("appliance.data_dir: must be an absolute path".into());

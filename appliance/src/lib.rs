@@ -7,21 +7,25 @@
 //! - [`config`]: `pericard.toml`, as written and as meant.
 //! - [`serve`]: the appliance: opens the rooms, then the doors, and closes them in order.
 //! - `care`: retention, the checksum scrub and the comparison of files with rows, at their times.
+//! - `weekly`: what a week came to becomes a frame, with [`catalogue`] numbers for models.
 //! - [`rooms`]: named tasks with one stop and one grace.
 //! - [`demo`]: the whole product on loopback, on real samples.
 //! - [`tls`], [`clock`], [`journal`], [`systemd`], [`places`]: what the machine beneath gives.
 
 mod care;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod journal;
 pub mod places;
+mod processors;
 pub mod rooms;
 pub mod serve;
 mod settings;
 pub mod systemd;
 pub mod tls;
+mod weekly;
 
 pub use cli::run;

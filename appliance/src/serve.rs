@@ -1,10 +1,13 @@
 //! The composition root: opens the rooms, then the doors, and closes them in order.
 
 use crate::care::{self, CareConfig};
+use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::processors::Processors;
 use crate::rooms::{Fallen, Rooms};
 use crate::tls::{self, CertificatePaths, Renewable, TlsError};
+use crate::weekly::{Weekly, words};
 use crate::{cli, settings, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
@@ -13,7 +16,7 @@ use pericard_dimse::{
 };
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
-use pericard_egress::{Identity, Meter, SpoolError};
+use pericard_egress::{Identity, Meter, Rules, SpoolError};
 use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
 use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
@@ -24,7 +27,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +37,8 @@ const COUNTERS_FLUSH_S: u64 = 10;
 const READING_TIMEOUT_S: u64 = 300;
 /// Where they are, within the data directory.
 pub(crate) const COUNTERS: &str = "egress/counters";
+/// Where what leaves is accounted for, within the data directory.
+pub(crate) const EGRESS: &str = "egress";
 
 /// The doors, bound but not yet served: whoever opens the appliance owns the ports.
 #[derive(Debug)]
@@ -80,6 +85,9 @@ pub enum ServeError {
     /// The counters cannot be kept.
     #[error(transparent)]
     Meter(#[from] SpoolError),
+    /// The hub's catalogue cannot be believed.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// A room fell, or was late to close.
     #[error(transparent)]
     Fallen(#[from] Fallen),
@@ -177,6 +185,9 @@ pub async fn serve(
         "counters",
         keep_counters(ground.meter.clone(), ground.store.clone(), stop.clone()),
     );
+    if let Some(weekly) = ground.weekly() {
+        rooms.open("egress", weekly.run(stop.clone()));
+    }
     rooms.open(
         "care",
         care::run(
@@ -217,6 +228,7 @@ struct Ground {
     store: Store,
     packages: Arc<[Package]>,
     meter: Meter,
+    catalogue: Arc<Catalogue>,
     runner: Runner,
     intake: Intake,
     /// For DICOM, in both directions.
@@ -253,6 +265,7 @@ impl Ground {
                 release: release(),
             },
         )?;
+        let catalogue = catalogue(&config)?;
         let runner = Runner::new(runner_config(&config));
         let intake = intake(&config, &store, &meter, &clock);
         let tls = match &config.dicom_tls {
@@ -265,6 +278,7 @@ impl Ground {
             store,
             packages,
             meter,
+            catalogue,
             runner,
             intake,
             tls,
@@ -291,8 +305,29 @@ impl Ground {
             runner: self.runner.clone(),
             packages: Arc::clone(&self.packages),
             meter: self.meter.clone(),
+            catalogue: self
+                .packages
+                .iter()
+                .map(|package| self.catalogue.id(&package.model))
+                .collect(),
             clock: Arc::clone(&self.clock),
         }
+    }
+
+    /// Who makes frames, when the configuration wants them.
+    fn weekly(&self) -> Option<Weekly> {
+        let (written, egress) = (&self.config.written, &self.config.written.egress);
+        egress.weekly.then(|| Weekly {
+            dir: written.appliance.data_dir.join(EGRESS),
+            rules: Rules {
+                year_milli_epsilon: egress.year_milli_epsilon,
+            },
+            catalogue: Arc::clone(&self.catalogue),
+            packages: Arc::clone(&self.packages),
+            store: self.store.clone(),
+            meter: self.meter.clone(),
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// What is held, for DICOM peers.
@@ -424,10 +459,15 @@ async fn keep_counters(
     stop: CancellationToken,
 ) -> Result<(), SpoolError> {
     let mut beat = tokio::time::interval(Duration::from_secs(COUNTERS_FLUSH_S));
+    let (mut since, mut processors) = (Instant::now(), Processors::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return meter.flush(),
             _ = beat.tick() => {
+                let (now, seconds) = (Processors::now(), since.elapsed().as_secs());
+                let (busy, all) = now.since(processors);
+                meter.ran(seconds, busy, all);
+                (since, processors) = (since + Duration::from_secs(seconds), now);
                 match store.checkpoint().await {
                     Ok(head) => meter.anchor(head.size, words(&head.root)),
                     Err(error) => tracing::warn!(%error, "the counters are not anchored in the audit log"),
@@ -441,13 +481,13 @@ async fn keep_counters(
     }
 }
 
-/// A hash as the frame has it: four numbers, the first bytes first.
-fn words(root: &[u8; 32]) -> [u64; 4] {
-    let mut words = root.chunks_exact(8).map(|chunk| {
-        let fold = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
-        chunk.iter().fold(0, fold)
-    });
-    std::array::from_fn(|_| words.next().unwrap_or(0))
+/// The hub's catalogue, believed, or an empty one.
+fn catalogue(config: &Config) -> Result<Arc<Catalogue>, CatalogueError> {
+    let egress = &config.written.egress;
+    match (&egress.catalogue, &egress.catalogue_key) {
+        (Some(path), Some(key)) => Ok(Arc::new(Catalogue::read(path, key)?)),
+        _ => Ok(Arc::default()),
+    }
 }
 
 fn intake(config: &Config, store: &Store, meter: &Meter, clock: &Arc<dyn Clock>) -> Intake {

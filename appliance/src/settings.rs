@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn every_key_is_there_with_what_is_in_effect() {
         let written: Written = toml::from_str(
-            "[https]\nlisten = '127.0.0.1:9443'\n[[rules]]\nname = 'chest'\nmodels = ['a', 'b']\n",
+            "[https]\nlisten = '127.0.0.1:9443'\n[[rules]]\nname = 'chest'\nmodels = ['a', 'b']\nidle_timeout_s = 30\n",
         )
         .expect("a configuration");
         let settings = in_effect(&written);

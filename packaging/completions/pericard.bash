@@ -118,11 +118,17 @@ _pericard() {
             pericard__subcmd__egress,help)
                 cmd="pericard__subcmd__egress__subcmd__help"
                 ;;
+            pericard__subcmd__egress,ledger)
+                cmd="pericard__subcmd__egress__subcmd__ledger"
+                ;;
             pericard__subcmd__egress,preview)
                 cmd="pericard__subcmd__egress__subcmd__preview"
                 ;;
             pericard__subcmd__egress__subcmd__help,help)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__egress__subcmd__help,ledger)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__ledger"
                 ;;
             pericard__subcmd__egress__subcmd__help,preview)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__preview"
@@ -195,6 +201,9 @@ _pericard() {
                 ;;
             pericard__subcmd__help__subcmd__cert,request)
                 cmd="pericard__subcmd__help__subcmd__cert__subcmd__request"
+                ;;
+            pericard__subcmd__help__subcmd__egress,ledger)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__ledger"
                 ;;
             pericard__subcmd__help__subcmd__egress,preview)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__preview"
@@ -781,7 +790,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress)
-            opts="-h --help preview help"
+            opts="-h --help preview ledger help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -795,7 +804,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress__subcmd__help)
-            opts="preview help"
+            opts="preview ledger help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -809,6 +818,20 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__ledger)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -836,7 +859,7 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        pericard__subcmd__egress__subcmd__preview)
+        pericard__subcmd__egress__subcmd__ledger)
             opts="-h --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -844,6 +867,28 @@ _pericard() {
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__preview)
+            opts="-h --config --frame --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --frame)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1069,8 +1114,22 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__egress)
-            opts="preview"
+            opts="preview ledger"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__ledger)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -139,13 +139,19 @@ complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview help" -s h -l help -d 'Print help'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview help" -f -a "preview" -d 'Show every number that would be sent. Nothing is sent: no hub can be configured in this version'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame. This version sends nothing'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -f -a "ledger" -d 'Show every week that became a frame, and what it cost of the privacy budget'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -l frame -d 'The number of a week\'s frame, from `pericard egress ledger`' -r
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -l json -d 'Print JSON, with the frame\'s bytes'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -s h -l help -d 'Print help'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "preview" -d 'Show every number that would be sent. Nothing is sent: no hub can be configured in this version'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from ledger" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from ledger" -l json -d 'Print JSON'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from ledger" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame. This version sends nothing'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "ledger" -d 'Show every week that became a frame, and what it cost of the privacy budget'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand backup" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand backup" -l keep -d 'How many backups the folder keeps' -r
@@ -243,7 +249,8 @@ complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show lines, oldest first'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
-complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "preview" -d 'Show every number that would be sent. Nothing is sent: no hub can be configured in this version'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame. This version sends nothing'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "ledger" -d 'Show every week that became a frame, and what it cost of the privacy budget'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "issue" -d 'Issue a token; its secret is printed once and kept only as a hash'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'List the tokens, without their secrets'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Revoke a token at once'

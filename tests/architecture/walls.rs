@@ -176,8 +176,11 @@ pub(crate) const EGRESS_TAKES: &[&str] = &[
 ];
 
 /// Where it is told once, by the composition root, in which file to keep the counts.
-pub(crate) const EGRESS_OPENS: &[(&str, &str)] =
-    &[("open", "PathBuf"), ("preview", "&Path"), ("preview_frame", "&Path")];
+pub(crate) const EGRESS_OPENS: &[(&str, &str)] = &[
+    ("open", "PathBuf"),
+    ("preview", "&Path"),
+    ("preview_frame", "&Path"),
+];
 
 /// What stands at the top, beside dot-files.
 pub(crate) const TOP: &[&str] = &[

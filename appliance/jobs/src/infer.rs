@@ -35,12 +35,10 @@ pub(crate) async fn infer(
         return Ok(());
     };
     let begun = Instant::now();
-    let package = surroundings
-        .packages
-        .iter()
-        .find(|p| p.model == *model)
-        .cloned();
-    let package = Arc::new(package.ok_or_else(|| gone(model))?);
+    let place = surroundings.packages.iter().position(|p| p.model == *model);
+    let place = place.ok_or_else(|| gone(model))?;
+    let package = Arc::new(surroundings.packages[place].clone());
+    let catalogue = surroundings.catalogue.get(place);
     let held = held(surroundings, study, *revision).await?;
     let found = match package.manifest.task {
         Task::TextSpotting => spot_text(surroundings, Arc::clone(&package), study, held).await?,
@@ -70,10 +68,11 @@ pub(crate) async fn infer(
         device,
         at: surroundings.clock.now(),
     };
-    // A catalogue number comes with the hub; until then all models are told of as one.
-    surroundings
-        .meter
-        .inference(CatalogueId::NONE, Outcome::Done, begun.elapsed());
+    surroundings.meter.inference(
+        catalogue.copied().unwrap_or(CatalogueId::NONE),
+        Outcome::Done,
+        begun.elapsed(),
+    );
     let offset_min = surroundings.clock.utc_offset_min(report.at);
     let making = Making {
         report,

@@ -7,7 +7,7 @@ use pericard_domain::job::Work;
 use pericard_domain::model::Package;
 use pericard_domain::rule::Rule;
 use pericard_domain::time::Clock;
-use pericard_egress::Meter;
+use pericard_egress::{CatalogueId, Meter, Stage};
 use pericard_runner::Runner;
 use pericard_store::queue::{LeaseTerms, LeasedJob};
 use pericard_store::{Store, StoreError};
@@ -47,6 +47,8 @@ pub struct Surroundings {
     pub packages: Arc<[Package]>,
     /// The closed counters.
     pub meter: Meter,
+    /// The hub's numbers of the live packages, in their order.
+    pub catalogue: Arc<[CatalogueId]>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -124,6 +126,11 @@ async fn until_due(surroundings: &Surroundings) -> Duration {
 
 /// One job from lease to conclusion, its lease renewed meanwhile.
 async fn step(config: Arc<JobsConfig>, surroundings: Surroundings, job: LeasedJob) {
+    // An inference is due when it is planned; a later attempt has waited for its turn, not for the queue.
+    if matches!(job.job.work, Work::Infer { .. }) && job.job.attempts == 1 {
+        let waited = surroundings.clock.now().since(job.job.created_at);
+        surroundings.meter.observe(Stage::Queue, waited);
+    }
     let work = async {
         match &job.job.work {
             Work::Assemble { study } => {

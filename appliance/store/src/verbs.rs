@@ -16,4 +16,5 @@ pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod scrub;
 pub(crate) mod upkeep;
+pub(crate) mod week;
 pub(crate) mod worklist;

@@ -17,4 +17,5 @@ mod migration;
 mod opening;
 mod retention;
 mod site;
+mod week;
 mod worklist;
