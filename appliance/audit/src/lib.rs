@@ -8,6 +8,8 @@
 //! - [`frontier`]: the right edge of the tree, all that is needed to append.
 //! - [`note`]: signed notes and their keys.
 //! - [`checkpoint`]: how large the log is and what it hashes to, signed.
+//! - [`seal`]: signatures over bytes that are no text.
+//! - [`cosign`]: that a witness saw a checkpoint.
 //! - [`verify`]: a whole log against a checkpoint, naming the first entry that is wrong.
 //! - [`proof`]: that one entry is in the log, and that one log continues another.
 //! - [`tiles`]: the log as static files.
@@ -16,10 +18,12 @@
 //! the same transaction as the record, so that a log line and the change it speaks of are one fact.
 
 pub mod checkpoint;
+pub mod cosign;
 pub mod frontier;
 pub mod hash;
 pub mod note;
 pub mod proof;
+pub mod seal;
 pub mod tiles;
 pub mod verify;
 

@@ -64,8 +64,8 @@ pub fn sign(text: &str, keys: &[&SigningKey]) -> Result<String, NoteError> {
     check_characters(text)?;
     let mut note = format!("{text}\n");
     for key in keys {
-        let signature = key.key.sign(text.as_bytes());
-        let blob = [&key.id.to_be_bytes()[..], &signature.to_bytes()[..]].concat();
+        let signature = key.sign_bytes(text.as_bytes());
+        let blob = [&key.id.to_be_bytes()[..], &signature[..]].concat();
         let line = format!(
             "{SIGNATURE_MARK}{} {}\n",
             key.name,
@@ -146,6 +146,12 @@ impl SigningKey {
         }
     }
 
+    /// The signature over these bytes as they are. What they are must be told from all else that this key signs: see
+    /// [`crate::seal`] and [`crate::cosign`].
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes).to_bytes()
+    }
+
     /// `PRIVATE+KEY+<name>+<id>+<key>`: the secret itself, for a file that only its owner reads. Not a `Display`, so that
     /// no log prints it by chance.
     #[must_use]
@@ -191,14 +197,19 @@ impl VerifierKey {
     }
 
     fn check(&self, text: &str, signature: &[u8]) -> Result<(), NoteError> {
-        let bad = || NoteError::BadSignature {
+        let signature = signature.try_into().ok();
+        if signature.is_some_and(|signature| self.verifies(text.as_bytes(), signature)) {
+            return Ok(());
+        }
+        Err(NoteError::BadSignature {
             name: self.name.clone(),
-        };
-        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| bad())?;
+        })
+    }
+
+    pub(crate) fn verifies(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
         // Strict: a signature that some verifiers accept and others refuse is no evidence.
-        self.key
-            .verify_strict(text.as_bytes(), &signature)
-            .map_err(|_| bad())
+        self.key.verify_strict(bytes, &signature).is_ok()
     }
 }
 
