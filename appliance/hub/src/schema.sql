@@ -1,0 +1,56 @@
+-- The hub's data. Numbers that are unsigned with us are kept as the signed number of the same bits.
+CREATE TABLE IF NOT EXISTS hospitals (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    frame_key TEXT NOT NULL,
+    certificate_sha256 BLOB NOT NULL UNIQUE,
+    enrolled_at_s INTEGER NOT NULL,
+    suspended INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS frames (
+    appliance INTEGER NOT NULL REFERENCES hospitals (number),
+    sequence INTEGER NOT NULL,
+    received_at_s INTEGER NOT NULL,
+    carried INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (appliance, sequence)
+) STRICT;
+CREATE TABLE IF NOT EXISTS alarms (
+    appliance INTEGER NOT NULL REFERENCES hospitals (number),
+    at_s INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    sequence INTEGER
+) STRICT;
+-- A retry of what was refused is the same alarm.
+CREATE UNIQUE INDEX IF NOT EXISTS one_alarm ON alarms (appliance, kind, coalesce(sequence, -1));
+CREATE TABLE IF NOT EXISTS witness (
+    appliance INTEGER PRIMARY KEY REFERENCES hospitals (number),
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    cosigned_at_s INTEGER NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS catalogue (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    digest BLOB NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE IF NOT EXISTS advisories (
+    number INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    model INTEGER NOT NULL REFERENCES catalogue (id),
+    issued_at_s INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    signature BLOB NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS audit (
+    place INTEGER PRIMARY KEY,
+    salt BLOB NOT NULL,
+    record TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS audit_head (
+    only INTEGER PRIMARY KEY CHECK (only = 0),
+    frontier BLOB NOT NULL
+) STRICT;

@@ -1,0 +1,380 @@
+//! Frames as hospitals send them, and as they should not.
+
+use pericard_audit::hash::leaf_of;
+use pericard_audit::{Checkpoint, Frontier, Hash, SigningKey, cosign, proof};
+use pericard_frame::layout::{self, reply as field};
+use pericard_frame::reply::{Cause, Kind, Reason, Status};
+use pericard_frame::{ADVISORY_SIGNED_AS, Draft, FRAME_BYTES, FRAME_SIGNED_AS, Frame};
+use pericard_hub::hub::{Hub, Warning};
+use pericard_hub::ingest::{FRAMES_PER_HOUR_MAX, Sent, Way};
+use pericard_hub::records::{AlarmKind, Model};
+use std::sync::Arc;
+
+/// Wednesday 25 November 2026.
+const NOW_S: u64 = 1_795_600_000;
+const WEEK: u16 = 2_968;
+
+struct Nation {
+    hub: Hub,
+    folder: tempfile::TempDir,
+}
+
+/// An appliance: its key, its certificate's hash, and its log.
+struct Sender {
+    key: SigningKey,
+    certificate: [u8; 32],
+    number: u32,
+    log: Vec<Hash>,
+    witnessed: u64,
+}
+
+fn hub_key() -> SigningKey {
+    SigningKey::from_seed("hub.example", &[9; 32]).expect("a key")
+}
+
+fn nation() -> Nation {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(|| NOW_S);
+    let hub = Hub::open(&folder.path().join("hub.db"), hub_key(), clock).expect("open");
+    Nation { hub, folder }
+}
+
+impl Nation {
+    fn sender(&self, seed: u8) -> Sender {
+        let key = SigningKey::from_seed("appliance", &[seed; 32]).expect("a key");
+        let certificate = [seed; 32];
+        let number = self.hub.enrol("A hospital", &key.verifier(), &certificate);
+        let number = number.expect("enrolled");
+        let log = (0..5).map(|line| leaf_of(&[seed, line])).collect();
+        Sender {
+            key,
+            certificate,
+            number,
+            log,
+            witnessed: 0,
+        }
+    }
+
+    fn send(&self, bytes: &[u8], way: Way) -> (Status, Reason) {
+        let replies = self.hub.ingest(&[Sent { bytes, way }]).expect("durable");
+        (replies[0].status(), replies[0].reason())
+    }
+
+    fn alarms(&self) -> Vec<(u32, AlarmKind, Option<u32>)> {
+        let snapshot = self.hub.records().snapshot();
+        let alarms = snapshot.alarms.iter();
+        alarms
+            .map(|alarm| (alarm.appliance, alarm.kind, alarm.sequence))
+            .collect()
+    }
+}
+
+impl Sender {
+    fn way(&self) -> Way {
+        Way::Connection(self.certificate)
+    }
+
+    fn draft(&self, sequence: u32) -> Draft<pericard_frame::ToHub> {
+        let mut draft = Draft::new();
+        draft.put(&layout::APPLIANCE, 0, self.number);
+        draft.put(&layout::SEQUENCE, 0, sequence);
+        draft.put(&layout::WEEK, 0, WEEK - 1);
+        let frontier: Frontier = self.log.iter().copied().collect();
+        draft.put(&layout::LOG_SIZE, 0, frontier.size());
+        draft.put_all(&layout::LOG_ROOT, 0, words(frontier.root()));
+        draft.put(&layout::LOG_FROM, 0, self.witnessed);
+        let path = proof::consistency(&self.log, self.witnessed).unwrap_or_default();
+        draft.put(&layout::PROOF_LEN, 0, path.len() as u8);
+        draft.put_all(&layout::PROOF, 0, path.into_iter().flat_map(words));
+        draft
+    }
+
+    fn frame(&self, sequence: u32) -> Frame {
+        signed(self.draft(sequence), &self.key)
+    }
+
+    fn lives(&mut self, lines: u8) {
+        self.witnessed = self.log.len() as u64;
+        self.log
+            .extend((0..lines).map(|line| leaf_of(&[line, 200])));
+    }
+}
+
+fn words(hash: Hash) -> [u64; 4] {
+    let (words, _) = hash.as_bytes().as_chunks::<8>();
+    std::array::from_fn(|at| u64::from_be_bytes(words[at]))
+}
+
+fn signed(draft: Draft<pericard_frame::ToHub>, key: &SigningKey) -> Frame {
+    let frame = draft.seal().expect("in range");
+    let signature = key.seal(FRAME_SIGNED_AS, frame.signed_bytes());
+    let mut draft = Draft::from(&frame);
+    draft.put_all(&layout::SIGNATURE, 0, signature);
+    draft.seal().expect("in range")
+}
+
+const ACCEPTED: (Status, Reason) = (Status::Accepted, Reason::None);
+const KNOWN: (Status, Reason) = (Status::Known, Reason::None);
+
+fn refused(reason: Reason) -> (Status, Reason) {
+    (Status::Refused, reason)
+}
+
+#[test]
+fn a_frame_is_kept_witnessed_and_known_when_it_comes_again() {
+    let nation = nation();
+    let mut sender = nation.sender(1);
+    let first = sender.frame(1);
+    let sent = Sent {
+        bytes: first.bytes(),
+        way: sender.way(),
+    };
+    let reply = nation.hub.ingest(&[sent]).expect("durable").remove(0);
+    assert_eq!((reply.status(), reply.reason()), ACCEPTED);
+    let seen = Checkpoint {
+        origin: format!("pericard/{}", sender.number),
+        size: 5,
+        root: sender.log.iter().copied().collect::<Frontier>().root(),
+    };
+    let at_s = reply.get(&field::COSIGNED_AT, 0);
+    assert!(cosign::opens(
+        &hub_key().verifier(),
+        &seen,
+        at_s,
+        &reply.cosignature()
+    ));
+
+    assert_eq!(nation.send(first.bytes(), sender.way()), KNOWN);
+    assert_eq!(nation.send(first.bytes(), Way::Carried), KNOWN);
+    sender.lives(7);
+    assert_eq!(nation.send(sender.frame(2).bytes(), Way::Carried), ACCEPTED);
+    let live = nation.hub.records().snapshot();
+    let told = |f: &Arc<pericard_hub::records::Received>| (f.sequence, f.week, f.carried);
+    let told: Vec<_> = live.frames.iter().map(told).collect();
+    assert_eq!(told, [(1, WEEK - 1, false), (2, WEEK - 1, true)]);
+    assert_eq!(live.witnessed[0].size, 12);
+    assert_eq!(nation.alarms(), []);
+
+    // What was answered is there after the process is gone, and so is its trace.
+    let path = nation.folder.path().join("hub.db");
+    let again = Hub::open(&path, hub_key(), Arc::new(|| NOW_S)).expect("open");
+    assert_eq!(again.records().snapshot().frames, live.frames);
+    assert_eq!(again.store().verify_audit().expect("whole"), 3);
+}
+
+#[test]
+fn other_bytes_under_a_number_that_is_taken_raise_one_alarm() {
+    let nation = nation();
+    let sender = nation.sender(1);
+    assert_eq!(nation.send(sender.frame(1).bytes(), sender.way()), ACCEPTED);
+    let mut draft = sender.draft(1);
+    draft.put(&layout::UPTIME_H, 0, 100_u16);
+    let other = signed(draft, &sender.key);
+    for _ in 0..2 {
+        let said = nation.send(other.bytes(), sender.way());
+        assert_eq!(said, refused(Reason::OtherBytes));
+    }
+    assert_eq!(
+        nation.alarms(),
+        [(sender.number, AlarmKind::OtherBytes, Some(1))]
+    );
+    assert_eq!(
+        nation.hub.records().snapshot().frames[0].frame,
+        sender.frame(1)
+    );
+}
+
+#[test]
+fn no_flipped_bit_of_a_frame_is_accepted() {
+    let nation = nation();
+    let sender = nation.sender(1);
+    let frame = sender.frame(1);
+    let end = layout::SIGNATURE.spec().end_bytes();
+    let places = (0..end).step_by(13).chain([end - 1, end, FRAME_BYTES - 1]);
+    for at in places {
+        let mut bytes = *frame.bytes();
+        bytes[at] ^= 1;
+        let (status, reason) = nation.send(&bytes, Way::Carried);
+        assert_eq!(status, Status::Refused, "byte {at}: {reason:?}");
+    }
+    assert!(nation.hub.records().snapshot().frames.is_empty());
+    let kinds = nation.alarms();
+    assert_eq!(
+        kinds.first(),
+        Some(&(sender.number, AlarmKind::Signature, Some(1)))
+    );
+    assert_eq!(nation.send(frame.bytes(), sender.way()), ACCEPTED);
+}
+
+#[test]
+fn a_log_that_was_rolled_back_or_forked_is_an_alarm() {
+    let nation = nation();
+    let mut sender = nation.sender(1);
+    assert_eq!(nation.send(sender.frame(1).bytes(), sender.way()), ACCEPTED);
+    sender.lives(4);
+
+    let mut rolled = sender.draft(2);
+    let short: Frontier = sender.log[..3].iter().copied().collect();
+    rolled.put(&layout::LOG_SIZE, 0, short.size());
+    rolled.put_all(&layout::LOG_ROOT, 0, words(short.root()));
+    let rolled = signed(rolled, &sender.key);
+    assert_eq!(
+        nation.send(rolled.bytes(), sender.way()),
+        refused(Reason::Log)
+    );
+
+    let honest = sender.frame(3);
+    sender.log[1] = leaf_of(b"another");
+    assert_eq!(
+        nation.send(sender.frame(3).bytes(), sender.way()),
+        refused(Reason::Log)
+    );
+
+    // A log that begins anew claims that nothing was witnessed.
+    sender.witnessed = 0;
+    assert_eq!(
+        nation.send(sender.frame(4).bytes(), sender.way()),
+        refused(Reason::Log)
+    );
+    let forks: Vec<_> = (2..5)
+        .map(|at| (sender.number, AlarmKind::Fork, Some(at)))
+        .collect();
+    assert_eq!(nation.alarms(), forks);
+    assert_eq!(nation.hub.records().snapshot().witnessed[0].size, 5);
+    assert_eq!(nation.send(honest.bytes(), sender.way()), ACCEPTED);
+}
+
+#[test]
+fn only_the_appliance_itself_is_heard_and_not_while_it_is_suspended() {
+    let nation = nation();
+    let (one, two) = (nation.sender(1), nation.sender(2));
+    let unknown = refused(Reason::Unknown);
+    let frame = one.frame(1);
+    assert_eq!(
+        nation.send(frame.bytes(), Way::Connection([77; 32])),
+        unknown
+    );
+    assert_eq!(nation.alarms(), [], "a stranger raises none");
+    assert_eq!(nation.send(frame.bytes(), two.way()), unknown);
+    let forged = signed(one.draft(1), &two.key);
+    assert_eq!(
+        nation.send(forged.bytes(), one.way()),
+        refused(Reason::Signature)
+    );
+    let alarms = [
+        (two.number, AlarmKind::Unknown, Some(1)),
+        (one.number, AlarmKind::Signature, Some(1)),
+    ];
+    assert_eq!(nation.alarms(), alarms);
+
+    nation.hub.suspend(one.number, true).expect("suspended");
+    assert_eq!(nation.send(frame.bytes(), one.way()), unknown);
+    assert_eq!(nation.send(frame.bytes(), Way::Carried), unknown);
+    nation.hub.suspend(one.number, false).expect("resumed");
+    assert_eq!(nation.send(frame.bytes(), one.way()), ACCEPTED);
+    assert!(nation.hub.suspend(99, true).is_err());
+}
+
+#[test]
+fn what_is_no_frame_or_tells_of_the_future_is_refused() {
+    let nation = nation();
+    let sender = nation.sender(1);
+    let noise: Vec<u8> = (0..FRAME_BYTES).map(|at| (at * 31 % 251) as u8).collect();
+    for bytes in [
+        &[][..],
+        b"GET / HTTP/1.1",
+        &noise,
+        &noise[1..],
+        &[0; FRAME_BYTES],
+    ] {
+        let out = refused(Reason::OutOfRange);
+        assert_eq!(nation.send(bytes, sender.way()), out);
+        assert_eq!(nation.send(bytes, Way::Carried), out);
+    }
+    for (sequence, week, said) in [
+        (1, WEEK + 2, refused(Reason::OutOfRange)),
+        (2, WEEK + 1, ACCEPTED),
+    ] {
+        let mut draft = sender.draft(sequence);
+        draft.put(&layout::WEEK, 0, week);
+        let frame = signed(draft, &sender.key);
+        assert_eq!(nation.send(frame.bytes(), sender.way()), said);
+    }
+    let out = |sequence| (sender.number, AlarmKind::OutOfRange, sequence);
+    assert_eq!(nation.alarms(), [out(None), out(Some(1))]);
+}
+
+#[test]
+fn a_flood_is_told_to_wait_and_files_are_not() {
+    let nation = nation();
+    let sender = nation.sender(1);
+    let frame = sender.frame(1);
+    let sent = Sent {
+        bytes: frame.bytes(),
+        way: sender.way(),
+    };
+    let flood = vec![sent; FRAMES_PER_HOUR_MAX as usize + 1];
+    let replies = nation.hub.ingest(&flood).expect("durable");
+    let waits = |reply: &&pericard_frame::Reply| reply.reason() == Reason::Rate;
+    assert_eq!(replies.iter().filter(waits).count(), 1);
+    assert_eq!(nation.send(frame.bytes(), Way::Carried), KNOWN);
+    assert_eq!(nation.alarms(), []);
+}
+
+#[test]
+fn recalls_go_out_with_every_reply_those_of_its_own_models_first() {
+    let nation = nation();
+    let sender = nation.sender(1);
+    for id in 1..=20 {
+        let model = Model {
+            id,
+            name: "chest".into(),
+            version: "1".into(),
+            digest: [id as u8; 32],
+        };
+        nation.hub.add_model(&model).expect("added");
+        let kind = if id == 7 {
+            Kind::Advisory
+        } else {
+            Kind::Recall
+        };
+        let warning = Warning {
+            kind,
+            model: id,
+            cause: Cause::Drift,
+            text: "Stop.".into(),
+        };
+        nation.hub.issue(warning).expect("issued");
+    }
+    let mut draft = sender.draft(1);
+    draft.put(&layout::MODEL, 1, 7_u16);
+    let frame = signed(draft, &sender.key);
+    let sent = Sent {
+        bytes: frame.bytes(),
+        way: sender.way(),
+    };
+    let reply = nation.hub.ingest(&[sent]).expect("durable").remove(0);
+    let advisories: Vec<_> = reply.advisories().collect();
+    assert_eq!(advisories.len(), 16);
+    assert_eq!((advisories[0].model, advisories[1].model), (7, 20));
+    for advisory in advisories {
+        let hub = hub_key().verifier();
+        assert!(hub.opens(
+            ADVISORY_SIGNED_AS,
+            &advisory.signed_bytes(),
+            &advisory.signature
+        ));
+    }
+    let bad = Model {
+        id: 30,
+        name: "two words".into(),
+        version: "1".into(),
+        digest: [0; 32],
+    };
+    assert!(nation.hub.add_model(&bad).is_err());
+    let catalogue = nation.hub.catalogue().expect("signed");
+    assert!(catalogue.starts_with(&format!(
+        "pericard-catalogue/v1\n1 chest 1 {}\n",
+        "01".repeat(32)
+    )));
+}
