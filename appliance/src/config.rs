@@ -3,6 +3,8 @@
 //! Unknown keys are refused, units stand in names, and every default is what a hospital can start with on loopback.
 //! Secrets are never in the file. The shipped sample, `packaging/etc/pericard.toml`, is the manual and a test.
 
+mod lines;
+
 use crate::places::{ONNXRUNTIME_INSTALLED, Places};
 use pericard_dimse::{Address, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
@@ -416,9 +418,10 @@ impl Config {
         };
         let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
         let written = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        let placed = |mistakes: Vec<String>| mistakes.into_iter().map(|m| lines::placed(&text, m));
         Self::meant(written).map_err(|mistakes| ConfigError {
             file: file.display().to_string(),
-            mistakes,
+            mistakes: placed(mistakes).collect(),
         })
     }
 
@@ -661,6 +664,9 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
         mistakes.push(format!(
             "egress: catalogue and catalogue_key go together: {why}"
         ));
+    }
+    if let Err(why) = crate::journal::filter(&written.appliance.log_level) {
+        mistakes.push(format!("appliance.log_level: {why}"));
     }
     if !written.appliance.data_dir.is_absolute() {
         mistakes.push("appliance.data_dir: must be an absolute path".into());
@@ -911,6 +917,7 @@ mod tests {
                 "64 hexadecimal digits",
             ),
             ("[appliance]\ndata_dir = 'here'", "appliance.data_dir"),
+            ("[appliance]\nlog_level = 'loud'", "appliance.log_level"),
             ("[https]\nkey = '/k'", "belong together"),
             (
                 "[[rules]]\nname = 'a'\nmodels = []\nidle_timeout_s = 1",

@@ -24,8 +24,23 @@ static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 /// # Errors
 /// When the level is none of those that [`begin`] takes; what was logged is then logged on.
 pub fn set_level(level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|e| format!("log level {level:?}: {e}"))?;
+    let filter = filter(level)?;
     SET_FILTER.get().map_or(Ok(()), |set| set(filter))
+}
+
+/// What a level in the configuration stands for.
+///
+/// # Errors
+/// When it is none of those that [`begin`] takes.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
+    let refused =
+        || format!("{level:?} is not error, warn, info, debug, trace, or room=level pairs");
+    // By itself the filter takes a mistyped level for the name of a room, and logs nothing else.
+    let is_known = |part: &str| part.contains('=') || part.parse::<Level>().is_ok();
+    if !level.split(',').all(is_known) {
+        return Err(refused());
+    }
+    EnvFilter::try_new(level).map_err(|_| refused())
 }
 
 /// Begins logging at `level` (`error`, `warn`, `info`, `debug`, `trace`, or `room=level` pairs).
@@ -33,8 +48,7 @@ pub fn set_level(level: &str) -> Result<(), String> {
 /// # Errors
 /// When the level is none of these.
 pub fn begin(level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|e| format!("log level {level:?}: {e}"))?;
-    let (filter, handle) = reload::Layer::new(filter);
+    let (filter, handle) = reload::Layer::new(filter(level)?);
     let set: SetFilter = Box::new(move |filter| handle.reload(filter).map_err(|e| e.to_string()));
     let _ = SET_FILTER.set(set); // logging that has begun already stays as it is
     if connected_to_journal()

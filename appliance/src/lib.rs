@@ -6,6 +6,7 @@
 //! - [`cli`]: the commands, one file each; `--help` is the manual.
 //! - [`config`]: `pericard.toml`, as written and as meant.
 //! - [`serve`]: the appliance: opens the rooms, then the doors, and closes them in order.
+//! - [`reload`]: what is taken up while associations are open.
 //! - `care`: retention, the checksum scrub and the comparison of files with rows, at their times.
 //! - `weekly`: what a week came to becomes a frame, with [`catalogue`] numbers for models.
 //! - [`rooms`]: named tasks with one stop and one grace.
@@ -21,6 +22,7 @@ pub mod demo;
 pub mod journal;
 pub mod places;
 mod processors;
+pub mod reload;
 pub mod rooms;
 pub mod serve;
 mod settings;

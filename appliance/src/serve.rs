@@ -5,10 +5,11 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::processors::Processors;
+use crate::reload::{InEffect, Lists};
 use crate::rooms::{Fallen, Rooms};
-use crate::tls::{self, CertificatePaths, Renewable, TlsError};
+use crate::tls::{self, CertificatePaths, TlsError};
 use crate::weekly::{Weekly, words};
-use crate::{cli, settings, systemd};
+use crate::{cli, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
 use pericard_dimse::{
@@ -104,10 +105,8 @@ pub struct Open {
     pub packages: Arc<[Package]>,
     /// SHA-256 of the certificate.
     pub fingerprint: String,
-    /// The HTTPS door's certificate, to be read again.
-    pub certificate: Arc<Renewable>,
-    /// What the DICOM network knows us by, to be read again; `None` without TLS.
-    pub dicom_tls: Option<Tls>,
+    /// What can be read again.
+    pub in_effect: Arc<InEffect>,
 }
 
 impl Doors {
@@ -175,11 +174,7 @@ pub async fn serve(
     rooms.open("deliver", endless(ground.deliver(stop.clone())));
     rooms.open(
         "jobs",
-        load_then_work(
-            jobs_config(&ground.config),
-            ground.surroundings(),
-            stop.clone(),
-        ),
+        load_then_work(ground.jobs_config(), ground.surroundings(), stop.clone()),
     );
     rooms.open(
         "counters",
@@ -202,19 +197,27 @@ pub async fn serve(
     tracing::info!(https = ?at.0, dicom = ?at.1, certificate_sha256 = fingerprint, "the doors are open");
     systemd::ready("serving");
     let Ground {
+        config: begun_with,
         store,
         runner,
         packages,
-        tls: dicom_tls,
+        tls: dicom,
+        lists,
         ..
     } = ground;
+    let in_effect = InEffect {
+        begun_with,
+        packages: Arc::clone(&packages),
+        https: certificate,
+        dicom,
+        lists,
+    };
     opened(Open {
         store,
         runner: runner.clone(),
         packages,
         fingerprint,
-        certificate,
-        dicom_tls,
+        in_effect: Arc::new(in_effect),
     });
     let ended = rooms.run(grace).await;
     runner.close();
@@ -233,6 +236,8 @@ struct Ground {
     intake: Intake,
     /// For DICOM, in both directions.
     tls: Option<Tls>,
+    /// What is read again while the doors are open.
+    lists: Lists,
 }
 
 impl Ground {
@@ -267,7 +272,13 @@ impl Ground {
         )?;
         let catalogue = catalogue(&config)?;
         let runner = Runner::new(runner_config(&config));
-        let intake = intake(&config, &store, &meter, &clock);
+        let lists = Lists::of(&config);
+        let settling = IdleTimeout {
+            rules: lists.rules.subscribe(),
+            otherwise_s: config.written.storage.idle_timeout_s,
+        };
+        let counted = (meter.clone(), Arc::clone(&clock));
+        let intake = intake(&config, &store, settling, counted);
         let tls = match &config.dicom_tls {
             Some(paths) => Some(Tls::new(tls::dicom_identity(paths)?).map_err(TlsError::from)?),
             None => None,
@@ -282,6 +293,7 @@ impl Ground {
             runner,
             intake,
             tls,
+            lists,
         })
     }
 
@@ -295,7 +307,7 @@ impl Ground {
             meter: self.meter.clone(),
             clock: Arc::clone(&self.clock),
             version: env!("CARGO_PKG_VERSION"),
-            settings: settings::in_effect(&self.config.written).into(),
+            settings: self.lists.settings.subscribe(),
         }
     }
 
@@ -340,17 +352,13 @@ impl Ground {
 
     /// What peers promise to keep, and what is promised to them.
     fn commit(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
-        let committing = pericard_dimse::commit(
+        pericard_dimse::commit(
             CommitmentConfig::default(),
             self.archive(),
-            self.config.peers.clone(),
+            self.lists.peers.subscribe().into(),
             Arc::clone(&self.clock),
-            stop.clone(),
-        );
-        async move {
-            committing.await;
-            stop.cancelled().await; // without a peer that listens, the room is open and empty
-        }
+            stop,
+        )
     }
 
     /// Who calls other DICOM peers.
@@ -366,7 +374,7 @@ impl Ground {
         let (config, dicom) = (&self.config, &self.config.written.dicom);
         let mut dimse = DimseConfig::new(config.ae_title.clone());
         dimse.called_ae_must_match = dicom.called_ae_must_match;
-        dimse.peers.clone_from(&config.peers);
+        dimse.peers = self.lists.peers.subscribe().into();
         dimse.unlisted = config.unlisted;
         dimse.limits.associations_max = dicom.associations_max;
         dimse.limits.pdu_bytes_max = dicom.pdu_max_kib * 1024;
@@ -385,16 +393,25 @@ impl Ground {
         };
         let caller = self.caller();
         let mail = (self.store.clone(), Arc::clone(&self.clock));
-        let delivering = pericard_dimse::deliver(
-            delivery,
-            caller,
-            self.config.peers.clone(),
-            mail,
-            stop.clone(),
-        );
-        async move {
-            delivering.await;
-            stop.cancelled().await; // without a peer to deliver to, the room is open and empty
+        let peers = self.lists.peers.subscribe().into();
+        pericard_dimse::deliver(delivery, caller, peers, mail, stop)
+    }
+
+    fn jobs_config(&self) -> JobsConfig {
+        let (jobs, appliance) = (&self.config.written.jobs, &self.config.written.appliance);
+        JobsConfig {
+            lease: Duration::from_secs(jobs.lease_duration_s.into()),
+            attempts_max: jobs.attempts_max,
+            concurrent_max: jobs.concurrent_max,
+            rules: self.lists.rules.subscribe(),
+            device: Device {
+                name: appliance.name.clone(),
+                manufacturer: "Pericard".into(),
+                model: "Pericard".into(),
+                serial: appliance.name.clone(),
+                software_version: env!("CARGO_PKG_VERSION").into(),
+                ae_title: self.config.ae_title.clone(),
+            },
         }
     }
 }
@@ -490,12 +507,13 @@ fn catalogue(config: &Config) -> Result<Arc<Catalogue>, CatalogueError> {
     }
 }
 
-fn intake(config: &Config, store: &Store, meter: &Meter, clock: &Arc<dyn Clock>) -> Intake {
+fn intake(
+    config: &Config,
+    store: &Store,
+    settling: IdleTimeout,
+    counted: (Meter, Arc<dyn Clock>),
+) -> Intake {
     let storage = &config.written.storage;
-    let settling = IdleTimeout {
-        rules: config.written.rules.clone(),
-        otherwise_s: storage.idle_timeout_s,
-    };
     let limits = IntakeConfig {
         object_max_mib: storage.object_max_mib,
         parcels_max: storage.arriving_max,
@@ -504,7 +522,7 @@ fn intake(config: &Config, store: &Store, meter: &Meter, clock: &Arc<dyn Clock>)
         store.clone(),
         Arc::new(settling),
         limits,
-        (meter.clone(), Arc::clone(clock)),
+        counted,
         quotas(config),
     )
 }
@@ -543,24 +561,6 @@ pub(crate) fn runner_config(config: &Config) -> RunnerConfig {
         },
         chats_max: models.chats_max,
         chats_waiting_max: models.chats_waiting_max,
-    }
-}
-
-fn jobs_config(config: &Config) -> JobsConfig {
-    let jobs = &config.written.jobs;
-    JobsConfig {
-        lease: Duration::from_secs(jobs.lease_duration_s.into()),
-        attempts_max: jobs.attempts_max,
-        concurrent_max: jobs.concurrent_max,
-        rules: config.written.rules.clone(),
-        device: Device {
-            name: config.written.appliance.name.clone(),
-            manufacturer: "Pericard".into(),
-            model: "Pericard".into(),
-            serial: config.written.appliance.name.clone(),
-            software_version: env!("CARGO_PKG_VERSION").into(),
-            ae_title: config.ae_title.clone(),
-        },
     }
 }
 

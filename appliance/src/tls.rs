@@ -122,32 +122,45 @@ pub fn renewable(
     paths: &CertificatePaths,
 ) -> Result<(Arc<ServerConfig>, Arc<Renewable>), TlsError> {
     let mut config = (*server_config(paths)?).clone();
-    let renewable = Arc::new(Renewable(RwLock::new(Arc::clone(&config.cert_resolver))));
+    let read = ReadCertificate(Arc::clone(&config.cert_resolver));
+    let renewable = Arc::new(Renewable(RwLock::new(read)));
     config.cert_resolver = Arc::clone(&renewable) as Arc<dyn ResolvesServerCert>;
     Ok((Arc::new(config), renewable))
 }
 
 /// A door's certificate that can be read again: open connections keep what they have, new ones get the new one.
 #[derive(Debug)]
-pub struct Renewable(RwLock<Arc<dyn ResolvesServerCert>>);
+pub struct Renewable(RwLock<ReadCertificate>);
+
+/// A certificate that was read with its key, and fits it.
+#[derive(Debug, Clone)]
+pub struct ReadCertificate(Arc<dyn ResolvesServerCert>);
 
 impl Renewable {
-    /// Reads the certificate again.
+    /// Reads a certificate, for [`Renewable::renew`].
     ///
     /// # Errors
-    /// When the files do not hold a certificate and its key; the old one then stays.
-    pub fn renew(&self, paths: &CertificatePaths) -> Result<(), TlsError> {
-        let renewed = Arc::clone(&server_config(paths)?.cert_resolver);
+    /// When the files do not hold a certificate and its key.
+    pub fn read(paths: &CertificatePaths) -> Result<ReadCertificate, TlsError> {
+        let config = server_config(paths)?;
+        Ok(ReadCertificate(Arc::clone(&config.cert_resolver)))
+    }
+
+    /// Shows this one from now on.
+    pub fn renew(&self, renewed: ReadCertificate) {
         // A writer that panicked left the whole old value or the whole new one.
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = renewed;
-        Ok(())
     }
 }
 
 impl ResolvesServerCert for Renewable {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
-        current.resolve(hello)
+        let current = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        current.0.resolve(hello)
     }
 }
 

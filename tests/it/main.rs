@@ -14,6 +14,7 @@ mod console;
 mod deidentify;
 mod malformed;
 mod network;
+mod reload;
 mod strangers;
 mod support;
 mod web;

@@ -5,15 +5,6 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .expect("a folder")
-        .map(|e| e.expect("an entry").path())
-        .collect();
-    files.sort();
-    files
-}
-
 #[test]
 fn a_study_goes_in_by_c_store_and_its_report_comes_back_valid() {
     let (Some(ultrasound), Some(_), Some(_)) =

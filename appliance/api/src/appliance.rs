@@ -11,7 +11,7 @@ use pericard_egress::Meter;
 use pericard_intake::Intake;
 use pericard_store::Store;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// The handles that the composition root gives. Cheap to clone.
 #[derive(Clone)]
@@ -32,8 +32,8 @@ pub struct Appliance {
     pub clock: Arc<dyn Clock>,
     /// The appliance's version.
     pub version: &'static str,
-    /// The configuration as it is in effect, for people to read; without secrets.
-    pub settings: Arc<[Setting]>,
+    /// The configuration as it is in effect by now, for people to read; without secrets.
+    pub settings: watch::Receiver<Arc<[Setting]>>,
 }
 
 /// What every handler is given.

@@ -12,6 +12,7 @@ use crate::classes::IMPLICIT_LE;
 use crate::command::{CommandSet, RESPONSE, field, tag};
 use crate::door::Door;
 use crate::peer::Peer;
+use crate::peers::{Peers, one_worker_each};
 use crate::request::{Call, CallError, Proposal};
 use crate::session::Session;
 use crate::status::Status;
@@ -27,7 +28,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -71,28 +71,20 @@ impl Default for CommitmentConfig {
 pub async fn commit(
     config: CommitmentConfig,
     archive: Archive,
-    peers: Vec<Peer>,
+    peers: Peers,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) {
-    let mut workers = JoinSet::new();
-    for peer in peers.into_iter().filter(Peer::is_callable) {
+    let notary = |peer, retired| {
         let notary = Notary {
             config: config.clone(),
             archive: archive.clone(),
             peer,
             clock: Arc::clone(&clock),
         };
-        let stop = stop.clone();
-        workers.spawn(async move { stop.run_until_cancelled(notary.run()).await });
-    }
-    while let Some(ended) = workers.join_next().await {
-        if ended.is_err_and(|e| e.is_panic()) {
-            tracing::error!(
-                "commitment with a peer ended by a fault of this program; a restart takes it up again"
-            );
-        }
-    }
+        notary.run(retired)
+    };
+    one_worker_each(peers, &stop, notary).await;
 }
 
 /// The worker of one peer.
@@ -104,8 +96,8 @@ struct Notary {
 }
 
 impl Notary {
-    async fn run(self) {
-        loop {
+    async fn run(self, retired: CancellationToken) {
+        while !retired.is_cancelled() {
             let wait = match self.round().await {
                 Ok(true) => continue,
                 Ok(false) => self.config.look_every,
@@ -114,7 +106,8 @@ impl Notary {
                     self.config.retry
                 }
             };
-            let _ = timeout(wait, self.archive.store.changed()).await;
+            let changed = timeout(wait, self.archive.store.changed());
+            let _ = retired.run_until_cancelled(changed).await;
         }
     }
 

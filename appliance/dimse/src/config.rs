@@ -1,7 +1,7 @@
 //! How the DICOM door stands.
 
 use crate::archive::Archive;
-use crate::peer::Peer;
+use crate::peers::Peers;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::SopClassUid;
 use pericard_egress::Meter;
@@ -15,7 +15,7 @@ pub struct DimseConfig {
     /// Whether a peer that calls us by another title is turned away.
     pub called_ae_must_match: bool,
     /// The peers that may call, and those that get results.
-    pub peers: Vec<Peer>,
+    pub peers: Peers,
     /// What happens to a peer that is not among them.
     pub unlisted: Unlisted,
     /// Storage SOP classes to take beside the standard's: private ones.
@@ -35,7 +35,7 @@ impl DimseConfig {
         Self {
             ae_title,
             called_ae_must_match: true,
-            peers: Vec::new(),
+            peers: Vec::new().into(),
             unlisted: Unlisted::FromLoopback,
             further_sop_classes: Vec::new(),
             archive: None,

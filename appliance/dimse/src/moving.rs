@@ -67,7 +67,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
             .text(tag::MOVE_DESTINATION)
             .and_then(|t| AeTitle::new(t).ok());
         let named = |peer: &&Peer| Some(&peer.ae_title) == title.as_ref() && peer.is_callable();
-        let Some(destination) = self.peers.iter().find(named).cloned() else {
+        let Some(destination) = self.peers.now().iter().find(named).cloned() else {
             return Ok(Err(Status::UNKNOWN_DESTINATION));
         };
         let found = self

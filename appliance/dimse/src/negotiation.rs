@@ -156,7 +156,8 @@ pub(crate) async fn admitted(
     }
     let title = AeTitle::new(&request.calling_ae_title).map_err(|_| Rejection::CallingAe)?;
     let (ip, mut at_its_address) = (origin.ip, false);
-    for peer in &config.peers {
+    let named = config.peers.now();
+    for peer in named.iter() {
         if !peer.is_calling(&title, ip).await {
             continue;
         }
@@ -174,7 +175,7 @@ pub(crate) async fn admitted(
         return Err(Rejection::Certificate);
     }
     // A title that is listed belongs to its address: nobody else may use it, wherever the unlisted may call from.
-    let is_listed = config.peers.iter().any(|p| p.ae_title == title);
+    let is_listed = named.iter().any(|p| p.ae_title == title);
     let unlisted_may = match config.unlisted {
         Unlisted::Refused => false,
         Unlisted::FromLoopback => ip.to_canonical().is_loopback(),
@@ -465,7 +466,8 @@ mod tests {
             AeTitle::new("PACS").unwrap(),
             "10.0.0.0/8".parse().unwrap(),
             Some(104),
-        )];
+        )]
+        .into();
         config
     }
 

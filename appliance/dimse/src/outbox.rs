@@ -5,6 +5,7 @@
 
 use crate::part10::FileHead;
 use crate::peer::Peer;
+use crate::peers::{Peers, one_worker_each};
 use crate::request::{Answer, Call, CallError, Caller, Proposal};
 use crate::sending;
 use crate::status::Status;
@@ -19,8 +20,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How long after the store's time for an object it is looked for: two clocks never agree to the millisecond.
@@ -120,17 +120,17 @@ impl Mail for Store {
 
 /// Delivers to every peer that has an address, until `stop`.
 ///
-/// What is being sent when it comes is ended or cut; a lease then lapses and the object is sent after the next start.
+/// What is being sent when it comes is cut; a lease then lapses and the object is sent after the next start. What is being
+/// sent when the list changes is ended.
 pub async fn deliver<M: Mail>(
     config: DeliveryConfig,
     caller: Caller,
-    peers: Vec<Peer>,
+    peers: Peers,
     mail: (M, Arc<dyn Clock>),
     stop: CancellationToken,
 ) {
-    let mut workers = JoinSet::new();
     let (mail, clock) = mail;
-    for peer in peers.into_iter().filter(Peer::is_callable) {
+    let postman = |peer, retired: CancellationToken| {
         let postman = Postman {
             config: config.clone(),
             caller: caller.clone(),
@@ -139,16 +139,9 @@ pub async fn deliver<M: Mail>(
             clock: clock.clone(),
             due: Mutex::default(),
         };
-        let stop = stop.clone();
-        workers.spawn(async move { stop.run_until_cancelled(postman.run()).await });
-    }
-    while let Some(ended) = workers.join_next().await {
-        if ended.is_err_and(|e| e.is_panic()) {
-            tracing::error!(
-                "delivery to a peer ended by a fault of this program; a restart takes it up again"
-            );
-        }
-    }
+        postman.run(retired)
+    };
+    one_worker_each(peers, &stop, postman).await;
 }
 
 /// The worker of one destination.
@@ -183,32 +176,39 @@ enum Attempt {
 type Parcel = (Delivery, PathBuf, FileHead);
 
 impl<M: Mail> Postman<M> {
-    async fn run(self) {
+    async fn run(self, retired: CancellationToken) {
         let mut failures = 0;
-        loop {
+        while !retired.is_cancelled() {
             // A fault of ours must not end deliveries until the next start: it counts as one more failure.
             let round = AssertUnwindSafe(self.round()).catch_unwind().await;
-            match round {
-                Ok(Ok(Round::More)) => failures = 0,
+            // Mail that comes is reason to look again, unless the peer is down.
+            let (rest, heeds_mail) = match round {
+                Ok(Ok(Round::More)) => {
+                    failures = 0;
+                    continue;
+                }
                 Ok(Ok(Round::Nothing)) => {
                     failures = 0;
-                    // Whichever comes first is reason enough to look again.
-                    let _ = timeout(self.until_due(), self.mail.changed()).await;
+                    (self.until_due(), true)
                 }
                 Ok(Ok(Round::PeerFailed)) => {
                     failures += 1;
-                    // A peer that is down is not asked again because more mail has come for it.
-                    sleep(self.backoff(failures)).await;
+                    (self.backoff(failures), false)
                 }
                 Ok(Err(error)) => {
                     tracing::error!(peer = %self.peer.name, "outbox: {error}");
-                    sleep(self.config.look_every).await;
+                    (self.config.look_every, false)
                 }
                 Err(_) => {
                     failures += 1;
                     tracing::error!(peer = %self.peer.name, "delivery failed by a fault of this program");
-                    sleep(self.backoff(failures)).await;
+                    (self.backoff(failures), false)
                 }
+            };
+            tokio::select! {
+                () = retired.cancelled() => {}
+                () = sleep(rest) => {}
+                () = self.mail.changed(), if heeds_mail => {}
             }
         }
     }

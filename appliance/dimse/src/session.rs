@@ -6,6 +6,7 @@ use crate::command::{CommandSet, RESPONSE, field, tag};
 use crate::config::Limits;
 use crate::door::{Door, OpenParcel};
 use crate::peer::Peer;
+use crate::peers::Peers;
 use crate::service::{Service, TABLE};
 use crate::status::Status;
 use crate::wire::{AbortReason, LinkError};
@@ -38,8 +39,8 @@ pub(crate) struct Session<'a, S, D> {
     /// Which of the configured peers it is, when it is one.
     pub(crate) peer_named: Option<&'a Peer>,
     pub(crate) our_title: &'a AeTitle,
-    /// Everybody whom the hospital has named.
-    pub(crate) peers: &'a [Peer],
+    /// Everybody whom the hospital has named, by now.
+    pub(crate) peers: &'a Peers,
     pub(crate) archive: Option<&'a Archive>,
     /// A request that came while another was being answered.
     pub(crate) waiting: Option<(u8, CommandSet)>,

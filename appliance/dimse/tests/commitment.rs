@@ -44,7 +44,7 @@ fn open(held: &Held, peers: &[Peer], delivers: bool) -> impl Drop + use<> {
     tokio::spawn(commit(
         config,
         archive,
-        peers.to_vec(),
+        peers.to_vec().into(),
         held.clock.clone(),
         stop.clone(),
     ));
@@ -57,7 +57,7 @@ fn open(held: &Held, peers: &[Peer], delivers: bool) -> impl Drop + use<> {
         tokio::spawn(deliver(
             delivery,
             held.caller.clone(),
-            peers.to_vec(),
+            peers.to_vec().into(),
             mail,
             stop.clone(),
         ));
@@ -188,7 +188,7 @@ async fn what_the_archive_lost_is_sent_again() {
     tokio::spawn(deliver(
         DeliveryConfig::default(),
         held.caller.clone(),
-        vec![pacs.clone()],
+        vec![pacs.clone()].into(),
         mail,
         stop.clone(),
     ));

@@ -300,7 +300,8 @@ fn hurried() -> DimseConfig {
         pericard_domain::ae::AeTitle::new("PACS").unwrap(),
         "192.0.2.1".parse().unwrap(),
         None,
-    )];
+    )]
+    .into();
     config.limits.artim_timeout = Duration::from_millis(300);
     config.limits.pdu_timeout = Duration::from_millis(300);
     config.limits.idle_timeout = Duration::from_millis(300);

@@ -196,7 +196,7 @@ fn delivering_with(mail: &Box_, port: u16, config: DeliveryConfig) -> impl Drop 
     tokio::spawn(deliver(
         config,
         caller,
-        vec![peer(port)],
+        vec![peer(port)].into(),
         (mail.clone(), clock),
         stop.clone(),
     ));

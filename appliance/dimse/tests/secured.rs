@@ -106,7 +106,8 @@ impl Secured {
             loopback("ct", "CT1", None, &[scanner.digest()]),
             loopback("ct 2", "CT2", None, &[other.digest()]),
             loopback("mr", "MR1", None, &[]),
-        ];
+        ]
+        .into();
         let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let (plain, secured) = (bind().await, bind().await);
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();

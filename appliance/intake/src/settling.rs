@@ -4,7 +4,9 @@ use pericard_domain::job::Priority;
 use pericard_domain::rule::Rule;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// When a study may be complete, and how urgent it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +26,17 @@ pub trait Settling: Send + Sync + 'static {
 /// After a while without a new object: the longest that any rule which the object matches asks for.
 #[derive(Debug, Clone)]
 pub struct IdleTimeout {
-    /// The configured rules.
-    pub rules: Vec<Rule>,
+    /// The configured rules, by now.
+    pub rules: watch::Receiver<Arc<[Rule]>>,
     /// For an object that no rule matches, seconds.
     pub otherwise_s: u32,
 }
 
 impl Settling for IdleTimeout {
     fn settled(&self, identity: &ObjectIdentity, facts: &InstanceFacts, now: Timestamp) -> Settled {
+        let rules = self.rules.borrow();
         let matching = || {
-            self.rules
+            rules
                 .iter()
                 .filter(|rule| rule.when.fits(&identity.sop_class, facts))
         };

@@ -8,6 +8,7 @@ use pericard_domain::rule::Rule;
 use pericard_domain::study::Instance;
 use pericard_domain::uid::StudyUid;
 use pericard_store::queue::{LeasedJob, PlannedInference};
+use std::sync::Arc;
 
 pub(crate) async fn assemble(
     config: &JobsConfig,
@@ -16,8 +17,8 @@ pub(crate) async fn assemble(
     study: &StudyUid,
 ) -> Result<(), GiveUp> {
     let instances = surroundings.store.instances(study).await?;
-    let planned =
-        plan(&config.rules, &surroundings.packages, &instances).map_err(GiveUp::Failed)?;
+    let rules = Arc::clone(&config.rules.borrow());
+    let planned = plan(&rules, &surroundings.packages, &instances).map_err(GiveUp::Failed)?;
     let (models, rules) = (
         planned.len(),
         planned

@@ -18,7 +18,7 @@ pub(crate) async fn told(
     job: &LeasedJob,
     failure: &Failure,
 ) -> bool {
-    let asked = objects::rules_of(&config.rules, job)
+    let asked = objects::rules_of(&config.rules.borrow(), job)
         .iter()
         .any(|rule| rule.report_failures);
     if !asked {

@@ -13,6 +13,7 @@ use pericard_store::queue::{LeaseTerms, LeasedJob};
 use pericard_store::{Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +31,8 @@ pub struct JobsConfig {
     pub attempts_max: u32,
     /// How many jobs may be in hand at once.
     pub concurrent_max: usize,
-    /// Which studies go to which models.
-    pub rules: Vec<Rule>,
+    /// Which studies go to which models, by now: what is planned stays planned.
+    pub rules: watch::Receiver<Arc<[Rule]>>,
     /// How the appliance names itself in results.
     pub device: Device,
 }

@@ -23,6 +23,7 @@ mod token;
 mod worker;
 
 use crate::config::{Config, ConfigError, DEFAULT_FILE};
+use crate::serve::ServeError;
 use crate::{clock::SystemClock, demo, journal};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use pericard_store::{Store, StoreConfig, StoreError};
@@ -122,7 +123,20 @@ impl From<ConfigError> for CommandError {
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        Self::failed(error)
+        match error {
+            // What is installed is wrong, as a configuration is: trying again does not mend it.
+            StoreError::Newer { .. } => Self::Usage(error.to_string()),
+            error => Self::failed(error),
+        }
+    }
+}
+
+impl From<ServeError> for CommandError {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Store(error) => error.into(),
+            error => Self::failed(error),
+        }
     }
 }
 

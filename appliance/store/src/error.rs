@@ -29,6 +29,17 @@ pub enum StoreError {
     /// The thing is not in a state that allows this.
     #[error("{0}")]
     Conflict(String),
+    /// The data was written by a newer version of the appliance, and was left as it is.
+    #[error(
+        "the data directory was written by a newer version of the appliance (schema {found}, this one knows {known}); install \
+         that version, or restore a backup made by this one"
+    )]
+    Newer {
+        /// The schema that was found.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+    },
     /// The lease has lapsed or was never given; somebody else may be at work.
     #[error("the lease has lapsed")]
     LeaseLapsed,

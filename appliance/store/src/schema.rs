@@ -6,6 +6,8 @@
 use crate::StoreError;
 use crate::error::Fault;
 use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ const STATEMENTS_KEPT_MAX: usize = 128;
 const WAL_KEPT_MAX_BYTES: u32 = 64 * 1024 * 1024;
 /// "PCRD": what `file` and other tools tell the database by.
 const APPLICATION_ID: i32 = 0x5043_5244;
+
+/// The database's header up to the end of `user_version` (SQLite's file format, section 1.3.11).
+const HEADER_BYTES: usize = 64;
 
 /// Every version of the schema, oldest first.
 const MIGRATIONS: [&str; 3] = [
@@ -73,11 +78,31 @@ pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {
     if (0..=SCHEMA).contains(&version) {
         return Ok(version);
     }
-    let reason = format!(
-        "the data directory was written by a newer version of the appliance (schema {version}, this one knows \
-         {SCHEMA}); install that version, or restore a backup made by this one"
-    );
-    Err(StoreError::failed("open the store", reason))
+    Err(StoreError::Newer {
+        found: version,
+        known: SCHEMA,
+    })
+}
+
+/// Refuses a database of a newer version by its header alone: opening it, even to read, would make files beside it.
+///
+/// A schema that stands only in the write-ahead log is not seen here; [`version`] sees it.
+pub(crate) fn refuse_newer(path: &Path) -> Result<(), StoreError> {
+    let header = File::open(path).and_then(|mut file| {
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact(&mut header).map(|()| header)
+    });
+    // No database yet, or an empty one: what else is wrong with it, opening it tells.
+    let Ok([.., a, b, c, d]) = header else {
+        return Ok(());
+    };
+    match i32::from_be_bytes([a, b, c, d]).into() {
+        found if found > SCHEMA => Err(StoreError::Newer {
+            found,
+            known: SCHEMA,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Brings the database to [`SCHEMA`], one transaction a step.

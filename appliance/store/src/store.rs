@@ -70,6 +70,7 @@ impl Store {
     pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         refuse_unfinished(&config.dir)?;
         let layout = Layout::new(config.dir.clone());
+        schema::refuse_newer(&layout.database())?;
         layout.make()?;
         let lock = lock(&layout)?.ok_or_else(|| {
             let reason = "another process serves from this data directory; stop it first";
@@ -89,6 +90,7 @@ impl Store {
     pub fn open_beside(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         refuse_unfinished(&config.dir)?;
         let layout = Layout::new(config.dir.clone());
+        schema::refuse_newer(&layout.database())?;
         layout.make()?;
         let mut connection = schema::open_for_writing(&layout.database())?;
         if schema::version(&connection)? < schema::SCHEMA {

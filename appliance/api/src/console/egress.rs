@@ -19,7 +19,7 @@ pub(crate) async fn preview(
     let (said, unsaid): (Vec<_>, Vec<_>) = preview.numbers.iter().partition(|n| n.value != 0);
     let content = html! {
         h1 { "Egress" }
-        (hold(&api.rooms.settings))
+        (hold(&api.rooms.settings.borrow()))
         p {
             "One frame of " strong { (preview.frame_bytes) " bytes" } ": "
             (preview.numbers.len()) " unsigned numbers in fixed places, and "

@@ -7,6 +7,7 @@ use crate::appliance::Api;
 use axum::Extension;
 use axum::extract::State;
 use maud::html;
+use std::sync::Arc;
 
 /// One key of the configuration and its value in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +21,12 @@ pub struct Setting {
 }
 
 pub(crate) async fn list(State(api): State<Api>, Extension(visit): Extension<Visit>) -> Page {
-    let settings = &api.rooms.settings;
+    let settings = Arc::clone(&api.rooms.settings.borrow());
     let sections = settings.chunk_by(|a, b| a.section == b.section);
     let content = html! {
         h1 { "Settings" }
         p.quiet {
-            "In effect since the start; to read only. They are changed in " code { "pericard.toml" }
+            "In effect now; to read only. They are changed in " code { "pericard.toml" }
             ", tried with " code { "pericard check" } "."
         }
         @if settings.is_empty() { (nothing("Nothing is known of them.")) }

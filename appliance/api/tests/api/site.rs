@@ -20,6 +20,7 @@ use pericard_store::{Store, StoreConfig};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 /// 2026-11-23T18:00:00Z.
@@ -76,11 +77,12 @@ impl Site {
             meter: self.meter.clone(),
             clock: self.clock.clone(),
             version: "0.0.0-test",
-            settings: Arc::from([Setting {
+            settings: watch::channel(Arc::from([Setting {
                 section: "https".into(),
                 key: "listen".into(),
                 value: "127.0.0.1:8443".into(),
-            }]),
+            }]))
+            .1,
         }
     }
 
@@ -156,7 +158,7 @@ impl Site {
 
 fn intake(store: &Store, meter: &Meter, clock: &Arc<StandingClock>, quotas: Quotas) -> Intake {
     let settling = Arc::new(IdleTimeout {
-        rules: Vec::new(),
+        rules: watch::channel(Arc::default()).1,
         otherwise_s: 60,
     });
     let limits = IntakeConfig {

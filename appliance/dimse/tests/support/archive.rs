@@ -97,11 +97,12 @@ impl Held {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = config();
-        config.peers = vec![
+        let mut named = vec![
             peer("workstation", "WS", None, Rights::ALL),
             peer("ct", "CT1", None, Rights::STORE),
         ];
-        config.peers.extend(peers);
+        named.extend(peers);
+        config.peers = named.into();
         config.archive = Some(Archive {
             store: store.clone(),
             caller: caller(),

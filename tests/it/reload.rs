@@ -1,0 +1,176 @@
+//! What changes while associations are open, and what does not: SIGHUP, and a newer version's data.
+
+use crate::support::*;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const RULE: &str = "[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
+                    destinations = ['archive']\n";
+
+/// CT2 as it calls from this machine, or from elsewhere.
+fn scanner(address: &str) -> String {
+    format!("[[peers]]\nname = 'ct'\nae_title = 'CT2'\naddress = '{address}'\n")
+}
+
+#[test]
+fn rules_and_peers_are_read_again_while_an_association_stays_open() {
+    let (Some(ultrasound), Some(python), Some(storescp), Some(_)) = (
+        sample("us1"),
+        venv("python"),
+        program("storescp"),
+        program("echoscu"),
+    ) else {
+        return;
+    };
+    let Some(mut appliance) = Appliance::start(Given {
+        toml: &scanner("192.0.2.1"),
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let text = fs::read_to_string(appliance.config()).expect("the configuration");
+    let (file, port) = (&files_in(&ultrasound)[0], free_port());
+    let mut held = Held::open(&python, appliance.dicom.port(), file);
+    assert!(!scanner_is_heard(&appliance), "it calls from elsewhere");
+
+    let archive = format!(
+        "[[peers]]\nname = 'archive'\nae_title = 'ARCHIVE'\naddress = '127.0.0.1'\nport = {port}\n"
+    );
+    let good = text.replace("192.0.2.1", "127.0.0.1") + &archive + RULE;
+    reload(&mut appliance, &good, "read again");
+    assert!(scanner_is_heard(&appliance), "its new address is not known");
+
+    for (more, reason) in [
+        ("[jobs]\nattempts_max = 0\n", "jobs.attempts_max"),
+        ("wrong = 1\n", "unknown field `wrong`"),
+        (
+            "[[rules]]\nname = 'x'\nmodels = ['gone']\nidle_timeout_s = 1\n",
+            "\"gone\" is not loaded",
+        ),
+    ] {
+        let bad = good
+            .replace("127.0.0.1'\nport", "192.0.2.1'\nport")
+            .replace("[jobs]\n", more);
+        let bad = if bad.contains(more) { bad } else { bad + more };
+        let begun = appliance.log().len();
+        reload(&mut appliance, &bad, "not read again");
+        let said = appliance.log().split_off(begun);
+        assert!(said.contains(reason), "{reason}: {said}");
+        assert!(
+            said.contains("line ") || reason.contains("loaded"),
+            "{said}"
+        );
+        assert!(scanner_is_heard(&appliance), "what was read before holds");
+    }
+
+    let received = appliance.dir.path().join("received");
+    fs::create_dir(&received).expect("a directory");
+    let to = received.to_str().expect("a path");
+    let args = ["+B", "-od", to, "-aet", "ARCHIVE", &port.to_string()];
+    let _archive = Process::start(&storescp, &args, &appliance.dir.path().join("storescp"));
+    assert_eq!(held.send(), "0 0", "the association did not live");
+    let study = study_of(file);
+    for job in appliance.jobs_ended(&study) {
+        assert_eq!(job["state"], "done", "{job}");
+    }
+    until(
+        "the delivery by a rule and to a peer that came with the reload",
+        || (!files_in(&received).is_empty()).then_some(()),
+    );
+}
+
+/// Writes the configuration, and waits until the journal says that about it.
+fn reload(appliance: &mut Appliance, text: &str, said: &str) {
+    fs::write(appliance.config(), text).expect("the configuration");
+    let begun = appliance.log().len();
+    appliance.process().signal("HUP");
+    until(said, || {
+        appliance.log()[begun..].contains(said).then_some(())
+    });
+}
+
+fn scanner_is_heard(appliance: &Appliance) -> bool {
+    let (ip, port) = (appliance.dicom.ip().to_string(), appliance.dicom.port());
+    let titles = ["-aet", "CT2", "-aec", "PERICARD"];
+    let mut echo = Command::new(program("echoscu").expect("echoscu"));
+    ended(echo.args(titles).args([ip, port.to_string()]))
+        .status
+        .success()
+}
+
+/// An association of pynetdicom's that waits.
+struct Held(Child);
+
+impl Held {
+    fn open(python: &Path, port: u16, file: &Path) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/held_open.py");
+        let mut command = Command::new(python);
+        command.arg(script).arg(port.to_string()).arg(file);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut held = Self(pipes.spawn().expect("python"));
+        assert_eq!(held.line(), "open");
+        held
+    }
+
+    fn send(&mut self) -> String {
+        let mut stdin = self.0.stdin.take().expect("its standard input");
+        stdin.write_all(b"now\n").expect("it listens");
+        self.line()
+    }
+
+    fn line(&mut self) -> String {
+        let out = self.0.stdout.as_mut().expect("its standard output");
+        let mut line = String::new();
+        // One byte at a time: what is read beyond the line would be lost with the reader.
+        BufReader::with_capacity(1, out.by_ref())
+            .read_line(&mut line)
+            .expect("a line");
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_older_version_leaves_a_newer_one_s_data_alone() {
+    let Some(mut appliance) = Appliance::start(Given::default()) else {
+        return;
+    };
+    appliance.process().signal("TERM");
+    assert_eq!(appliance.process().wait(), Some(0));
+    appliance.kill();
+    let newer = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); \
+                 db.execute('PRAGMA user_version = 999'); db.execute('PRAGMA wal_checkpoint(TRUNCATE)')";
+    run(Command::new(program("python3").expect("python3"))
+        .args(["-c", newer])
+        .arg(appliance.data().join("pericard.db")));
+    let digests = || {
+        run(Command::new("sh")
+            .args([
+                "-c",
+                "find . | sort; find . -type f -exec sha256sum {} + | sort",
+            ])
+            .current_dir(appliance.data()))
+    };
+    let before = digests();
+    let config = appliance.config();
+    let mut serve = Command::new(PERICARD);
+    serve.arg("serve").arg("--config").arg(config);
+    for mut command in [serve, appliance.command(&["jobs", "list"])] {
+        let refused = ended(&mut command);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("written by a newer version") && said.contains("schema 999"),
+            "{said}"
+        );
+        assert_eq!(digests(), before, "{command:?}");
+    }
+}
