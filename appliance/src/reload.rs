@@ -172,7 +172,7 @@ mod tests {
             (
                 "",
                 "[jobs]\nattempts_max = 5\n[models]\ncores = 1\n",
-                &["jobs", "models"],
+                &["models", "jobs"],
             ),
         ] {
             let (then, now) = (written(then), written(now));
