@@ -99,7 +99,7 @@ mod tests {
     async fn a_peer_that_stays_keeps_its_worker_and_another_gets_or_loses_one() {
         let first: Arc<[Peer]> = Arc::from([peer("stays", 1), peer("moves", 2)]);
         let (list, peers) = watch::channel(first);
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (tell, mut told) = mpsc::channel(8);
         let stop = CancellationToken::new();
         let halt = stop.clone();
         let keeping = tokio::spawn(async move {
@@ -107,9 +107,9 @@ mod tests {
                 let tell = tell.clone();
                 async move {
                     let (name, port) = (peer.name, peer.port.unwrap());
-                    tell.send(format!("{name} {port} begins")).unwrap();
+                    tell.send(format!("{name} {port} begins")).await.unwrap();
                     retired.cancelled().await;
-                    tell.send(format!("{name} {port} ends")).unwrap();
+                    tell.send(format!("{name} {port} ends")).await.unwrap();
                 }
             };
             one_worker_each(peers.into(), &halt, worker).await;
