@@ -5,6 +5,7 @@ mod found;
 mod matching;
 mod metadata;
 pub(crate) mod qido;
+pub(crate) mod rendered;
 pub(crate) mod stow;
 pub(crate) mod wado;
 

@@ -6,7 +6,7 @@ use crate::dicomweb::wado::refuse_damaged;
 use crate::problem::Problem;
 use http::StatusCode;
 use pericard_dicom::segments::{Marked, Outline};
-use pericard_domain::image::FrameRef;
+use pericard_domain::image::{FrameRef, GreyWindow};
 use pericard_domain::study::Instance;
 use pericard_domain::uid::InstanceUid;
 use pericard_runner::{RunFailure, Runner, Shown, View};
@@ -20,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) const PICTURES_AT_ONCE_MAX: usize = 4;
 /// How long a picture waits for its turn.
 const PICTURE_WAIT_S: u64 = 20;
+/// No window is wider or further away: beyond, no modality measures.
+const WINDOW_MAX: f64 = 1e9;
 /// When to ask again.
 const RETRY_AFTER_S: u32 = 5;
 
@@ -113,6 +115,20 @@ impl Api {
         })?;
         Ok(painted?)
     }
+}
+
+/// The window that the parameter `named` asks for.
+///
+/// # Errors
+/// 400 when it is none.
+pub(crate) fn grey_window(named: &str, center: f64, width: f64) -> Result<GreyWindow, Problem> {
+    if center.abs() <= WINDOW_MAX && width > 0.0 && width <= WINDOW_MAX {
+        return Ok(GreyWindow { center, width });
+    }
+    Err(Problem::parameter(
+        named,
+        "a window has a center and a width above 0",
+    ))
 }
 
 async fn turn(easels: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {

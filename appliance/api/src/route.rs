@@ -134,6 +134,7 @@ pub(crate) fn table() -> Vec<Route> {
     let mut table = appliance_routes();
     table.extend(openai_routes());
     table.extend(dicomweb_routes());
+    table.extend(rendered_routes());
     table.extend(operations_routes());
     table.extend(console_routes());
     table
@@ -298,6 +299,48 @@ fn dicomweb_routes() -> Vec<Route> {
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/metadata",
             "WADO-RS: an instance's metadata",
             || routing::get(wado::instance_metadata),
+        ),
+    ]
+}
+
+fn rendered_routes() -> Vec<Route> {
+    use dicomweb::rendered;
+    let picture = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .query(rendered::PARAMETERS)
+            .produces(rendered::MEDIA_TYPES)
+            .statuses(&[200, 400, 404, 406, 422, 503])
+    };
+    vec![
+        picture(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/rendered",
+            "WADO-RS: an instance's first frame as a picture",
+            || routing::get(rendered::instance),
+        ),
+        picture(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered",
+            "WADO-RS: one frame as a picture",
+            || routing::get(rendered::frame),
+        ),
+        picture(
+            "/dicomweb/studies/{study}/thumbnail",
+            "WADO-RS: a study's thumbnail",
+            || routing::get(rendered::study_thumbnail),
+        ),
+        picture(
+            "/dicomweb/studies/{study}/series/{series}/thumbnail",
+            "WADO-RS: a series' thumbnail",
+            || routing::get(rendered::series_thumbnail),
+        ),
+        picture(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/thumbnail",
+            "WADO-RS: an instance's thumbnail",
+            || routing::get(rendered::instance_thumbnail),
+        ),
+        picture(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/thumbnail",
+            "WADO-RS: a frame's thumbnail",
+            || routing::get(rendered::frame_thumbnail),
         ),
     ]
 }

@@ -1,9 +1,11 @@
 """STOW, QIDO, WADO with dicomweb-client: dicomweb.py BASE TOKEN CA FOLDER."""
+import io
 import sys
 from pathlib import Path
 import pydicom
 from dicomweb_client.api import DICOMwebClient
 from dicomweb_client.session_utils import create_session
+from PIL import Image
 
 base, token, ca, folder = sys.argv[1:]
 session = create_session()
@@ -27,5 +29,24 @@ for sent in objects:
     meta = client.retrieve_instance_metadata(study, str(sent.SeriesInstanceUID), str(sent.SOPInstanceUID))
     ds = pydicom.Dataset.from_json(meta)
     assert ds.SOPInstanceUID == sent.SOPInstanceUID and ds.Rows == sent.Rows
+one = objects[0]
+ids = (study, str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
+
+
+def picture(data):
+    with Image.open(io.BytesIO(data)) as opened:
+        return opened.format, opened.size
+
+
+size = (one.Columns, one.Rows)
+jpeg = client.retrieve_instance_rendered(*ids, media_types=("image/jpeg",))
+assert picture(jpeg) == ("JPEG", size), picture(jpeg)
+png = client.retrieve_instance_frames_rendered(*ids, [1], media_types=("image/png",), params={"viewport": "64,64"})
+form, fitted = picture(png)
+assert form == "PNG" and max(fitted) == 64, (form, fitted)
+for path in ("", f"/series/{ids[1]}", f"/series/{ids[1]}/instances/{ids[2]}"):
+    thumbnail = session.get(f"{base}/studies/{study}{path}/thumbnail")
+    assert thumbnail.status_code == 200, (path, thumbnail.text)
+    assert max(picture(thumbnail.content)[1]) == 128, path
 assert client.search_for_studies(search_filters={"PatientID": "nobody-has-this-id"}) == []
 print("ok", len(objects))

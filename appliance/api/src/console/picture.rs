@@ -3,6 +3,7 @@
 use super::visit::Visit;
 use crate::appliance::Api;
 use crate::asked::{Asked, id};
+use crate::painter::grey_window;
 use crate::problem::Problem;
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -18,8 +19,6 @@ pub(crate) const PARAMETERS: &[(&str, &str)] = &[
     ("center", "the window's middle; together with width"),
     ("width", "the window's width; together with center"),
 ];
-/// No window is wider or further away: beyond, no modality measures.
-const WINDOW_MAX: f64 = 1e9;
 
 pub(crate) async fn show(
     State(api): State<Api>,
@@ -46,11 +45,7 @@ pub(super) fn window(asked: &Asked) -> Result<Option<GreyWindow>, Problem> {
         (asked.value("center")?, asked.value("width")?);
     match (center, width) {
         (None, None) => Ok(None),
-        (Some(center), Some(width))
-            if center.abs() <= WINDOW_MAX && width > 0.0 && width <= WINDOW_MAX =>
-        {
-            Ok(Some(GreyWindow { center, width }))
-        }
+        (Some(center), Some(width)) => grey_window("width", center, width).map(Some),
         _ => Err(Problem::parameter(
             "width",
             "a window has a center and a width above 0",

@@ -86,14 +86,14 @@ pub(crate) async fn instance_metadata(
 }
 
 /// Which objects are wanted.
-struct Wanted {
+pub(super) struct Wanted {
     study: StudyUid,
     series: Option<SeriesUid>,
     instance: Option<InstanceUid>,
 }
 
 impl Wanted {
-    fn study(study: &str) -> Result<Self, Problem> {
+    pub(super) fn study(study: &str) -> Result<Self, Problem> {
         let study = id("such study", study)?;
         Ok(Self {
             study,
@@ -102,7 +102,7 @@ impl Wanted {
         })
     }
 
-    fn series(study: &str, series: &str) -> Result<Self, Problem> {
+    pub(super) fn series(study: &str, series: &str) -> Result<Self, Problem> {
         let series = Some(id("such series", series)?);
         Ok(Self {
             series,
@@ -110,7 +110,7 @@ impl Wanted {
         })
     }
 
-    fn instance(study: &str, series: &str, instance: &str) -> Result<Self, Problem> {
+    pub(super) fn instance(study: &str, series: &str, instance: &str) -> Result<Self, Problem> {
         let instance = Some(id("such instance", instance)?);
         Ok(Self {
             instance,
@@ -118,7 +118,7 @@ impl Wanted {
         })
     }
 
-    async fn find(&self, api: &Api) -> Result<Vec<Instance>, Problem> {
+    pub(super) async fn find(&self, api: &Api) -> Result<Vec<Instance>, Problem> {
         let mut found = api.rooms.store.instances(&self.study).await?;
         found.retain(|i| {
             let identity = &i.identity;

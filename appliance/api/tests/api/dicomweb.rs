@@ -3,10 +3,12 @@
 use crate::site::{Answer, Site, multipart, object};
 use axum::body::Body;
 use http::{Request, header};
+use pericard_runner::Form;
 use serde_json::{Value, json};
 
 const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=b";
 const DICOM: &str = "application/dicom";
+const PROBLEM: &str = "application/problem+json";
 
 async fn store(site: &Site, path: &str, parts: &[(&str, &[u8])]) -> Answer {
     let request = Request::post(path)
@@ -347,4 +349,69 @@ async fn metadata_is_everything_but_the_pixels() {
         .get("/dicomweb/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.2/metadata")
         .await;
     assert_eq!(one.json().as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn pictures_are_asked_of_the_painter_as_the_client_wishes() {
+    let site = filled().await;
+    let base = "/dicomweb/studies/1.2.3.1/series/1.2.3.1.2/instances/1.2.3.1.2.1";
+    for (path, accept, status, media_type) in [
+        ("/rendered", "", 200, "image/jpeg"),
+        (
+            "/rendered?viewport=64,32&window=50,100,linear",
+            "text/html, image/png",
+            200,
+            "image/png",
+        ),
+        (
+            "/frames/1/rendered?quality=70",
+            "image/*",
+            200,
+            "image/jpeg",
+        ),
+        ("/thumbnail", "image/png", 200, "image/png"),
+        (
+            "/frames/1/thumbnail?viewport=16,16",
+            "image/jpeg",
+            200,
+            "image/jpeg",
+        ),
+        ("/frames/2/rendered", "", 404, PROBLEM),
+        ("/frames/0/rendered", "", 404, PROBLEM),
+        ("/frames/1,1/rendered", "", 404, PROBLEM),
+        ("/rendered", "image/gif", 406, PROBLEM),
+        ("/rendered?viewport=64,32,0,0,9,9", "", 400, PROBLEM),
+        ("/rendered?viewport=0,32", "", 400, PROBLEM),
+        ("/rendered?window=50,100,sigmoid", "", 400, PROBLEM),
+        ("/rendered?window=50,0,linear", "", 400, PROBLEM),
+        ("/rendered?window=nan,10,linear", "", 400, PROBLEM),
+        ("/rendered?quality=0", "", 400, PROBLEM),
+    ] {
+        let mut request = Request::get(format!("{base}{path}"));
+        if !accept.is_empty() {
+            request = request.header(header::ACCEPT, accept);
+        }
+        let answer = site.call(request, Body::empty()).await;
+        assert_eq!(answer.status, status, "{path} {}", answer.text());
+        assert_eq!(answer.header("content-type"), media_type, "{path}");
+    }
+    let asked = site.painting.asked.lock().expect("not poisoned");
+    let views: Vec<_> = asked
+        .iter()
+        .map(|(_, view)| {
+            (
+                view.fit,
+                view.window.map(|w| (w.center, w.width)),
+                view.form,
+            )
+        })
+        .collect();
+    let expected = [
+        (None, None, Form::Jpeg { quality: 90 }),
+        (Some([64, 32]), Some((50.0, 100.0)), Form::Png),
+        (None, None, Form::Jpeg { quality: 70 }),
+        (Some([128; 2]), None, Form::Png),
+        (Some([16; 2]), None, Form::Jpeg { quality: 90 }),
+    ];
+    assert_eq!(views, expected);
 }
