@@ -265,6 +265,12 @@ pub struct EgressSection {
     pub catalogue: Option<PathBuf>,
     /// Who signed it: the hub's verifier key.
     pub catalogue_key: Option<String>,
+    /// How long a frame can be read and held back before it is sent, days.
+    pub hold_days: u32,
+    /// How far apart the gate's send slots are, minutes.
+    pub slot_minutes: u32,
+    /// The gate's own folder: its keys, the enrolment, the hub's replies.
+    pub gate_dir: PathBuf,
 }
 
 impl Default for EgressSection {
@@ -274,6 +280,9 @@ impl Default for EgressSection {
             year_milli_epsilon: 52_000,
             catalogue: None,
             catalogue_key: None,
+            hold_days: 7,
+            slot_minutes: 60,
+            gate_dir: "/var/lib/pericard-egress".into(),
         }
     }
 }
@@ -619,6 +628,13 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
             0,
             1_000_000,
         ),
+        ("egress.hold_days", written.egress.hold_days.into(), 0, 365),
+        (
+            "egress.slot_minutes",
+            written.egress.slot_minutes.into(),
+            1,
+            10_080,
+        ),
         ("models.cores", models.cores as u64, 0, 4096),
         ("models.chats_max", models.chats_max as u64, 1, 4096),
         (
@@ -667,6 +683,9 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
     }
     if let Err(why) = crate::journal::filter(&written.appliance.log_level) {
         mistakes.push(format!("appliance.log_level: {why}"));
+    }
+    if !written.egress.gate_dir.is_absolute() {
+        mistakes.push("egress.gate_dir: must be an absolute path".into());
     }
     if !written.appliance.data_dir.is_absolute() {
         mistakes.push("appliance.data_dir: must be an absolute path".into());

@@ -18,6 +18,7 @@ use pericard_dimse::{
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
 use pericard_egress::{Identity, Meter, Rules, SpoolError};
+use pericard_gate::{Desk, Enrolment};
 use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
 use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
@@ -266,7 +267,7 @@ impl Ground {
         let meter = Meter::open(
             data.join(COUNTERS),
             Identity {
-                appliance: 0,
+                appliance: enrolled_number(&config),
                 release: release(),
             },
         )?;
@@ -494,6 +495,19 @@ async fn keep_counters(
                     tracing::warn!(%error, "the counters are not on disk");
                 }
             }
+        }
+    }
+}
+
+/// The number that the hub gave this appliance; 0 without an enrolment that can be believed. A hospital's work does not stop
+/// for it: frames with the number 0 are never sent.
+fn enrolled_number(config: &Config) -> u32 {
+    let desk = Desk::at(config.written.egress.gate_dir.clone());
+    match Enrolment::read(&desk) {
+        Ok(enrolment) => enrolment.map_or(0, |enrolment| enrolment.appliance),
+        Err(error) => {
+            tracing::warn!(%error, "frames carry no number, and are not sent");
+            0
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Once a week: what was done becomes a frame. Here patients are known, and become keyed hashes before `egress` hears of
-//! them; there they are counted, and noise is drawn. Nothing is sent: the frame lies where a gate may read it.
+//! them; there they are counted, and noise is drawn. Nothing is sent here: the frame lies where the gate may read it.
 
 use crate::catalogue::Catalogue;
 use pericard_domain::actor::Actor;
@@ -86,7 +86,7 @@ impl Weekly {
         if books.last_week().is_none_or(|last| last < week) {
             let (from, before) = (begin_of(week), begin_of(week + 1));
             let inferences = self.store.inferences(from, before).await?;
-            let continuation = self.store.continuation(books.log_size()).await?;
+            let continuation = self.store.continuation(books.log_from(&self.meter)).await?;
             let closing = self.closing(week, &inferences, continuation, &Chance::new()?);
             let meter = self.meter.clone();
             books = blocking(move || books.close(closing, &meter).map(|_| books)).await??;

@@ -115,8 +115,20 @@ _pericard() {
             pericard__subcmd__cert__subcmd__help,request)
                 cmd="pericard__subcmd__cert__subcmd__help__subcmd__request"
                 ;;
+            pericard__subcmd__egress,carry)
+                cmd="pericard__subcmd__egress__subcmd__carry"
+                ;;
+            pericard__subcmd__egress,enrol)
+                cmd="pericard__subcmd__egress__subcmd__enrol"
+                ;;
+            pericard__subcmd__egress,enrol-request)
+                cmd="pericard__subcmd__egress__subcmd__enrol__subcmd__request"
+                ;;
             pericard__subcmd__egress,help)
                 cmd="pericard__subcmd__egress__subcmd__help"
+                ;;
+            pericard__subcmd__egress,hold)
+                cmd="pericard__subcmd__egress__subcmd__hold"
                 ;;
             pericard__subcmd__egress,ledger)
                 cmd="pericard__subcmd__egress__subcmd__ledger"
@@ -124,14 +136,44 @@ _pericard() {
             pericard__subcmd__egress,preview)
                 cmd="pericard__subcmd__egress__subcmd__preview"
                 ;;
+            pericard__subcmd__egress,release)
+                cmd="pericard__subcmd__egress__subcmd__release"
+                ;;
+            pericard__subcmd__egress,run)
+                cmd="pericard__subcmd__egress__subcmd__run"
+                ;;
+            pericard__subcmd__egress,take)
+                cmd="pericard__subcmd__egress__subcmd__take"
+                ;;
+            pericard__subcmd__egress__subcmd__help,carry)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__carry"
+                ;;
+            pericard__subcmd__egress__subcmd__help,enrol)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__enrol"
+                ;;
+            pericard__subcmd__egress__subcmd__help,enrol-request)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__enrol__subcmd__request"
+                ;;
             pericard__subcmd__egress__subcmd__help,help)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__egress__subcmd__help,hold)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__hold"
                 ;;
             pericard__subcmd__egress__subcmd__help,ledger)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__ledger"
                 ;;
             pericard__subcmd__egress__subcmd__help,preview)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__preview"
+                ;;
+            pericard__subcmd__egress__subcmd__help,release)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__release"
+                ;;
+            pericard__subcmd__egress__subcmd__help,run)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__run"
+                ;;
+            pericard__subcmd__egress__subcmd__help,take)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__take"
                 ;;
             pericard__subcmd__help,audit)
                 cmd="pericard__subcmd__help__subcmd__audit"
@@ -202,11 +244,32 @@ _pericard() {
             pericard__subcmd__help__subcmd__cert,request)
                 cmd="pericard__subcmd__help__subcmd__cert__subcmd__request"
                 ;;
+            pericard__subcmd__help__subcmd__egress,carry)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__carry"
+                ;;
+            pericard__subcmd__help__subcmd__egress,enrol)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__enrol"
+                ;;
+            pericard__subcmd__help__subcmd__egress,enrol-request)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__enrol__subcmd__request"
+                ;;
+            pericard__subcmd__help__subcmd__egress,hold)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__hold"
+                ;;
             pericard__subcmd__help__subcmd__egress,ledger)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__ledger"
                 ;;
             pericard__subcmd__help__subcmd__egress,preview)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__preview"
+                ;;
+            pericard__subcmd__help__subcmd__egress,release)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__release"
+                ;;
+            pericard__subcmd__help__subcmd__egress,run)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__run"
+                ;;
+            pericard__subcmd__help__subcmd__egress,take)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__take"
                 ;;
             pericard__subcmd__help__subcmd__jobs,cancel)
                 cmd="pericard__subcmd__help__subcmd__jobs__subcmd__cancel"
@@ -790,7 +853,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress)
-            opts="-h --help preview ledger help"
+            opts="-h --help preview ledger enrol-request enrol run hold release carry take help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -803,8 +866,66 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__egress__subcmd__carry)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__enrol)
+            opts="-h --config --hub-key --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hub-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__enrol__subcmd__request)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__egress__subcmd__help)
-            opts="preview ledger help"
+            opts="preview ledger enrol-request enrol run hold release carry take help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -817,7 +938,63 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__carry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__enrol)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__enrol__subcmd__request)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__egress__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__hold)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -859,6 +1036,70 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__release)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__take)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__hold)
+            opts="-h --config --frame --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__egress__subcmd__ledger)
             opts="-h --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -889,6 +1130,64 @@ _pericard() {
                     return 0
                     ;;
                 --frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__release)
+            opts="-h --config --frame --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --frame)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__run)
+            opts="-h --config --once --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__take)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1114,8 +1413,64 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__egress)
-            opts="preview ledger"
+            opts="preview ledger enrol-request enrol run hold release carry take"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__carry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__enrol)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__enrol__subcmd__request)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__hold)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1142,6 +1497,48 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__egress__subcmd__preview)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__release)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__take)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -34,7 +34,7 @@ complete -c pericard -n "__fish_pericard_needs_command" -f -a "submit" -d 'Send 
 complete -c pericard -n "__fish_pericard_needs_command" -f -a "jobs" -d 'The queue: what waits, what runs, what failed and why'
 complete -c pericard -n "__fish_pericard_needs_command" -f -a "model" -d 'Model packages: what is imported, what is live'
 complete -c pericard -n "__fish_pericard_needs_command" -f -a "audit" -d 'The audit log: show, verify, export'
-complete -c pericard -n "__fish_pericard_needs_command" -f -a "egress" -d 'What would leave the hospital, before it leaves'
+complete -c pericard -n "__fish_pericard_needs_command" -f -a "egress" -d 'What leaves the hospital, before it leaves: shown, held back, sent to the enrolled hub'
 complete -c pericard -n "__fish_pericard_needs_command" -f -a "backup" -d 'Make a backup while the appliance serves, or read one through'
 complete -c pericard -n "__fish_pericard_needs_command" -f -a "restore" -d 'Turn a backup into a data directory again, in an empty place'
 complete -c pericard -n "__fish_pericard_needs_command" -f -a "erase" -d 'Erase a study on purpose: objects, results, jobs, and on request what the audit log says of it'
@@ -139,10 +139,17 @@ complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -s h -l help -d 'Print help'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame. This version sends nothing'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -f -a "ledger" -d 'Show every week that became a frame, and what it cost of the privacy budget'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "ledger" -d 'Show every week that became a frame, what it cost of the privacy budget, and where it stands with the hub'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "enrol-request" -d 'Make the gate\'s keys and print the request that is carried to the hub'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "enrol" -d 'Install what the hub gave back, after checking that the hub\'s key signed it and that it answers our request'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "run" -d 'Send to the hub, one frame in each slot; without an enrolled hub it ends at once and opens no socket'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "hold" -d 'Hold frames back: one, or all, those to come too. Those behind a frame that is held wait for it'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "release" -d 'Take a hold away: that of one frame, or that of all'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "carry" -d 'Write every signed frame that may go into a folder, to be carried to the hub by hand'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "take" -d 'Take the hub\'s replies that were carried back, after checking their signatures'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger enrol-request enrol run hold release carry take help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -l frame -d 'The number of a week\'s frame, from `pericard egress ledger`' -r
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from preview" -l json -d 'Print JSON, with the frame\'s bytes'
@@ -150,8 +157,33 @@ complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_see
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from ledger" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from ledger" -l json -d 'Print JSON'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from ledger" -s h -l help -d 'Print help'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame. This version sends nothing'
-complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "ledger" -d 'Show every week that became a frame, and what it cost of the privacy budget'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol-request" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol-request" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol" -l hub-key -d 'The hub\'s key as its operator reads it out, by telephone' -r
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from run" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from run" -l once -d 'Take one slot now, then end'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from hold" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from hold" -l frame -d 'Only this one' -r
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from hold" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from release" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from release" -l frame -d 'Only this one' -r
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from carry" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from carry" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from take" -l config -d 'The configuration file' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from take" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "ledger" -d 'Show every week that became a frame, what it cost of the privacy budget, and where it stands with the hub'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "enrol-request" -d 'Make the gate\'s keys and print the request that is carried to the hub'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "enrol" -d 'Install what the hub gave back, after checking that the hub\'s key signed it and that it answers our request'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "run" -d 'Send to the hub, one frame in each slot; without an enrolled hub it ends at once and opens no socket'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "hold" -d 'Hold frames back: one, or all, those to come too. Those behind a frame that is held wait for it'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "release" -d 'Take a hold away: that of one frame, or that of all'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "carry" -d 'Write every signed frame that may go into a folder, to be carried to the hub by hand'
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "take" -d 'Take the hub\'s replies that were carried back, after checking their signatures'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand backup" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand backup" -l keep -d 'How many backups the folder keeps' -r
@@ -227,7 +259,7 @@ complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_s
 complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "jobs" -d 'The queue: what waits, what runs, what failed and why'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "model" -d 'Model packages: what is imported, what is live'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "audit" -d 'The audit log: show, verify, export'
-complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "egress" -d 'What would leave the hospital, before it leaves'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "egress" -d 'What leaves the hospital, before it leaves: shown, held back, sent to the enrolled hub'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "backup" -d 'Make a backup while the appliance serves, or read one through'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "restore" -d 'Turn a backup into a data directory again, in an empty place'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and not __fish_seen_subcommand_from serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help" -f -a "erase" -d 'Erase a study on purpose: objects, results, jobs, and on request what the audit log says of it'
@@ -249,8 +281,15 @@ complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show lines, oldest first'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
-complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame. This version sends nothing'
-complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "ledger" -d 'Show every week that became a frame, and what it cost of the privacy budget'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "ledger" -d 'Show every week that became a frame, what it cost of the privacy budget, and where it stands with the hub'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "enrol-request" -d 'Make the gate\'s keys and print the request that is carried to the hub'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "enrol" -d 'Install what the hub gave back, after checking that the hub\'s key signed it and that it answers our request'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "run" -d 'Send to the hub, one frame in each slot; without an enrolled hub it ends at once and opens no socket'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "hold" -d 'Hold frames back: one, or all, those to come too. Those behind a frame that is held wait for it'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "release" -d 'Take a hold away: that of one frame, or that of all'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "carry" -d 'Write every signed frame that may go into a folder, to be carried to the hub by hand'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "take" -d 'Take the hub\'s replies that were carried back, after checking their signatures'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "issue" -d 'Issue a token; its secret is printed once and kept only as a hash'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'List the tokens, without their secrets'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Revoke a token at once'

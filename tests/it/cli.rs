@@ -56,6 +56,37 @@ fn usage_is_told_from_failure() {
 }
 
 #[test]
+fn nothing_is_sent_without_a_hub_and_frames_are_held_by_hand() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (data, gate) = (dir.path().join("data"), dir.path().join("gate"));
+    let file = dir.path().join("pericard.toml");
+    let text = format!(
+        "[appliance]\ndata_dir = '{}'\n[egress]\ngate_dir = '{}'\n",
+        data.display(),
+        gate.display()
+    );
+    std::fs::write(&file, text).expect("the file");
+    let egress = |args: &[&str]| {
+        let config = ["--config", file.to_str().expect("a path")];
+        pericard(&[&["egress"], args, &config].concat())
+    };
+    let (code, out, _) = egress(&["run"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("no hub is enrolled"), "{out}");
+    assert!(!gate.exists(), "and no trace of a gate");
+    let (code, request, _) = egress(&["enrol-request"]);
+    assert_eq!(code, Some(0));
+    assert!(request.starts_with("pericard-enrolment-request/v1\nframe_key pericard-egress+"));
+    let (code, _, said) = egress(&["enrol", "/nowhere", "--hub-key", "none"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(egress(&["hold", "--frame", "7"]).1, "frame 7 held\n");
+    assert_eq!(egress(&["release", "--frame", "7"]).1, "frame 7 released\n");
+    assert_eq!(egress(&["release"]).1, "all frames not held\n");
+    let (code, _, said) = egress(&["carry", "/nowhere"]);
+    assert_eq!(code, Some(1), "{said}");
+}
+
+#[test]
 fn a_door_beyond_loopback_stays_shut_while_nobody_is_known() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("pericard.toml");

@@ -57,7 +57,7 @@ pub struct Log {
     pub size: u64,
     /// Its root, as four big-endian numbers.
     pub root: [u64; 4],
-    /// The consistency proof from [`Books::log_size`] to this size.
+    /// The consistency proof from [`Books::log_from`] to this size.
     pub proof: Vec<[u64; 4]>,
 }
 
@@ -179,10 +179,11 @@ impl Books {
         self.kept.entries.last().map(|entry| entry.week)
     }
 
-    /// The size of the audit log that the last frame told of; 0 before the first.
+    /// The size of the audit log that the hub witnessed with the last frame; 0 before the first that carries the number
+    /// that the appliance has now, since no hub was sent those before.
     #[must_use]
-    pub fn log_size(&self) -> u64 {
-        self.kept.log_size
+    pub fn log_from(&self, meter: &Meter) -> u64 {
+        self.kept.log_from(meter.now().1.appliance)
     }
 
     /// Every closed week and what it cost, the oldest first.
@@ -256,7 +257,7 @@ impl Kept {
         let mut draft = Draft::from(&frame.map_err(SpoolError::from)?);
         draft.put(&layout::SEQUENCE, 0, sequence);
         draft.put(&layout::WEEK, 0, week);
-        put_log(&mut draft, &log, self.log_size);
+        put_log(&mut draft, &log, self.log_from(identity.appliance));
 
         let year = u64::from(week / YEAR_WEEKS);
         if year != self.year {
@@ -293,6 +294,14 @@ impl Kept {
         let too_many = self.entries.len().saturating_sub(ENTRIES_MAX);
         self.entries.drain(..too_many);
         Ok(entry)
+    }
+
+    fn log_from(&self, appliance: u32) -> u64 {
+        let told = |frame: &Frame| frame.get(&layout::APPLIANCE, 0) == u64::from(appliance);
+        match &self.frame {
+            Some(frame) if told(frame) => self.log_size,
+            _ => 0,
+        }
     }
 
     /// Lets each model's judge hear the week's exact numbers, and puts what it says at the model's place.

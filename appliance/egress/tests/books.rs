@@ -303,3 +303,30 @@ fn the_meters_spool_and_the_books_agree_on_what_was_counted() {
         assert_eq!(told, 9);
     }
 }
+
+/// A hub that enrols this appliance now has witnessed nothing of it, whatever was made before.
+#[test]
+fn the_first_frame_with_another_number_begins_the_log_anew() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut books = Books::open(dir.path().join("egress"), Rules::default()).expect("opened");
+    let meter = |appliance| {
+        let release = [0, 1, 0];
+        let identity = pericard_egress::Identity { appliance, release };
+        let path = dir.path().join(format!("counters {appliance}"));
+        Meter::open(path, identity).expect("opened")
+    };
+    let mut froms = Vec::new();
+    for (week, appliance) in [(2950, 0), (2951, 0), (2952, 17), (2953, 17)] {
+        let meter = meter(appliance);
+        froms.push(books.log_from(&meter));
+        let mut closing = closing(week, 10);
+        closing.log.size = u64::from(week);
+        let entry = books.close(closing, &meter).expect("closed");
+        let path = format!("egress/frames/{:08}.frame", entry.sequence);
+        let frame = std::fs::read(dir.path().join(path)).expect("a frame");
+        let frame = pericard_frame::Frame::open(&frame).expect("a frame");
+        let told = frame.get(&pericard_frame::layout::LOG_FROM, 0);
+        assert_eq!(Some(&told), froms.last());
+    }
+    assert_eq!(froms, [0, 2950, 0, 2952]);
+}

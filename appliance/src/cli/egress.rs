@@ -1,6 +1,8 @@
 //! `pericard egress`
 
+use super::gate::{self, GateCommand};
 use super::{CommandError, ConfigFile, output};
+use crate::config::Written;
 use crate::serve::{COUNTERS, EGRESS};
 use clap::Subcommand;
 use pericard_egress::{Books, Entry, Rules};
@@ -8,7 +10,7 @@ use std::path::Path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EgressCommand {
-    /// Show every number that would be sent: counted since the start, or a week's frame. This version sends nothing
+    /// Show every number that would be sent: counted since the start, or a week's frame.
     Preview {
         #[command(flatten)]
         config: ConfigFile,
@@ -19,7 +21,7 @@ pub(crate) enum EgressCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show every week that became a frame, and what it cost of the privacy budget
+    /// Show every week that became a frame, what it cost of the privacy budget, and where it stands with the hub
     Ledger {
         #[command(flatten)]
         config: ConfigFile,
@@ -27,6 +29,18 @@ pub(crate) enum EgressCommand {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Gate(GateCommand),
+}
+
+/// A line of the ledger, as scripts read it.
+#[derive(serde::Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// Absent while no hub is enrolled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<String>,
 }
 
 pub(crate) fn run(command: EgressCommand) -> Result<(), CommandError> {
@@ -41,8 +55,9 @@ pub(crate) fn run(command: EgressCommand) -> Result<(), CommandError> {
             let rules = Rules {
                 year_milli_epsilon: written.egress.year_milli_epsilon,
             };
-            ledger(&written.appliance.data_dir, rules, json)
+            ledger(&written, rules, json)
         }
+        EgressCommand::Gate(command) => gate::run(command),
     }
 }
 
@@ -59,18 +74,33 @@ fn preview(data: &Path, frame: Option<u32>, json: bool) -> Result<(), CommandErr
     Ok(())
 }
 
-fn ledger(data: &Path, rules: Rules, json: bool) -> Result<(), CommandError> {
-    let books = Books::open(data.join(EGRESS), rules).map_err(CommandError::failed)?;
+fn ledger(written: &Written, rules: Rules, json: bool) -> Result<(), CommandError> {
+    let dir = written.appliance.data_dir.join(EGRESS);
+    let books = Books::open(dir, rules).map_err(CommandError::failed)?;
+    let standings = gate::standings(written)?.unwrap_or_default();
+    let standing_of = |sequence| {
+        let placed = standings.iter().find(|p| p.sequence == sequence);
+        placed.map(|placed| gate::stands(placed.standing))
+    };
+    let rows = books.ledger().iter().map(|entry| Row {
+        entry,
+        standing: standing_of(entry.sequence),
+    });
+    let rows: Vec<Row<'_>> = rows.collect();
     if json {
-        return output::json(&books.ledger());
+        return output::json(&rows);
     }
-    if books.ledger().is_empty() {
+    if rows.is_empty() {
         output::line(
             "no week became a frame yet; `weekly = true` under [egress] makes one of each",
         );
     }
-    for entry in books.ledger() {
-        output::line(said(entry));
+    for Row { entry, standing } in rows {
+        let standing = standing.map_or_else(String::new, |standing| format!("; {standing}"));
+        output::line(said(entry) + &standing);
+    }
+    for advisory in gate::advisories(written)? {
+        output::line(advisory);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod deidentify;
 mod doctor;
 mod egress;
 mod erase;
+mod gate;
 mod jobs;
 #[cfg(test)]
 mod manual;
@@ -68,7 +69,7 @@ enum Command {
     /// The audit log: show, verify, export
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// What would leave the hospital, before it leaves
+    /// What leaves the hospital, before it leaves: shown, held back, sent to the enrolled hub
     #[command(subcommand)]
     Egress(egress::EgressCommand),
     /// Make a backup while the appliance serves, or read one through
