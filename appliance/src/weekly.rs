@@ -10,7 +10,8 @@ use pericard_egress::{
     Week,
 };
 use pericard_store::audit_log::AuditQuery;
-use pericard_store::week::{Continuation, Inference};
+use pericard_store::review::Verdict;
+use pericard_store::week::{Continuation, FIRST_MONDAY_MS, Inference, WEEK_MS};
 use pericard_store::{Store, StoreError};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
@@ -20,10 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is asked whether a week is over.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
-const DAY_MS: i64 = 86_400_000;
-const WEEK_MS: i64 = 7 * DAY_MS;
-/// Monday 5 January 1970, where weeks are counted from.
-const FIRST_MONDAY_MS: i64 = 4 * DAY_MS;
 /// What the audit log calls it.
 const VERB: &str = "tell week";
 
@@ -192,10 +189,20 @@ fn count(
             patient,
             catalogue.id(&inference.model),
             tenth(inference.score),
-            Review::None,
+            reviewed(inference.verdict),
         );
     }
     week
+}
+
+/// What people had said of a result by the time that its week was closed. What they say later is shown in the hospital,
+/// and told to nobody: the week's noise is drawn once.
+const fn reviewed(verdict: Option<Verdict>) -> Review {
+    match verdict {
+        None => Review::None,
+        Some(Verdict::Agreed) => Review::Agreed,
+        Some(Verdict::Disagreed) => Review::Disagreed,
+    }
 }
 
 /// A hash that only this week's key gives. The key comes first and has a fixed length, and SHA-256 of a secret prefix is
@@ -260,12 +267,13 @@ mod tests {
             study: format!("1.2.{study}").parse().expect("a UID"),
             model: model(name),
             score: Some(score),
+            verdict: None,
         }
     }
 
     #[test]
     fn weeks_begin_on_monday() {
-        let at = |day: i64| week_of(Timestamp::from_millis(day * DAY_MS));
+        let at = |day: i64| week_of(Timestamp::from_millis(day * WEEK_MS / 7));
         // 24 November 2026 is a Tuesday, 20,781 days after 1 January 1970.
         assert_eq!((at(4), at(10), at(11)), (0, 0, 1));
         assert_eq!((at(20_779), at(20_780), at(20_781)), (2967, 2968, 2968));
@@ -284,6 +292,20 @@ mod tests {
             Some(f32::NAN),
         ];
         assert_eq!(tenths.map(tenth), [0, 0, 1, 9, 9, 9, 0]);
+    }
+
+    #[test]
+    fn what_people_said_has_its_own_cells() {
+        let id = CatalogueId(3);
+        let states = [None, Some(Verdict::Agreed), Some(Verdict::Disagreed)].map(reviewed);
+        assert_eq!(states, [Review::None, Review::Agreed, Review::Disagreed]);
+        let told = |verdict| {
+            let mut week = Week::of(&[id]);
+            week.count(Pseudonym(1), id, 4, reviewed(verdict));
+            format!("{week:?}")
+        };
+        assert_ne!(told(Some(Verdict::Agreed)), told(Some(Verdict::Disagreed)));
+        assert_ne!(told(None), told(Some(Verdict::Agreed)));
     }
 
     /// From the store's rows to the frame's bytes: other patients of the same shape change nothing.

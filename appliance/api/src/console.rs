@@ -13,6 +13,7 @@
 
 pub(crate) mod asset;
 pub(crate) mod audit;
+pub(crate) mod concordance;
 pub(crate) mod egress;
 pub(crate) mod jobs;
 mod layout;

@@ -8,6 +8,7 @@ pub(crate) mod jobs;
 pub(crate) mod kept;
 pub(crate) mod metrics;
 pub(crate) mod models;
+pub(crate) mod reviews;
 pub(crate) mod studies;
 pub(crate) mod system;
 pub(crate) mod upload;

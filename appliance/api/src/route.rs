@@ -10,6 +10,8 @@ use pericard_domain::actor::Role;
 const ASKS: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin]);
 /// Patient data.
 const READS: Access = Access::Roles(&[Role::Clinician]);
+/// How often people agreed with the models: counts, no patient data.
+const COMPARES: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin, Role::Auditor]);
 /// Objects in.
 const SENDS: Access = Access::Roles(&[Role::Modality]);
 /// The queue: ids and reasons, no patient data.
@@ -346,7 +348,7 @@ fn rendered_routes() -> Vec<Route> {
 }
 
 fn operations_routes() -> Vec<Route> {
-    use operations::{audit, egress, jobs, kept, models, studies, system, upload};
+    use operations::{audit, egress, jobs, kept, models, reviews, studies, system, upload};
     const PAGE: &[(&str, &str)] = &[
         ("limit", "at most so many"),
         ("offset", "from this one on, counted from 0"),
@@ -379,6 +381,13 @@ fn operations_routes() -> Vec<Route> {
             || routing::get(studies::results),
         )
         .statuses(ONE),
+        post(
+            "/api/v1/studies/{study}/reviews",
+            READS,
+            "Say of a result whether it is right: its job, and agreed or disagreed",
+            || routing::post(reviews::review),
+        )
+        .statuses(&[200, 400, 404, 413, 415]),
         post(
             "/api/v1/studies/{study}/erase",
             ERASES,
@@ -433,6 +442,14 @@ fn operations_routes() -> Vec<Route> {
             || routing::get(models::list),
         ),
         get(
+            "/api/v1/models/concordance",
+            COMPARES,
+            "How often clinicians agreed with each model, by week",
+            || routing::get(reviews::concordance),
+        )
+        .query(reviews::PARAMETERS)
+        .statuses(&[200, 400]),
+        get(
             "/api/v1/audit",
             AUDITS,
             "The audit log, oldest first",
@@ -464,7 +481,8 @@ fn operations_routes() -> Vec<Route> {
 
 fn console_routes() -> Vec<Route> {
     use console::{
-        asset, audit, egress, jobs, login, models, overview, picture, settings, study, worklist,
+        asset, audit, concordance, egress, jobs, login, models, overview, picture, settings, study,
+        worklist,
     };
     let open = Access::Open;
     vec![
@@ -525,6 +543,12 @@ fn console_routes() -> Vec<Route> {
         .query(picture::PARAMETERS)
         .produces(&["image/png"])
         .statuses(&[200, 400, 404, 422, 500, 503]),
+        form(
+            "/console/studies/{study}/reviews",
+            READS,
+            "Say of a result whether it is right",
+            || routing::post(study::review),
+        ),
         page("/console/jobs", WATCHES, "The queue", || {
             routing::get(jobs::list)
         })
@@ -544,6 +568,12 @@ fn console_routes() -> Vec<Route> {
         page("/console/models", Access::AnyRole, "The models", || {
             routing::get(models::list)
         }),
+        page(
+            "/console/models/agreement",
+            COMPARES,
+            "How often clinicians agreed with the models",
+            || routing::get(concordance::list),
+        ),
         page(
             "/console/egress",
             AUDITS,

@@ -7,7 +7,7 @@
 //! - [`object`]: object files: receive, seal (fsync), then admit or conclude with them.
 //! - [`backup`]: backups made while it serves, and how one becomes a data directory again.
 //! - [`admission`], [`queue`], [`outbox`], [`access`], [`audit_log`], [`care`], [`find`],
-//!   [`week`], [`worklist`]: the words of each group of verbs.
+//!   [`review`], [`week`], [`worklist`]: the words of each group of verbs.
 //!
 //! Inside, in the order of a change: `verbs` say what happens, `change` gives it a name and its audit lines, `writer`
 //! places files and commits, `journal` keeps the log; `schema`, `sql` and `rows` are the database, `files` the disk, and
@@ -33,6 +33,7 @@ pub mod object;
 pub mod outbox;
 pub mod queue;
 mod readers;
+pub mod review;
 mod rows;
 mod schema;
 mod sql;

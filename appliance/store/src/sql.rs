@@ -132,6 +132,18 @@ pub(crate) fn closed<T>(
     named(text).ok_or_else(|| malformed(index, FromSqlError::InvalidType))
 }
 
+/// A column that may be empty, and else holds one of a closed set of words.
+pub(crate) fn closed_if<T>(
+    row: &Row<'_>,
+    column: &str,
+    named: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => closed(row, column, named).map(Some),
+    }
+}
+
 /// A value for a JSON column.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::failed("write as JSON", error))

@@ -8,6 +8,7 @@ use crate::files::{Files, Layout, private};
 use crate::health::Health;
 use crate::journal::{self, CheckpointFile};
 use crate::readers::Readers;
+use crate::review::Review;
 use crate::sql::Sql;
 use crate::verbs::upkeep;
 use crate::writer::{Committer, Placement, Window, Writer};
@@ -284,6 +285,9 @@ pub struct KeptReport {
     pub job: JobId,
     /// Whether a later revision's report of the same model supersedes it.
     pub superseded: bool,
+    /// What people said of it, the latest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<Review>,
 }
 
 /// How much there is to do.

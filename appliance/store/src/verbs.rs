@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod removal;
 pub(crate) mod retention;
+pub(crate) mod review;
 pub(crate) mod scrub;
 pub(crate) mod upkeep;
 pub(crate) mod week;

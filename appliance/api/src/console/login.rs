@@ -79,9 +79,8 @@ pub(super) fn first() -> Response {
 }
 
 /// To another page, which is asked for with GET.
-pub(super) fn elsewhere(path: &'static str, cookie: Option<HeaderValue>) -> Response {
-    let place = [(header::LOCATION, HeaderValue::from_static(path))];
-    let mut response = (StatusCode::SEE_OTHER, place).into_response();
+pub(super) fn elsewhere(path: &str, cookie: Option<HeaderValue>) -> Response {
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response();
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -1,6 +1,6 @@
 //! The models: what they are, what they may be used for, and whether they are loaded.
 
-use super::layout::{Page, page};
+use super::layout::{Page, may, page};
 use super::pieces::{Tone, chip, nothing, or_dash};
 use super::visit::Visit;
 use crate::appliance::Api;
@@ -17,6 +17,9 @@ pub(crate) async fn list(State(api): State<Api>, Extension(visit): Extension<Vis
         p.quiet {
             "Live packages. A package is live once somebody has approved it with "
             code { "pericard model activate" } "; retired ones are not loaded and not listed."
+        }
+        @if may(&visit, "/console/models/agreement") {
+            p { a href="/console/models/agreement" { "How often clinicians agreed with them" } }
         }
         @if api.rooms.packages.is_empty() { (nothing("No model is live.")) }
         div.models { @for package in api.rooms.packages.iter() {

@@ -1,12 +1,14 @@
 //! A study's page: whose it is, one of its images with what the models found drawn on it, the findings in words, and what
 //! became of it.
 
-use super::layout::{page, part, sentence};
+use super::layout::{page, part, sentence, word};
+use super::login::elsewhere;
 use super::pieces::{self, Tone, chip, date, job_state, moment, name, nothing, or_dash};
 use super::viewer::{Asking, Viewer, viewer};
-use super::visit::Visit;
+use super::visit::{Posted, Visit};
 use crate::appliance::Api;
 use crate::asked::{Asked, id};
+use crate::operations::jobs::job_id;
 use crate::problem::Problem;
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -18,6 +20,7 @@ use pericard_domain::study::{Instance, Study};
 use pericard_domain::uid::StudyUid;
 use pericard_store::KeptReport;
 use pericard_store::queue::JobQuery;
+use pericard_store::review::Verdict;
 
 /// For the OpenAPI document.
 pub(crate) const PARAMETERS: &[(&str, &str)] = &[
@@ -71,7 +74,7 @@ pub(crate) async fn show(
         div.desk {
             (seen.markup)
             div.side {
-                (findings(&held, &seen, &jobs))
+                (findings(&visit, &held, &seen, &jobs))
                 (facts(&held.study))
             }
         }
@@ -81,6 +84,22 @@ pub(crate) async fn show(
     };
     let title = "Study"; // the tab's title stays in histories: no patient in it
     Ok(page(&visit, "/console/worklist", title, content).into_response())
+}
+
+/// Keeps what the visitor says of a result, and shows the study again.
+pub(crate) async fn review(
+    State(api): State<Api>,
+    Extension(visit): Extension<Visit>,
+    Path(study): Path<String>,
+    Posted(fields): Posted,
+) -> Result<Response, Problem> {
+    let study: StudyUid = id("such study", &study)?;
+    let job = job_id(fields.text("job").unwrap_or_default())?;
+    let verdict = fields.text("verdict").and_then(Verdict::named);
+    let wrong = || Problem::parameter("verdict", "\"verdict\" must be agreed or disagreed");
+    let (verdict, by) = (verdict.ok_or_else(wrong)?, visit.caller.actor);
+    api.rooms.store.review(&study, job, verdict, by).await?;
+    Ok(elsewhere(&format!("/console/studies/{study}"), None))
 }
 
 fn whose(study: &Study) -> Markup {
@@ -112,7 +131,7 @@ pub(super) fn current(reports: &[KeptReport]) -> impl Iterator<Item = &KeptRepor
     reports.iter().filter(|kept| !kept.superseded)
 }
 
-fn findings(held: &Held, seen: &Viewer, jobs: &[Job]) -> Markup {
+fn findings(visit: &Visit, held: &Held, seen: &Viewer, jobs: &[Job]) -> Markup {
     let mut number = 0;
     let any = current(&held.reports).next().is_some();
     let in_hand = jobs.iter().any(|job| {
@@ -136,7 +155,25 @@ fn findings(held: &Held, seen: &Viewer, jobs: &[Job]) -> Markup {
                             ({ number += 1; found(finding, number, seen) })
                         }
                     }
+                    (verdicts(visit, kept))
                 }
+            }
+        }
+    }
+}
+
+/// What was said of a result, and what may be said of it.
+fn verdicts(visit: &Visit, kept: &KeptReport) -> Markup {
+    html! {
+        @for review in &kept.reviews {
+            p.quiet { (review.verdict.name()) " · " (review.reviewer) " · " (moment(review.at)) }
+        }
+        form.row method="post" action={ "/console/studies/" (kept.report.study) "/reviews" } {
+            (word(visit))
+            input type="hidden" name="job" value=(kept.job);
+            @for (verdict, label) in [(Verdict::Agreed, "Agree"), (Verdict::Disagreed, "Disagree")] {
+                button.plain type="submit" name="verdict" value=(verdict.name())
+                    aria-label={ (label) ": " (kept.report.model) } { (label) }
             }
         }
     }

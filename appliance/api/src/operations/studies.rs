@@ -1,5 +1,6 @@
 //! Studies and what the models found in them. Patient data: every reading of it is written into the audit log first.
 
+use super::reviews;
 use crate::access::Caller;
 use crate::appliance::Api;
 use crate::asked::{Asked, id};
@@ -109,6 +110,7 @@ fn report(kept: &KeptReport, urls: &HashMap<InstanceUid, String>) -> Value {
         "clinical_use": report.clinical_use,
         "revision": report.revision,
         "superseded": kept.superseded,
+        "reviews": kept.reviews.iter().map(reviews::said).collect::<Vec<_>>(),
         "device": report.device,
         "at": report.at.rfc3339(),
         "job": kept.job,

@@ -47,12 +47,12 @@ impl Visitor {
         Answer::read(sent.expect("infallible")).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path)).await
     }
 
     /// Sends a form of our own page, with its word.
-    async fn post(&self, path: &str, fields: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, fields: &str) -> Answer {
         let word = self.word().await;
         self.send(self.form(path, &format!("word={word}&{fields}")))
             .await

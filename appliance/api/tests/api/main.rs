@@ -10,6 +10,7 @@ mod kept;
 mod operations;
 mod painting;
 mod peers;
+mod reviews;
 mod scripted;
 mod site;
 mod submission;

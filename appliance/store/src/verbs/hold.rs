@@ -1,5 +1,6 @@
 //! What is held: studies, objects, reports, and how much there is to do.
 
+use super::review;
 use crate::StoreError;
 use crate::error::Fault;
 use crate::rows::{self, select_instances};
@@ -142,11 +143,13 @@ fn reports(sql: Sql<'_>, study: &StudyUid) -> Result<Vec<KeptReport>, Fault> {
             objects: Vec::new(),
             job: JobId(row.get("job_id")?),
             superseded: row.get("superseded")?,
+            reviews: Vec::new(),
         };
         Ok((row.get::<_, i64>("id")?, report))
     })?;
     for (id, report) in &mut kept {
         report.objects = sql.all(OBJECTS, [*id], |row| word(row, "uid"))?;
+        report.reviews = review::of_report(sql, *id)?;
     }
     Ok(kept.into_iter().map(|(_, report)| report).collect())
 }

@@ -3,7 +3,8 @@
 use crate::StoreError;
 use crate::care::LogHead;
 use crate::journal;
-use crate::sql::json;
+use crate::review::Verdict;
+use crate::sql::{closed_if, json};
 use crate::store::Store;
 use crate::week::{Continuation, Inference};
 use pericard_audit::{Frontier, Hash, proof};
@@ -23,7 +24,9 @@ impl Store {
         before: Timestamp,
     ) -> Result<Vec<Inference>, StoreError> {
         const INFERENCES: &str = "-- list inferences\n\
-            SELECT r.report, json_extract(s.facts, '$.patient_id') AS patient \
+            SELECT r.report, json_extract(s.facts, '$.patient_id') AS patient, \
+                (SELECT v.verdict FROM reviews v WHERE v.report_id = r.id \
+                    ORDER BY v.reviewed_at DESC, v.reviewer LIMIT 1) AS verdict \
             FROM reports r JOIN studies s ON s.id = r.study_id \
             WHERE r.kept_at >= ?1 AND r.kept_at < ?2 ORDER BY r.id";
         let values = (from.as_millis(), before.as_millis());
@@ -34,6 +37,7 @@ impl Store {
                 Ok(Inference {
                     patient: row.get("patient")?,
                     score: scores.reduce(f32::max),
+                    verdict: closed_if(row, "verdict", Verdict::named)?,
                     study: report.study,
                     model: report.model,
                 })

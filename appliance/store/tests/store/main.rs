@@ -16,6 +16,7 @@ mod leases;
 mod migration;
 mod opening;
 mod retention;
+mod review;
 mod site;
 mod week;
 mod worklist;
