@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// Against the figures that statsmodels' `proportion_confint(.., method="wilson")` gives.
+    /// Figures from the formula (Wilson 1927), worked out apart from this code.
     #[test]
     fn the_interval_is_wilsons() {
         let near = |agreed, disagreed, [low, high]: [f64; 2]| {
