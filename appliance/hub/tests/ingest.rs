@@ -230,6 +230,13 @@ fn a_log_that_was_rolled_back_or_forked_is_an_alarm() {
         refused(Reason::Log)
     );
 
+    // The right proof from what was witnessed, under the claim that it begins elsewhere.
+    let mut claims = Draft::from(&honest);
+    claims.put(&layout::LOG_FROM, 0, 4_u64);
+    let claims = signed(claims, &sender.key);
+    let said = nation.send(claims.bytes(), sender.way());
+    assert_eq!(said, refused(Reason::Log));
+
     // A log that begins anew claims that nothing was witnessed.
     sender.witnessed = 0;
     assert_eq!(
