@@ -40,7 +40,10 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
     if !level.split(',').all(is_known) {
         return Err(refused());
     }
-    EnvFilter::try_new(level).map_err(|_| refused())
+    // A bare level is for our own rooms, who never say a patient's name; libraries know no such rule.
+    let ours = |level: Level| format!("{},pericard={level}", level.min(Level::INFO));
+    let directives = level.parse().map_or_else(|_| level.to_owned(), ours);
+    EnvFilter::try_new(directives).map_err(|_| refused())
 }
 
 /// Begins logging at `level` (`error`, `warn`, `info`, `debug`, `trace`, or `room=level` pairs).
@@ -123,5 +126,28 @@ const fn level_of(level: Level) -> log::Level {
         Level::INFO => log::Level::Info,
         Level::DEBUG => log::Level::Debug,
         Level::TRACE => log::Level::Trace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_level_lets_libraries_say_no_more_than_usual() {
+        for (level, means) in [
+            ("debug", "info,pericard=debug"),
+            ("warn", "warn,pericard=warn"),
+            ("info,pericard_api=trace", "info,pericard_api=trace"),
+        ] {
+            let directives = filter(level).unwrap().to_string();
+            let sorted = |text: &str| {
+                let mut parts: Vec<_> = text.split(',').map(str::to_owned).collect();
+                parts.sort();
+                parts
+            };
+            assert_eq!(sorted(&directives), sorted(means));
+        }
+        assert!(filter("debgu").is_err());
     }
 }

@@ -17,4 +17,5 @@ mod network;
 mod reload;
 mod strangers;
 mod support;
+mod units;
 mod web;

@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 const RULE: &str = "[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
                     destinations = ['archive']\n";
 
+/// What is said of an association at the level `debug` and not at `info`.
+const DETAIL: &str = "association accepted";
+
 /// CT2 as it calls from this machine, or from elsewhere.
 fn scanner(address: &str) -> String {
     format!("[[peers]]\nname = 'ct'\nae_title = 'CT2'\naddress = '{address}'\n")
@@ -39,8 +42,13 @@ fn rules_and_peers_are_read_again_while_an_association_stays_open() {
         "[[peers]]\nname = 'archive'\nae_title = 'ARCHIVE'\naddress = '127.0.0.1'\nport = {port}\n"
     );
     let good = text.replace("192.0.2.1", "127.0.0.1") + &archive + RULE;
+    let good = good.replace("log_level = 'info'", "log_level = 'debug'");
+    assert!(!appliance.log().contains(DETAIL), "that is for debugging");
     reload(&mut appliance, &good, "read again");
     assert!(scanner_is_heard(&appliance), "its new address is not known");
+    until("what the new level lets through", || {
+        appliance.log().contains(DETAIL).then_some(())
+    });
 
     let moved = good.replace("127.0.0.1'\nport", "192.0.2.1'\nport");
     let unloaded = "[[rules]]\nname = 'x'\nmodels = ['gone']\nidle_timeout_s = 1\n";
@@ -58,6 +66,11 @@ fn rules_and_peers_are_read_again_while_an_association_stays_open() {
         assert!(said.contains(reason), "{reason}: {said}");
         assert!(scanner_is_heard(&appliance), "what was read before holds");
     }
+
+    let audit = appliance.pericard(&["audit", "show", "--limit", "1000"]);
+    let count = |verb: &str| audit.matches(verb).count();
+    assert_eq!(count("reload configuration"), 1, "{audit}");
+    assert_eq!(count("refuse configuration"), 3, "{audit}");
 
     let received = appliance.dir.path().join("received");
     fs::create_dir(&received).expect("a directory");

@@ -5,7 +5,10 @@ use crate::reload::InEffect;
 use crate::serve::{Doors, serve};
 use crate::{journal, systemd};
 use clap::Args;
-use std::path::PathBuf;
+use pericard_domain::actor::Actor;
+use pericard_store::Store;
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +34,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
         let file = args.config.file.clone();
         let doors = Doors::open(&config).await.map_err(CommandError::failed)?;
         let opened = |open: crate::serve::Open| {
-            tokio::spawn(reload(hangup, file, open.in_effect));
+            tokio::spawn(reload(hangup, file, open.in_effect, open.store));
         };
         Ok(serve(config, doors, stop, opened).await?)
     });
@@ -41,10 +44,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
 }
 
 /// At every SIGHUP: reads the configuration again, and takes up what can change while associations are open.
-async fn reload(mut hangup: Signal, file: PathBuf, in_effect: Arc<InEffect>) {
+async fn reload(mut hangup: Signal, file: PathBuf, in_effect: Arc<InEffect>, store: Store) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
-        match in_effect.read_again(&file) {
+        let read = in_effect.read_again(&file);
+        let verb = match read {
+            Ok(_) => "reload configuration",
+            Err(_) => "refuse configuration",
+        };
+        note(&store, verb, &file).await;
+        match read {
             Ok(waits) if waits.is_empty() => {
                 tracing::info!("read again");
                 systemd::ready("serving");
@@ -62,6 +71,19 @@ async fn reload(mut hangup: Signal, file: PathBuf, in_effect: Arc<InEffect>) {
                 systemd::ready("serving; the last reload was refused, and the journal says why");
             }
         }
+    }
+}
+
+/// Says in the audit log what became of the configuration; its digest tells one from another.
+async fn note(store: &Store, verb: &'static str, file: &Path) {
+    let read = std::fs::read(file); // absent is a refused one
+    let digest = read.map_or("unreadable".into(), |text| {
+        hex::encode(Sha256::digest(text))
+    });
+    let subject = format!("configuration {digest}");
+    let noted = store.note_access(verb, &subject, Actor::room("serve"));
+    if let Err(error) = noted.await {
+        tracing::error!(%error, verb, "this reload is not in the audit log");
     }
 }
 

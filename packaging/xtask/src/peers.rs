@@ -31,6 +31,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("mkfs.xfs", "xfsprogs"),
     ("xfs_io", "xfsprogs"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Asked by package managers before they start a service that they installed.
