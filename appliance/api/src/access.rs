@@ -2,6 +2,7 @@
 
 use http::Extensions;
 use pericard_domain::actor::{Actor, Role};
+use pericard_door::Visitor;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Who may use a route.
@@ -32,16 +33,11 @@ pub(crate) struct Caller {
     pub(crate) roles: Vec<Role>,
 }
 
-/// Where a request came from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
-impl Peer {
-    /// For requests that came through no connection.
-    const NOWHERE: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-
-    /// Where the request came from that has these extensions.
-    pub(crate) fn of(extensions: &Extensions) -> IpAddr {
-        extensions.get().copied().unwrap_or(Self::NOWHERE).0
-    }
+/// Where the request came from that has these extensions; nowhere when it came through no connection.
+pub(crate) fn address_of(extensions: &Extensions) -> IpAddr {
+    extensions
+        .get()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |visitor: &Visitor| {
+            visitor.address
+        })
 }

@@ -1,34 +1,14 @@
-//! The accept loop: connections in, within limits; requests to the router; drain at the end.
+//! The appliance's door: its limits, its routes, and the audit line of whoever is turned away at it.
 
-use crate::access::Peer;
 use crate::appliance::{Api, Appliance};
-use crate::config::{ApiConfig, kib, seconds};
+use crate::config::{ApiConfig, seconds};
 use crate::router::routes;
-use crate::stall::Stalling;
-use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use std::collections::HashMap;
+use pericard_door::{Limits, Watch};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
-
-/// How long to wait when the system has no file descriptors left: accepting again at once would only spin.
-const ACCEPT_TROUBLE_WAIT: Duration = Duration::from_millis(100);
-/// Requests that one HTTP/2 connection may have open.
-const STREAMS_PER_CONNECTION_MAX: u32 = 64;
-/// How often a quiet HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Serves HTTPS on `listener` until `stop`, then lets open requests end within `config.drain_timeout_s`.
 ///
@@ -41,211 +21,26 @@ pub async fn serve(
     config: ApiConfig,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    listener.local_addr()?;
-    let api = Api::new(appliance, config.clone());
-    let door = Door {
-        acceptor: TlsAcceptor::from(tls),
-        router: routes(api.clone()),
-        api,
-        visitors: Visitors::new(config.connections_per_address_max),
-        config: Arc::new(config),
-        stop,
-    };
-    let mut connections = JoinSet::new();
-    door.accept(&listener, &mut connections).await;
-    drop(listener);
-    door.drain(connections).await;
-    Ok(())
+    let limits = limits(&config);
+    let api = Api::new(appliance, config);
+    let behind = (routes(api.clone()), api);
+    pericard_door::serve(listener, tls, behind, limits, stop).await
 }
 
-#[derive(Clone)]
-struct Door {
-    acceptor: TlsAcceptor,
-    router: Router,
-    api: Api,
-    visitors: Visitors,
-    config: Arc<ApiConfig>,
-    stop: CancellationToken,
-}
-
-impl Door {
-    async fn accept(&self, listener: &TcpListener, connections: &mut JoinSet<()>) {
-        let places = Arc::new(Semaphore::new(self.config.connections_max));
-        loop {
-            // A place first: what has none waits in the kernel's backlog and costs nothing here.
-            let place = tokio::select! {
-                place = Arc::clone(&places).acquire_owned() => place,
-                () = self.stop.cancelled() => return,
-            };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = self.stop.cancelled() => return,
-            };
-            while let Some(ended) = connections.try_join_next() {
-                report(ended);
-            }
-            match accepted {
-                Ok((stream, from)) => {
-                    let door = self.clone();
-                    connections.spawn(async move {
-                        door.welcome(stream, from).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_TROUBLE_WAIT).await;
-                }
-            }
-        }
-    }
-
-    async fn drain(&self, mut connections: JoinSet<()>) {
-        let all_end = async {
-            while let Some(ended) = connections.join_next().await {
-                report(ended);
-            }
-        };
-        let deadline = seconds(self.config.drain_timeout_s);
-        if tokio::time::timeout(deadline, all_end).await.is_err() {
-            let cut = connections.len();
-            tracing::warn!(cut, "connections were cut at the end of the drain");
-            connections.shutdown().await;
-        }
-    }
-
-    /// One connection, from its handshake to its end.
-    async fn welcome(self, stream: TcpStream, from: SocketAddr) {
-        let address = from.ip().to_canonical();
-        let Some(_visit) = self.visitors.enter(address) else {
-            let why = "it is one more than connections_per_address_max";
-            self.api.note_stranger(why, address).await;
-            return;
-        };
-        // Small answers are whole answers here: waiting to fill a segment would cost every client 40 ms.
-        if stream.set_nodelay(true).is_err() {
-            return; // Gone already.
-        }
-        let handshake = self.acceptor.accept(stream);
-        let patience = seconds(self.config.tls_handshake_timeout_s);
-        match tokio::time::timeout(patience, handshake).await {
-            Ok(Ok(stream)) => self.converse(stream, address).await,
-            Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed"),
-            Err(_) => {
-                let why = "its TLS handshake took too long";
-                self.api.note_stranger(why, address).await;
-            }
-        }
-    }
-
-    async fn converse(self, stream: tokio_rustls::server::TlsStream<TcpStream>, address: IpAddr) {
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let builder = builder(&self.config, http2);
-        let (silence, stall) = (
-            seconds(self.config.header_timeout_s),
-            seconds(self.config.write_stall_timeout_s),
-        );
-        let router = self.router;
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(Peer(address));
-            router.clone().oneshot(request.map(Body::new))
-        });
-        let io = TokioIo::new(Stalling::new(stream, silence, stall));
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%address, %error, "a connection broke off");
-        }
+fn limits(config: &ApiConfig) -> Limits {
+    Limits {
+        connections_max: config.connections_max,
+        connections_per_address_max: config.connections_per_address_max,
+        tls_handshake_timeout: seconds(config.tls_handshake_timeout_s),
+        header_timeout: seconds(config.header_timeout_s),
+        header_max_kib: config.header_max_kib,
+        write_stall_timeout: seconds(config.write_stall_timeout_s),
+        drain_timeout: seconds(config.drain_timeout_s),
     }
 }
 
-/// HTTP as the handshake agreed on. Never guessed from the first bytes: guessing waits for them without a limit.
-fn builder(config: &ApiConfig, http2: bool) -> auto::Builder<TokioExecutor> {
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let header_max_bytes = kib(config.header_max_kib);
-    if http2 {
-        let mut builder = builder.http2_only();
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-            .keep_alive_interval(HTTP2_PING_INTERVAL)
-            .keep_alive_timeout(HTTP2_PING_INTERVAL)
-            .max_header_list_size(u32::try_from(header_max_bytes).unwrap_or(u32::MAX));
-        builder
-    } else {
-        let mut builder = builder.http1_only();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(seconds(config.header_timeout_s))
-            .max_buf_size(usize::try_from(header_max_bytes).unwrap_or(usize::MAX));
-        builder
-    }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a connection's task panicked; the others go on");
-    }
-}
-
-/// How many connections each address holds.
-#[derive(Clone)]
-struct Visitors {
-    per_address_max: usize,
-    // A plain lock: held for one look into a map, never across an await.
-    inside: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Visitors {
-    fn new(per_address_max: usize) -> Self {
-        Self {
-            per_address_max,
-            inside: Arc::default(),
-        }
-    }
-
-    fn enter(&self, address: IpAddr) -> Option<Visit> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = inside.entry(address).or_insert(0);
-        if *held >= self.per_address_max {
-            return None;
-        }
-        *held += 1;
-        Some(Visit {
-            visitors: self.clone(),
-            address,
-        })
-    }
-}
-
-/// A connection's place among those of its address, given back when it ends.
-struct Visit {
-    visitors: Visitors,
-    address: IpAddr,
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        let mut inside = self
-            .visitors
-            .inside
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = inside.get_mut(&self.address) {
-            *held -= 1;
-            if *held == 0 {
-                inside.remove(&self.address);
-            }
-        }
+impl Watch for Api {
+    async fn turned_away(&self, why: &'static str, address: IpAddr) {
+        self.note_stranger(why, address).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Identity and roles: what stands before every handler.
 
-use crate::access::{Access, Caller, Peer};
+use crate::access::{Access, Caller, address_of};
 use crate::appliance::Api;
 use crate::console::visit;
 use crate::problem::Problem;
@@ -90,7 +90,7 @@ impl Presented {
     fn by(request: &Request) -> Self {
         Self {
             secret: bearer(request.headers()).map(str::to_owned),
-            address: Peer::of(request.extensions()),
+            address: address_of(request.extensions()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`Talker`], pictures through a [`Painter`], and everything else is read from `store`. It is given its listener, its
 //! certificate, its limits and its end.
 //!
-//! - [`serve`]: the accept loop: TLS, limits on connections and slowness, drain.
+//! - [`serve`]: the routes behind a door of `pericard-door`.
 //! - [`router`]: the routes, for tests and for [`serve`]. Every route stands once, in one table (`route.rs`), which also
 //!   drives authorisation and the OpenAPI document ([`openapi`]).
 //! - [`mint`]: a new bearer token.
@@ -37,9 +37,7 @@ mod problem;
 mod reception;
 mod route;
 mod router;
-mod stall;
 mod talker;
-mod tls;
 mod token;
 
 pub use appliance::Appliance;
@@ -48,7 +46,7 @@ pub use console::Setting;
 pub use door::serve;
 pub use openapi::document as openapi;
 pub use painter::{Kept, Painter};
+pub use pericard_door::tls_config;
 pub use router::router;
 pub use talker::{Speech, Talker};
-pub use tls::tls_config;
 pub use token::{Minted, mint};

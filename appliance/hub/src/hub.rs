@@ -1,14 +1,15 @@
 //! The hub without its doors: enrols, takes frames, witnesses logs, warns.
 
 use crate::ingest::{Pace, Sent, judge};
-use crate::records::{Issued, Model, Records};
-use crate::store::{Store, StoreError};
+use crate::records::{Issued, Model, Received, Records, Viewer};
+use crate::store::{Change, Lines, Store, StoreError};
+use crate::token::Token;
 use crate::words::words_of;
 use pericard_audit::{SigningKey, VerifierKey};
 use pericard_frame::ADVISORY_SIGNED_AS;
 use pericard_frame::reply::{Advisory, Cause, Kind, Reply};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Tells the time, seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -16,10 +17,19 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// The national side, over one database and one signing key.
 pub struct Hub {
     store: Store,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     clock: Clock,
-    pace: Mutex<Pace>,
+    turn: Mutex<Turn>,
     records: Records,
+    tokens: RwLock<Arc<[Token]>>,
+}
+
+/// What only one change at a time may touch.
+#[derive(Default)]
+struct Turn {
+    pace: Pace,
+    /// How many audit lines there were when the records were last renewed.
+    lines: u64,
 }
 
 /// A recall or an advisory to be issued.
@@ -40,16 +50,62 @@ impl Hub {
     ///
     /// # Errors
     /// When the database cannot be opened or read.
-    pub fn open(path: &Path, key: SigningKey, clock: Clock) -> Result<Self, StoreError> {
+    pub fn open(
+        path: &Path,
+        key: impl Into<Arc<SigningKey>>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let store = Store::open(path)?;
+        // Before the rest is read: a change in between is read twice rather than never.
+        let lines = store.lines()?;
         let records = Records::new(store.snapshot(clock())?);
+        let tokens = store.tokens()?.into();
+        let turn = Turn {
+            lines,
+            ..Turn::default()
+        };
         Ok(Self {
             store,
-            key,
+            key: key.into(),
             clock,
-            pace: Mutex::default(),
+            turn: Mutex::new(turn),
             records,
+            tokens: RwLock::new(tokens),
         })
+    }
+
+    /// What time it is, seconds since 1970.
+    #[must_use]
+    pub fn now_s(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// Who holds a token with this secret; `None` when nobody does, or not any more.
+    #[must_use]
+    pub fn viewer(&self, secret: &str) -> Option<Viewer> {
+        Token::holder(&self.tokens(), secret, self.now_s())
+    }
+
+    /// Every token that was ever made.
+    #[must_use]
+    pub fn tokens(&self) -> Arc<[Token]> {
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps a new token, and gives its number; the number in it is passed over.
+    ///
+    /// # Errors
+    /// When it is for a hospital that is not there, or nothing can be written.
+    pub fn create_token(&self, token: &Token) -> Result<u32, StoreError> {
+        self.changed(|change| change.create_token(token))
+    }
+
+    /// Takes a token back.
+    ///
+    /// # Errors
+    /// When there is none of this number, or nothing can be written.
+    pub fn revoke_token(&self, number: u32) -> Result<(), StoreError> {
+        self.changed(|change| change.revoke_token(number))
     }
 
     /// What the hub knows, in memory.
@@ -134,23 +190,19 @@ impl Hub {
     /// # Errors
     /// When nothing can be written. Then none was accepted, and no reply may be sent.
     pub fn ingest(&self, sent: &[Sent<'_>]) -> Result<Vec<Reply>, StoreError> {
-        let now_s = (self.clock)();
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let judged = self.store.change(now_s, |change| {
-            let judge = |sent| judge(change, &self.key, &mut pace, (sent, now_s));
+        let now_s = self.now_s();
+        let mut turn = self.turn();
+        let (judged, lines) = self.store.change(now_s, |change| {
+            let judge = |sent| judge(change, &self.key, &mut turn.pace, (sent, now_s));
             sent.iter().map(judge).collect::<Result<Vec<_>, _>>()
         })?;
-        // Under the lock of the pace, so that a newer snapshot is never followed by an older one.
         let mut replies = Vec::new();
         let mut accepted = Vec::new();
         for verdict in judged {
             replies.push(verdict.reply);
             accepted.extend(verdict.accepted.map(Arc::new));
         }
-        self.records.renew(
-            self.store
-                .renewed(&self.records.snapshot(), accepted, now_s)?,
-        );
+        self.renew(&mut turn, lines, accepted)?;
         Ok(replies)
     }
 
@@ -167,17 +219,54 @@ impl Hub {
         pericard_audit::note::sign(&text, &[&self.key])
     }
 
+    /// Reads again what another process may have changed, and what time it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        let mut turn = self.turn();
+        let now = self.store.lines()?;
+        let lines = Lines {
+            before: now,
+            after: now,
+        };
+        self.renew(&mut turn, lines, Vec::new())
+    }
+
     fn changed<T>(
         &self,
-        work: impl FnOnce(&mut crate::store::Change<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let now_s = (self.clock)();
-        let _turn = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = self.store.change(now_s, work)?;
-        let renewed = self
-            .store
-            .renewed(&self.records.snapshot(), Vec::new(), now_s)?;
-        self.records.renew(renewed);
+        let mut turn = self.turn();
+        let (done, lines) = self.store.change(self.now_s(), work)?;
+        self.renew(&mut turn, lines, Vec::new())?;
         Ok(done)
+    }
+
+    /// Shows what was changed. It takes the turn, so that a newer snapshot is never followed by an older one.
+    fn renew(
+        &self,
+        turn: &mut Turn,
+        lines: Lines,
+        accepted: Vec<Arc<Received>>,
+    ) -> Result<(), StoreError> {
+        let now_s = self.now_s();
+        let by_us_alone = lines.before == turn.lines;
+        let snapshot = if by_us_alone {
+            let before = self.records.snapshot();
+            self.store.renewed(&before, accepted, now_s)?
+        } else {
+            self.store.snapshot(now_s)?
+        };
+        let tokens = self.store.tokens()?.into();
+        self.records.renew(snapshot);
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+        turn.lines = lines.after;
+        Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        // A change that panicked was rolled back, and the pace is a count that may be off by one.
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -56,6 +56,12 @@ impl Pace {
     }
 }
 
+/// The answer to who shows no certificate. It raises no alarm, since it is nobody's.
+#[must_use]
+pub fn stranger() -> Reply {
+    refused(Draft::new(), Reason::Unknown).reply
+}
+
 /// Judges a frame. What is accepted or raises an alarm becomes part of the change.
 pub(crate) fn judge(
     change: &mut Change<'_>,

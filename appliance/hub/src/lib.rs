@@ -5,14 +5,34 @@
 //! - [`hub`]: the hub without its doors: enrols, takes frames, warns.
 //! - [`ingest`]: what becomes of a frame, check by check.
 //! - [`records`]: what the hub knows, as pages and exports read it.
+//! - [`keys`], [`enrolment`]: what the hub is known by, and how a hospital comes to know it.
+//! - [`intake`]: one thread that takes all frames.
+//! - [`site`]: what stands behind the hub's door.
+//! - [`weeks`]: what each model did in each hospital's weeks, for the read API and researchers; small cells left out.
+//! - [`token`]: who may look, and at what.
 //! - [`store`]: the database, where every change has its line in the hub's own audit log.
 
+mod access;
+pub mod enrolment;
 pub mod hub;
 pub mod ingest;
+pub mod intake;
+pub mod keys;
+mod openapi;
+mod problem;
+mod reading;
 pub mod records;
+pub mod site;
 pub mod store;
+pub mod token;
+pub mod weeks;
 mod words;
 
 pub use hub::{Clock, Hub, Warning};
 pub use ingest::{Sent, Way};
-pub use records::{Records, Snapshot};
+pub use keys::{Keys, Shown};
+pub use openapi::document as openapi;
+pub use pericard_frame::reply::{Cause, Kind, Status};
+pub use records::{Records, Snapshot, Viewer};
+pub use site::serve;
+pub use token::Token;

@@ -2,7 +2,7 @@
 CREATE TABLE IF NOT EXISTS hospitals (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
-    frame_key TEXT NOT NULL,
+    frame_key TEXT NOT NULL UNIQUE,
     certificate_sha256 BLOB NOT NULL UNIQUE,
     enrolled_at_s INTEGER NOT NULL,
     suspended INTEGER NOT NULL DEFAULT 0
@@ -44,6 +44,15 @@ CREATE TABLE IF NOT EXISTS advisories (
     cause INTEGER NOT NULL,
     signature BLOB NOT NULL,
     text TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS tokens (
+    number INTEGER PRIMARY KEY,
+    label TEXT NOT NULL,
+    sha256 BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    created_at_s INTEGER NOT NULL,
+    expires_at_s INTEGER NOT NULL,
+    revoked INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE IF NOT EXISTS audit (
     place INTEGER PRIMARY KEY,

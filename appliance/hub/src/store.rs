@@ -2,7 +2,10 @@
 //!
 //! The statements are plain SQL with numbered parameters, and stand in this file only.
 
-use crate::records::{Alarm, AlarmKind, Hospital, Issued, Model, Received, Snapshot, Witnessed};
+use crate::records::{
+    Alarm, AlarmKind, Hospital, Issued, Model, Received, Snapshot, Viewer, Witnessed,
+};
+use crate::token::Token;
 use crate::words::words_of;
 use pericard_audit::{Frontier, SALT_BYTES, leaf};
 use pericard_frame::reply::{Advisory, Cause, Kind};
@@ -55,6 +58,13 @@ pub(crate) struct Witness {
     pub(crate) signature: [u8; 64],
 }
 
+/// How long the hub's audit log was before a change, and after.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines {
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+}
+
 impl Store {
     /// Opens the database, and makes it when there is none.
     ///
@@ -73,23 +83,42 @@ impl Store {
         })
     }
 
-    /// Makes a change: all of it with its audit lines, on disk when this returns, or nothing.
+    /// Makes a change: all of it with its audit lines, on disk when this returns, or nothing. Gives how many audit lines
+    /// there were before and after it, too: who remembers the last of them sees whether another process made a change.
     pub(crate) fn change<T>(
         &self,
         at_s: u64,
         work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(T, Lines), StoreError> {
         let mut connection = self.connection();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let frontier = frontier(&tx)?;
+        let before = frontier.size();
         let mut change = Change { tx, frontier, at_s };
         let done = work(&mut change)?;
+        let after = change.frontier.size();
         change.tx.execute(
             "INSERT INTO audit_head (only, frontier) VALUES (0, ?1) ON CONFLICT (only) DO UPDATE SET frontier = ?1",
             [change.frontier.to_bytes()],
         )?;
         change.tx.commit()?;
-        Ok(done)
+        Ok((done, Lines { before, after }))
+    }
+
+    /// How many lines the hub's own audit log has: every change adds one.
+    pub(crate) fn lines(&self) -> Result<u64, StoreError> {
+        Ok(frontier(&self.connection())?.size())
+    }
+
+    /// Whether it can be read now.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.lines().is_ok()
+    }
+
+    /// Every token that was ever made.
+    pub(crate) fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        rows(&self.connection(), TOKENS, token)
     }
 
     /// All that the hub knows.
@@ -169,6 +198,7 @@ const WITNESSED: &str =
 const MODELS: &str = "SELECT id, name, version, digest FROM catalogue ORDER BY id";
 const ADVISORIES: &str = "SELECT a.number, a.kind, a.model, c.digest, a.issued_at_s, a.cause, a.signature, a.text \
      FROM advisories a JOIN catalogue c ON c.id = a.model ORDER BY a.number";
+const TOKENS: &str = "SELECT number, label, sha256, role, created_at_s, expires_at_s, revoked FROM tokens ORDER BY number";
 const AUDIT: &str = "SELECT salt, record FROM audit ORDER BY place";
 
 /// A transaction in the making.
@@ -198,6 +228,15 @@ impl Change<'_> {
         frame_key: &str,
         certificate: &[u8; 32],
     ) -> Result<u32, StoreError> {
+        let renewed = self.tx.query_row(
+            "UPDATE hospitals SET certificate_sha256 = ?2 WHERE frame_key = ?1 RETURNING number",
+            (frame_key, certificate),
+            |row| row.get(0),
+        );
+        if let Some(number) = renewed.optional()? {
+            self.note("renew certificate of hospital", &format!("{number}"))?;
+            return Ok(number);
+        }
         let number: u32 = self.tx.query_row(
             "INSERT INTO hospitals (number, name, frame_key, certificate_sha256, enrolled_at_s) \
              VALUES ((SELECT coalesce(max(number), 0) + 1 FROM hospitals), ?1, ?2, ?3, ?4) RETURNING number",
@@ -258,6 +297,37 @@ impl Change<'_> {
             ),
         )?;
         self.note("issue advisory", &advisory.number.to_string())
+    }
+
+    /// Keeps a token, and gives its number; the number in it is passed over.
+    pub(crate) fn create_token(&mut self, token: &Token) -> Result<u32, StoreError> {
+        if let Viewer::Hospital(number) = token.viewer
+            && self.by_number(number)?.is_none()
+        {
+            return Err(StoreError::NotFound("hospital"));
+        }
+        let number: u32 = self.tx.query_row(
+            "INSERT INTO tokens (number, label, sha256, role, created_at_s, expires_at_s) \
+             VALUES ((SELECT coalesce(max(number), 0) + 1 FROM tokens), ?1, ?2, ?3, ?4, ?5) RETURNING number",
+            (
+                &token.label,
+                token.sha256,
+                token.viewer.role(),
+                self.at_s.cast_signed(),
+                token.expires_at_s.cast_signed(),
+            ),
+            |row| row.get(0),
+        )?;
+        self.note("create token", &format!("{number} {}", token.viewer.role()))?;
+        Ok(number)
+    }
+
+    pub(crate) fn revoke_token(&mut self, number: u32) -> Result<(), StoreError> {
+        let sql = "UPDATE tokens SET revoked = 1 WHERE number = ?1";
+        if self.tx.execute(sql, [number])? == 0 {
+            return Err(StoreError::NotFound("token"));
+        }
+        self.note("revoke token", &number.to_string())
     }
 
     pub(crate) fn advisories(&self) -> Result<Vec<Issued>, StoreError> {
@@ -431,6 +501,19 @@ fn issued(row: &Row<'_>) -> rusqlite::Result<Issued> {
             signature: row.get(6)?,
         },
         text: row.get(7)?,
+    })
+}
+
+fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    let role: String = row.get(3)?;
+    Ok(Token {
+        number: row.get(0)?,
+        label: row.get(1)?,
+        sha256: row.get(2)?,
+        viewer: Viewer::with_role(&role).ok_or_else(|| damaged(3))?,
+        created_at_s: unsigned(row, 4)?,
+        expires_at_s: unsigned(row, 5)?,
+        revoked: row.get(6)?,
     })
 }
 

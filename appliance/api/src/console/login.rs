@@ -2,7 +2,7 @@
 
 use super::layout::{Page, bare};
 use super::visit::Posted;
-use crate::access::Peer;
+use crate::access::address_of;
 use crate::appliance::Api;
 use crate::asked::Asked;
 use crate::body;
@@ -25,7 +25,7 @@ pub(crate) async fn ask() -> Page {
 
 /// Begins a session when the token is one that counts.
 pub(crate) async fn enter(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
-    let address = Peer::of(request.extensions());
+    let address = address_of(request.extensions());
     let (parts, body) = request.into_parts();
     let fields = Asked(body::form(&api.config, &parts.headers, body).await?);
     let key = fields.text("token").map(str::trim).map(token::lookup_key);

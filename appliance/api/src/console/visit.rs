@@ -1,7 +1,7 @@
 //! Who asks for a page: the holder of a session, checked against the store at every request.
 
 use super::{layout, login, session};
-use crate::access::{Access, Caller, Peer};
+use crate::access::{Access, Caller, address_of};
 use crate::appliance::Api;
 use crate::asked::Asked;
 use crate::body;
@@ -33,7 +33,7 @@ pub(crate) struct Visit {
 pub(crate) async fn guard(api: Api, route: &Route, mut request: Request, next: Next) -> Response {
     let presented = Presented {
         headers: request.headers().clone(),
-        address: Peer::of(request.extensions()),
+        address: address_of(request.extensions()),
     };
     let visit = match visit(&api, &presented).await {
         Ok(visit) => visit,

@@ -1,0 +1,164 @@
+//! The read API: what the hub knows, as JSON and CSV. Every route stands once, in one table, from which the OpenAPI document
+//! is made too. Nothing is changed here: who changes something does so on the hub's own machine.
+
+use crate::openapi;
+use crate::problem::Problem;
+use crate::records::{Snapshot, Viewer};
+use crate::site::Site;
+use crate::weeks::{ROWS_MAX, Row, Wanted, csv, rows};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody.
+    Open,
+    /// Whoever shows a token; each sees what it may.
+    Token,
+}
+
+/// One route.
+pub(crate) struct Route {
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pub(crate) summary: &'static str,
+    pub(crate) produces: &'static str,
+    pub(crate) handler: fn() -> MethodRouter<Site>,
+}
+
+const JSON: &str = "application/json";
+const CSV: &str = "text/csv";
+
+/// Every route of the read API.
+#[rustfmt::skip] // a table
+pub(crate) fn table() -> Vec<Route> {
+    use Access::{Open, Token};
+    let route = |path, access, summary, produces, handler| Route { path, access, summary, produces, handler };
+    vec![
+        route("/healthz", Open, "The process is alive", "text/plain", || get(async || "ok\n")),
+        route("/readyz", Open, "The database can be read, and frames are taken", JSON, || get(ready)),
+        route("/hub/v1/openapi.json", Open, "This document", JSON, || get(async || Json(openapi::document()))),
+        route("/hub/v1/hospitals", Token, "Hospitals, with when each was heard last", JSON, || get(hospitals)),
+        route("/hub/v1/models", Token, "The catalogue of models", JSON, || get(models)),
+        route("/hub/v1/advisories", Token, "Recalls and advisories", JSON, || get(advisories)),
+        route("/hub/v1/alarms", Token, "What was refused and should be looked into", JSON, || get(alarms)),
+        route("/hub/v1/witness", Token, "How far each hospital's audit log is witnessed", JSON, || get(witness)),
+        route(WEEKS, Token, "What each model did in each hospital's weeks; small cells left out", JSON, || get(weeks)),
+        route(WEEKS_CSV, Token, "The same for researchers", CSV, || get(weeks_csv)),
+    ]
+}
+
+/// Routes that take the questions of [`Wanted`].
+pub(crate) const WEEKS: &str = "/hub/v1/weeks";
+pub(crate) const WEEKS_CSV: &str = "/hub/v1/weeks.csv";
+
+type Asked = Result<Query<Wanted>, QueryRejection>;
+
+async fn ready(State(site): State<Site>) -> (StatusCode, Json<Value>) {
+    let reads = tokio::task::spawn_blocking(move || site.hub().store().is_readable());
+    let is_ready = reads.await.unwrap_or(false);
+    let status = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(json!({"ready": is_ready})))
+}
+
+async fn hospitals(State(site): State<Site>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let seen = now.hospitals.iter().filter(|h| viewer.sees(h.number));
+    let each = seen.map(|hospital| {
+        let last = now.frames.iter().rev().find(|f| f.appliance == hospital.number);
+        json!({
+            "number": hospital.number, "name": hospital.name, "enrolled_at_s": hospital.enrolled_at_s,
+            "suspended": hospital.suspended, "last_week": last.map(|f| f.week),
+            "last_sequence": last.map(|f| f.sequence), "last_received_at_s": last.map(|f| f.received_at_s),
+        })
+    });
+    Json(each.collect())
+}
+
+async fn models(State(site): State<Site>) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let each = now.models.iter().map(|model| {
+        json!({
+            "id": model.id, "name": model.name, "version": model.version, "sha256": hex::encode(model.digest),
+        })
+    });
+    Json(each.collect())
+}
+
+async fn advisories(State(site): State<Site>) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let each = now.advisories.iter().map(|issued| {
+        let advisory = &issued.advisory;
+        json!({
+            "number": advisory.number, "kind": advisory.kind.meaning(), "model": advisory.model,
+            "issued_at_s": advisory.issued_at_s, "cause": advisory.cause.meaning(), "text": issued.text,
+        })
+    });
+    Json(each.collect())
+}
+
+async fn alarms(State(site): State<Site>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let seen = now
+        .alarms
+        .iter()
+        .filter(|alarm| viewer.sees(alarm.appliance));
+    let each = seen.map(|alarm| {
+        json!({
+            "hospital": alarm.appliance, "at_s": alarm.at_s, "kind": alarm.kind.word(),
+            "meaning": alarm.kind.meaning(), "sequence": alarm.sequence,
+        })
+    });
+    Json(each.collect())
+}
+
+async fn witness(State(site): State<Site>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let seen = now.witnessed.iter().filter(|w| viewer.sees(w.appliance));
+    let each = seen.map(|witnessed| {
+        json!({
+            "hospital": witnessed.appliance, "size": witnessed.size, "root": hex::encode(witnessed.root),
+            "cosigned_at_s": witnessed.cosigned_at_s,
+        })
+    });
+    Json(each.collect())
+}
+
+async fn weeks(
+    State(site): State<Site>,
+    Extension(viewer): Extension<Viewer>,
+    asked: Asked,
+) -> Result<Json<Vec<Row>>, Problem> {
+    answered(&site.hub().records().snapshot(), viewer, asked).map(Json)
+}
+
+async fn weeks_csv(
+    State(site): State<Site>,
+    Extension(viewer): Extension<Viewer>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let rows = answered(&site.hub().records().snapshot(), viewer, asked)?;
+    let text = csv(rows.into_iter());
+    Ok(([(header::CONTENT_TYPE, CSV)], text).into_response())
+}
+
+fn answered(snapshot: &Snapshot, viewer: Viewer, asked: Asked) -> Result<Vec<Row>, Problem> {
+    let detail = "ask by hospital, model, from_week and to_week, all of them numbers";
+    let Query(wanted) = asked.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, detail))?;
+    let found: Vec<Row> = rows(snapshot, viewer, wanted).take(ROWS_MAX + 1).collect();
+    if found.len() > ROWS_MAX {
+        let detail = "these are more than 250000 rows; ask for fewer weeks";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    Ok(found)
+}
