@@ -14,12 +14,17 @@ import sys
 import time
 
 PATIENCE_S = 120  # when to give up; never a measurement
+NAVIGATED = "Inspected target navigated or closed"  # Chromium's words when a page goes while it is asked
 SIZES = [(1280, 900), (390, 844)]
 SCHEMES = ["light", "dark"]
 LONG = "PERICARD_LONG" in os.environ
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 TABBABLE = """[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary, [tabindex="0"]')]
   .filter((e) => e.checkVisibility() && !e.disabled)"""
+
+
+class Navigated(Exception):
+    """The page that was asked was left before it answered."""
 
 
 class Browser:
@@ -53,6 +58,8 @@ class Browser:
         while True:
             heard = self.hear()
             if heard.get("id") == self.number:
+                if heard.get("error", {}).get("message") == NAVIGATED:
+                    raise Navigated(method)
                 assert "error" not in heard, (method, heard)
                 return heard["result"]
             self.events.append(heard)
@@ -72,9 +79,15 @@ class Browser:
 
     def until(self, expression):
         begun = time.monotonic()
-        while not self.js(f"Boolean({expression})"):
+        while not self.holds(expression):
             assert time.monotonic() - begun < PATIENCE_S, (expression, self.js("document.body.innerText")[:2000])
             time.sleep(0.02)
+
+    def holds(self, expression):
+        try:
+            return self.js(f"Boolean({expression})")
+        except Navigated:  # the page that was asked is gone: the next one is asked again
+            return False
 
     def open(self, url):
         self.js("window.before = true")
