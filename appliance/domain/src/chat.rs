@@ -32,6 +32,8 @@ pub struct Sampling {
     pub seed: u64,
     /// The most tokens to generate; `None` is whatever the context has room for.
     pub max_tokens: Option<u32>,
+    /// The model may not end its turn before so many tokens; load generators ask for it.
+    pub min_tokens: u32,
     /// Generation ends before any of these texts.
     pub stop: Vec<String>,
     /// What is taken from the logit of every token that was generated before.
@@ -42,9 +44,11 @@ pub struct Sampling {
     pub top_logprobs: Option<u8>,
     /// What the answer must be.
     pub shape: Shape,
+    /// The most tokens that a reasoning model may think for before it must answer; `None` sets no limit but `max_tokens`.
+    pub thought_tokens_max: Option<u32>,
 }
 
-/// What an answer must be.
+/// What an answer must be. Thoughts that a template has begun come before it and are free.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
     /// Any text.
@@ -52,7 +56,32 @@ pub enum Shape {
     Free,
     /// JSON of this JSON schema.
     Schema(String),
+    /// Calls of tools, each between [`CALL_BEGINS`] and [`CALL_ENDS`], or an answer.
+    Calls {
+        /// What may be called.
+        tools: Vec<Tool>,
+        /// Whether something must be called.
+        must: bool,
+        /// Whether several may be called.
+        several: bool,
+        /// What an answer without a call must be: JSON of this schema; `None` is any text.
+        otherwise: Option<String>,
+    },
 }
+
+/// Something that a model may ask its caller to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name: letters, digits, hyphens and underscores.
+    pub name: String,
+    /// The JSON schema of its arguments.
+    pub parameters: String,
+}
+
+/// What stands before a call of a tool in what a model says.
+pub const CALL_BEGINS: &str = "<tool_call>";
+/// What stands after it.
+pub const CALL_ENDS: &str = "</tool_call>";
 
 impl Default for Sampling {
     fn default() -> Self {
@@ -61,11 +90,13 @@ impl Default for Sampling {
             top_p: 1.0,
             seed: 0,
             max_tokens: None,
+            min_tokens: 0,
             stop: Vec::new(),
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             top_logprobs: None,
             shape: Shape::Free,
+            thought_tokens_max: None,
         }
     }
 }
@@ -79,6 +110,8 @@ pub struct ChatRequest {
     pub sampling: Sampling,
     /// How urgent it is.
     pub priority: Priority,
+    /// Who asks. Callers of one class share the model evenly, however much one of them asks.
+    pub tenant: String,
     /// Who may share what is computed of the prompt: the caller, or one of its patients. What was computed for one scope is
     /// never found from another.
     pub scope: String,
@@ -104,6 +137,15 @@ pub struct Usage {
     /// Tokens of the prompt that were computed before, for the same scope.
     #[serde(default)]
     pub cached_tokens: u32,
+}
+
+/// Texts made into vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embeddings {
+    /// One for each text, in order, each of length 1.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens of all texts together.
+    pub tokens: u32,
 }
 
 /// A token that was chosen, and how likely it was.
@@ -161,6 +203,18 @@ pub enum ChatRefusal {
         max_tokens: u32,
         /// Tokens that the context holds.
         context_tokens: u32,
+    },
+    /// A text is longer than the model reads. Nothing is ever cut.
+    #[error(
+        "the text at index {index} has {tokens} tokens, but the model reads {tokens_max}; split it"
+    )]
+    TextTooLong {
+        /// Which of the texts.
+        index: u32,
+        /// Tokens of it.
+        tokens: u32,
+        /// Tokens that the model reads at once.
+        tokens_max: u32,
     },
     /// As much is waiting as may wait.
     #[error("the language model has as much work as it may queue; try again in {retry_after_s} s")]

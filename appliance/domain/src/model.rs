@@ -34,6 +34,8 @@ pub enum Task {
     VolumeSegmentation,
     /// Messages in, text out.
     Chat,
+    /// Texts in, vectors out: alike where the texts mean alike.
+    Embedding,
 }
 
 /// The manifest of a model package: `pericard-model.toml`. Unknown keys are refused.

@@ -21,9 +21,22 @@ pub struct Rule {
     pub priority: Priority,
     /// After how long without a new object a study that it matches is taken as complete, seconds.
     pub idle_timeout_s: u32,
+    /// What a study must hold before it is taken as complete: each of these is met by at least one object.
+    #[serde(default)]
+    pub requires: Vec<Match>,
+    /// How long after its latest object a study is waited for that lacks something: what a source, an order or `requires`
+    /// says, seconds. Then it is taken as it is.
+    #[serde(default = "waited_for_s")]
+    pub wait_max_s: u32,
+    /// The earlier studies of the patient to fetch before the models run.
+    #[serde(default)]
+    pub priors: Option<Priors>,
     /// The peers that get the results, by name.
     #[serde(default)]
     pub destinations: Vec<String>,
+    /// The HL7 peers that are told of the results, by name.
+    #[serde(default)]
+    pub messages: Vec<String>,
     /// As which kinds of object the results are kept and sent.
     #[serde(default = "ResultKind::usual")]
     pub results: Vec<ResultKind>,
@@ -70,6 +83,75 @@ impl ResultKind {
     pub fn usual() -> Vec<Self> {
         vec![Self::Sr, Self::Seg]
     }
+}
+
+/// Which earlier studies to fetch, from where, and how much of them at most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Priors {
+    /// The peer that has them, by name.
+    pub from: String,
+    /// Any of these values of Modalities in Study (0008,0061); empty: those of the study itself.
+    #[serde(default)]
+    pub modalities: Vec<String>,
+    /// How much earlier than the study they may be, days.
+    #[serde(default = "Priors::usual_age_days")]
+    pub age_max_days: u32,
+    /// How many studies, the latest first.
+    #[serde(default = "Priors::usual_studies")]
+    pub studies_max: u32,
+    /// How many objects in all.
+    #[serde(default = "Priors::usual_objects")]
+    pub objects_max: u32,
+    /// How much in all, MiB.
+    #[serde(default = "Priors::usual_size_mib")]
+    pub size_max_mib: u32,
+    /// How long the models wait for them, seconds. Then they run without.
+    #[serde(default = "Priors::usual_wait_s")]
+    pub wait_max_s: u32,
+}
+
+impl Priors {
+    /// What serves both: of each limit the more generous, of modalities all that either asks for.
+    #[must_use]
+    pub fn joined(mut self, other: &Self) -> Self {
+        if self.modalities.is_empty() || other.modalities.is_empty() {
+            self.modalities.clear();
+        } else {
+            self.modalities.extend(other.modalities.clone());
+        }
+        self.age_max_days = self.age_max_days.max(other.age_max_days);
+        self.studies_max = self.studies_max.max(other.studies_max);
+        self.objects_max = self.objects_max.max(other.objects_max);
+        self.size_max_mib = self.size_max_mib.max(other.size_max_mib);
+        self.wait_max_s = self.wait_max_s.max(other.wait_max_s);
+        self
+    }
+
+    const fn usual_age_days() -> u32 {
+        5 * 365
+    }
+
+    const fn usual_studies() -> u32 {
+        2
+    }
+
+    const fn usual_objects() -> u32 {
+        2000
+    }
+
+    const fn usual_size_mib() -> u32 {
+        2048
+    }
+
+    const fn usual_wait_s() -> u32 {
+        300
+    }
+}
+
+/// A modality that stores its last series after a break is waited for; a series that never comes is not.
+const fn waited_for_s() -> u32 {
+    900
 }
 
 /// Silence would be taken for "nothing found".

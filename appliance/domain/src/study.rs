@@ -69,6 +69,25 @@ pub struct InstanceFacts {
     pub columns: Option<u32>,
     /// Number of Frames (0028,0008).
     pub frames: Option<u32>,
+    /// Performed Procedure Step Start Date (0040,0244), `YYYYMMDD`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub performed_date: Option<String>,
+    /// Performed Procedure Step Start Time (0040,0245).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub performed_time: Option<String>,
+    /// Request Attributes Sequence (0040,0275): what it was made in answer to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestFacts>,
+}
+
+/// One item of the Request Attributes Sequence (0040,0275).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestFacts {
+    /// Scheduled Procedure Step ID (0040,0009).
+    pub step_id: Option<String>,
+    /// Requested Procedure ID (0040,1001).
+    pub procedure_id: Option<String>,
 }
 
 /// One object of a study, as the store knows it.
