@@ -1,8 +1,8 @@
-//! Measures the engine: tokens per second of prompts, of one answer and of eight at once, and what a shared
-//! beginning spares the second prompt. One line of JSON on stdout.
+//! Measures the engine: tokens per second of prompts, of one answer and of eight at once, what memory that took, and what a
+//! shared beginning spares the second prompt. One line of JSON on stdout.
 //!
-//! `cargo run --release -p pericard-language --example measure -- MODEL.gguf THREADS`; benches/chat.py runs it
-//! against llama.cpp.
+//! `cargo run --release -p pericard-language --example measure -- MODEL.gguf THREADS [ROW...]`, rows of `prompt`, `answer`,
+//! `eight`, `deep` and `prefix`, or all; benches/chat.py runs it against llama.cpp.
 
 use pericard_domain::chat::{ChatEvent, ChatRequest, Prompt, Sampling};
 use pericard_domain::job::Priority;
@@ -19,8 +19,10 @@ const STREAMS: usize = 8;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(weights), Some(threads)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: measure MODEL.gguf THREADS".into());
+        return Err("usage: measure MODEL.gguf THREADS [ROW...]".into());
     };
+    let rows: Vec<String> = arguments.collect();
+    let wanted = |row: &str| rows.is_empty() || rows.iter().any(|name| name == row);
     let limits = EngineLimits {
         threads: threads.parse()?,
         step_tokens_max: PROMPT_TOKENS,
@@ -31,35 +33,79 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         prefix_idle_s: 600,
         ..limits.clone()
     };
+    let began = Instant::now();
     let engine = Engine::load(Path::new(&weights), limits)?;
+    let mut figures = Figures::default();
+    figures.put("load_s", began.elapsed().as_secs_f64());
+    figures.put("loaded_resident_bytes", status("VmRSS:")?);
     run(&engine, 1, 32, 8)?; // first touches of memory are nobody's speed
-    let prompt = run(&engine, 1, PROMPT_TOKENS, 1)?;
-    let answer = run(&engine, 1, 16, ANSWER_TOKENS)?;
-    let streams = run(&engine, STREAMS, 16, ANSWER_TOKENS)?;
-    let deep = run(&engine, 1, DEEP_TOKENS, 32)?;
+    for (row, streams, prompt, answer) in [
+        ("prompt", 1, PROMPT_TOKENS, 1),
+        ("answer", 1, 16, ANSWER_TOKENS),
+        ("eight", STREAMS, 16, ANSWER_TOKENS),
+        ("deep", 1, DEEP_TOKENS, 32),
+    ] {
+        if wanted(row) {
+            figures.speed(row, prompt, &run(&engine, streams, prompt, answer)?);
+        }
+    }
+    figures.put("resident_bytes", status("VmRSS:")?);
+    figures.put("peak_resident_bytes", status("VmHWM:")?);
+    let info = engine.info();
+    figures.put("weights_bytes", info.weights_bytes as f64);
+    let instructions = info.instructions;
     drop(engine);
-    let engine = Engine::load(Path::new(&weights), keeping)?;
-    run(&engine, 1, 32, 8)?;
-    let first = run(&engine, 1, SHARED_TOKENS, 1)?;
-    let second = run(&engine, 1, SHARED_TOKENS + 16, 1)?;
-    let figures = serde_json::json!({
-        "prompt_tokens_per_s": PROMPT_TOKENS as f64 / prompt.first_s,
-        "answer_tokens_per_s": answer.rate(),
-        "eight_answers_tokens_per_s": streams.rate(),
-        "answer_at_4096_tokens_per_s": deep.rate(),
-        "prompt_cpu_ms_per_token": prompt.first_cpu_s * 1e3 / PROMPT_TOKENS as f64,
-        "answer_cpu_ms_per_token": answer.cpu_ms(),
-        "eight_answers_cpu_ms_per_token": streams.cpu_ms(),
-        "answer_at_4096_cpu_ms_per_token": deep.cpu_ms(),
-        "shared_prefix_first_token_share": second.first_s / first.first_s,
-        "shared_prefix_first_token_cpu_share": second.first_cpu_s / first.first_cpu_s,
-        "instructions": engine.info().instructions,
-    });
+    if wanted("prefix") {
+        let engine = Engine::load(Path::new(&weights), keeping)?;
+        run(&engine, 1, 32, 8)?;
+        let first = run(&engine, 1, SHARED_TOKENS, 1)?;
+        let second = run(&engine, 1, SHARED_TOKENS + 16, 1)?;
+        figures.put(
+            "shared_prefix_first_token_share",
+            second.first_s / first.first_s,
+        );
+        figures.put(
+            "shared_prefix_first_token_cpu_share",
+            second.first_cpu_s / first.first_cpu_s,
+        );
+    }
+    figures.0.insert("instructions".into(), instructions.into());
     #[allow(clippy::print_stdout, reason = "stdout is this program's data")]
     {
-        println!("{figures}");
+        println!("{}", serde_json::Value::from(figures.0));
     }
     Ok(())
+}
+
+/// What was measured, by name.
+#[derive(Default)]
+struct Figures(serde_json::Map<String, serde_json::Value>);
+
+impl Figures {
+    fn put(&mut self, name: &str, value: f64) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Speed and processor time of a row: of the prompt's tokens, or of the answer's.
+    fn speed(&mut self, row: &str, prompt: usize, run: &Run) {
+        let (rate, cpu_ms) = match row {
+            "prompt" => (
+                prompt as f64 / run.first_s,
+                run.first_cpu_s * 1e3 / prompt as f64,
+            ),
+            _ => (run.rate(), run.cpu_ms()),
+        };
+        self.put(&format!("{row}_tokens_per_s"), rate);
+        self.put(&format!("{row}_cpu_ms_per_token"), cpu_ms);
+    }
+}
+
+/// A line of what the system says of this process's memory, bytes.
+fn status(name: &str) -> Result<f64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib.ok_or("the system does not say")?.parse::<f64>()? * 1024.0)
 }
 
 struct Run {
@@ -99,6 +145,7 @@ fn run(
                 ..Sampling::default()
             },
             priority: Priority::Routine,
+            tenant: String::new(),
             scope: String::new(),
         };
         generations.push(engine.submit(request)?);

@@ -1,21 +1,23 @@
 //! The engine: what others hold of a loaded model.
 
 use crate::architecture::Architecture;
+use crate::backend::{Loaded, Model};
 use crate::error::LoadError;
+use crate::fairness::Fairness;
 use crate::file::ModelFile;
+use crate::forecast::{Ahead, Forecast};
 use crate::generation::{self, Generation};
-use crate::grammar::Grammars;
-use crate::graph::Graph;
-use crate::kernels::Tier;
-use crate::kernels::pages::Cache;
-use crate::kernels::pool::Pool;
+use crate::grammar::{Calls, Grammar, Grammars};
 use crate::limits::EngineLimits;
 use crate::sequence::{Asked, Sequence};
 use crate::step::{self, Steps};
 use crate::template::Template;
+use crate::thought;
 use crate::tokenizer::Tokenizer;
-use crate::weights::Weights;
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt, Sampling, Shape};
+use pericard_domain::device::Device;
+use pericard_domain::figures::EngineFigures;
+use pericard_domain::job::Priority;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -26,8 +28,6 @@ const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 512;
 /// Beyond this a temperature only means noise.
 const TEMPERATURE_MAX: f32 = 10.0;
-/// What the templates of reasoning models end with.
-const THOUGHTS: &str = "<think>";
 /// The largest penalty, as OpenAI has it.
 const PENALTY_MAX: f32 = 2.0;
 /// The most likeliest tokens that are told with each, as OpenAI has it.
@@ -57,8 +57,8 @@ pub struct ModelInfo {
     pub file_bytes: usize,
     /// Memory of the packed weights, bytes.
     pub weights_bytes: usize,
-    /// What computes: `cpu`.
-    pub device: &'static str,
+    /// What computes.
+    pub device: Device,
     /// The instruction set in use.
     pub instructions: &'static str,
 }
@@ -96,6 +96,8 @@ struct Door {
     tokenizer: Arc<Tokenizer>,
     template: Option<Template>,
     grammars: Grammars,
+    /// The tokens that end thoughts that take too long.
+    closing: Arc<[u32]>,
     info: ModelInfo,
     limits: EngineLimits,
 }
@@ -112,11 +114,12 @@ pub(crate) struct Shared {
 pub(crate) struct Board {
     /// Requests in order of arrival.
     pub(crate) waiting: Vec<Sequence>,
-    /// The classes of those that have a place.
-    pub(crate) running: Vec<pericard_domain::job::Priority>,
+    /// Those that have a place, as those see them that come after.
+    pub(crate) running: Vec<Ahead>,
     pub(crate) stats: EngineStats,
-    /// How long the next place is expected to take, seconds.
-    pub(crate) next_place_s: f64,
+    pub(crate) figures: EngineFigures,
+    pub(crate) fairness: Fairness,
+    pub(crate) forecast: Forecast,
     pub(crate) closing: bool,
     pub(crate) ended: bool,
     /// Tests make the next step fail with this.
@@ -125,53 +128,90 @@ pub(crate) struct Board {
 }
 
 impl Engine {
-    /// Loads a model and starts its threads. Blocks until the weights are packed.
+    /// Loads a model onto the processor and starts its threads. Blocks until the weights are packed.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with the file or the limits.
     pub fn load(weights: &Path, limits: EngineLimits) -> Result<Self, LoadError> {
+        Self::load_on(Device::Cpu, weights, limits)
+    }
+
+    /// Loads a model onto a device and starts its threads. Blocks until the weights are there.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with the device, the file or the limits. Another device is never taken instead.
+    pub fn load_on(
+        device: Device,
+        weights: &Path,
+        limits: EngineLimits,
+    ) -> Result<Self, LoadError> {
+        Self::open(weights, limits, device, |model| model.on(device))
+    }
+
+    /// What a device does, done by the processor in its place.
+    #[cfg(test)]
+    pub(crate) fn load_as_device(weights: &Path, limits: EngineLimits) -> Result<Self, LoadError> {
+        let load = |model: Model<'_>| model.on_tensors(candle_core::Device::Cpu);
+        let limits = EngineLimits {
+            drafts: false,
+            ..limits
+        };
+        Self::open(weights, limits, Device::Cpu, load)
+    }
+
+    fn open(
+        weights: &Path,
+        mut limits: EngineLimits,
+        device: Device,
+        load: impl FnOnce(Model<'_>) -> Result<Loaded, LoadError>,
+    ) -> Result<Self, LoadError> {
         limits.check()?;
+        // Guesses change no byte only where a row's arithmetic does not depend on the rows beside it: on the processor.
+        limits.drafts &= device == Device::Cpu;
         let file = ModelFile::open(weights)?;
         let shape = Architecture::read(&file)?;
         let tokenizer = Tokenizer::new(&file)?;
         let template = Template::new(&file, &tokenizer)?;
-        let packed = Weights::read(&file, &shape, tokenizer.size())?;
-        let cache = Cache::new(&shape, limits.kv_bytes_max);
+        let (architecture, own_context) = (shape.name.clone(), shape.context_tokens);
+        let loaded = load(Model {
+            file: &file,
+            shape,
+            tokens: tokenizer.size(),
+            limits: &limits,
+        })?;
         let context = [
-            shape.context_tokens as usize,
+            own_context as usize,
             limits.context_tokens_max as usize,
-            cache.tokens(),
+            loaded.cache.tokens(),
         ];
         let context = context.into_iter().min().unwrap_or(0);
         if context < 2 {
             return Err(LoadError::Limit("kv_bytes_max"));
         }
-        let tier = Tier::detect();
         let info = ModelInfo {
-            architecture: shape.name.clone(),
+            architecture,
             name: file.text("general.name").unwrap_or_default().to_owned(),
             context_tokens: context as u32, // no more than the model's own, which is a u32
             parameters: file.parameters(),
             vocabulary: tokenizer.size(),
             file_bytes: file.bytes(),
-            weights_bytes: packed.memory_bytes(),
-            device: "cpu",
-            instructions: tier.name(),
+            weights_bytes: loaded.weights_bytes,
+            device,
+            instructions: loaded.instructions,
         };
-        // Everything is packed: the mapping goes, and with it the second copy in memory.
+        // Everything is where it is computed with: the mapping goes, and with it the second copy in memory.
         drop(file);
-        let pool = Pool::new(limits.threads).map_err(LoadError::Thread)?;
-        let graph = Graph::new(shape, packed, pool, tier);
         let shared = Arc::new(Shared {
             board: Mutex::new(Board::default()),
             bell: Condvar::new(),
             began: Instant::now(),
         });
+        let closing = tokenizer.encode(thought::CLOSING).unwrap_or_default();
         let tokenizer = Arc::new(tokenizer);
         let steps = Steps::new(
             Arc::clone(&shared),
-            graph,
-            cache,
+            loaded.backend,
+            loaded.cache,
             Arc::clone(&tokenizer),
             &limits,
         );
@@ -189,6 +229,7 @@ impl Engine {
             architecture = info.architecture,
             parameters = info.parameters,
             context_tokens = info.context_tokens,
+            device = %info.device,
             instructions = info.instructions,
             "language model loaded"
         );
@@ -198,6 +239,7 @@ impl Engine {
                 grammars: Grammars::new(Arc::clone(&tokenizer)),
                 tokenizer,
                 template,
+                closing: closing.into(),
                 info,
                 limits,
             }),
@@ -213,16 +255,11 @@ impl Engine {
             prompt,
             sampling,
             priority,
+            tenant,
             scope,
         } = request;
         check(&sampling)?;
-        let grammar = match &sampling.shape {
-            Shape::Free => None,
-            Shape::Schema(schema) => {
-                let grammar = self.door.grammars.of_schema(schema);
-                Some(grammar.map_err(ChatRefusal::Invalid)?)
-            }
-        };
+        let grammar = self.grammar(&sampling.shape)?;
         let (tokens, thinks) = self.tokens(&prompt)?;
         let context = self.door.info.context_tokens;
         let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
@@ -238,33 +275,27 @@ impl Engine {
         if board.closing {
             return Err(ChatRefusal::Closing);
         }
-        // Only what goes before a request can keep it out: any amount of batch work leaves the queue open for STAT.
-        let waiting = board
-            .waiting
-            .iter()
-            .map(|sequence| sequence.candidate().class);
-        let before = waiting
-            .chain(board.running.iter().copied())
-            .filter(|class| *class <= priority)
-            .count();
-        if before >= self.door.limits.sequences_max + self.door.limits.queue_max {
-            return Err(ChatRefusal::Busy {
-                retry_after_s: retry_after_s(board.next_place_s),
-            });
+        if let Err(busy) = board.admit(&self.door.limits, priority, &tenant) {
+            board.figures.of(priority).refused += 1;
+            return Err(busy);
         }
         let (sink, generation) = generation::channel();
         if thinks {
-            sink.send(ChatEvent::Text(format!("{THOUGHTS}\n")));
+            sink.send(ChatEvent::Text(format!("{}\n", thought::OPEN)));
         }
         let room = context as usize - tokens.len();
         let asked = Asked {
             sampling,
             class: priority,
+            tenant,
             scope,
             grammar,
+            thinks,
+            closing: Arc::clone(&self.door.closing),
         };
         let mut sequence = Sequence::new(tokens, room, asked, sink);
         sequence.arrive(self.door.shared.began.elapsed());
+        board.fairness.arrive(sequence.tenant());
         board.waiting.push(sequence);
         board.stats.waiting = board.waiting.len();
         drop(board);
@@ -272,12 +303,20 @@ impl Engine {
         Ok(generation)
     }
 
+    /// The ids of a prompt's tokens, template included.
+    ///
+    /// # Errors
+    /// [`ChatRefusal::Invalid`] when it is no prompt.
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+        self.tokens(prompt).map(|(tokens, _)| tokens)
+    }
+
     /// How many tokens a prompt has, template included.
     ///
     /// # Errors
     /// [`ChatRefusal::Invalid`] when it is no prompt.
     pub fn count_tokens(&self, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        let (tokens, _) = self.tokens(prompt)?;
+        let tokens = self.prompt_tokens(prompt)?;
         Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
     }
 
@@ -314,6 +353,46 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         self.door.shared.lock().stats
+    }
+
+    /// What it counts, for the hospital's monitoring.
+    #[must_use]
+    pub fn figures(&self) -> EngineFigures {
+        let board = self.door.shared.lock();
+        let mut figures = EngineFigures {
+            kv_tokens_max: board.stats.kv_tokens_max as u64,
+            prefix_sought: board.stats.prefix_tokens_sought,
+            prefix_found: board.stats.prefix_tokens_found,
+            steps: board.stats.steps,
+            ..board.figures
+        };
+        for ahead in &board.running {
+            figures.of(ahead.class).running += 1;
+        }
+        for sequence in &board.waiting {
+            figures.of(sequence.class()).waiting += 1;
+        }
+        figures
+    }
+
+    fn grammar(&self, shape: &Shape) -> Result<Option<Grammar>, ChatRefusal> {
+        let grammars = &self.door.grammars;
+        let grammar = match shape {
+            Shape::Free => return Ok(None),
+            Shape::Schema(schema) => grammars.of_schema(schema),
+            Shape::Calls {
+                tools,
+                must,
+                several,
+                otherwise,
+            } => grammars.of_calls(&Calls {
+                tools,
+                must: *must,
+                several: *several,
+                otherwise: otherwise.as_deref(),
+            }),
+        };
+        grammar.map(Some).map_err(ChatRefusal::Invalid)
     }
 
     /// Refuses new requests from now on; what was taken up is finished, and then the threads end.
@@ -368,7 +447,7 @@ impl Engine {
         let is_conversation = matches!(prompt, Prompt::Messages(_));
         Ok((
             tokens,
-            is_conversation && text.trim_end().ends_with(THOUGHTS),
+            is_conversation && text.trim_end().ends_with(thought::OPEN),
         ))
     }
 
@@ -386,6 +465,42 @@ impl Engine {
 impl Drop for Door {
     fn drop(&mut self) {
         self.shared.close();
+    }
+}
+
+impl Board {
+    /// Whether one more request may come, by what goes before it: any amount of batch work leaves the queue open for STAT.
+    /// One caller may have no more than its share, and nobody is let in who would wait for longer than is sensible.
+    fn admit(
+        &self,
+        limits: &EngineLimits,
+        class: Priority,
+        tenant: &str,
+    ) -> Result<(), ChatRefusal> {
+        let waiting = self.waiting.iter().map(Sequence::ahead);
+        let all = self.running.iter().copied().chain(waiting);
+        let before: Vec<Ahead> = all.filter(|ahead| ahead.class <= class).collect();
+        let wait_s = self.forecast.wait_s(&before, limits.sequences_max);
+        let (own, _) = self.fairness.under_way(tenant);
+        let is_full = before.len() >= limits.requests_max()
+            || (own >= limits.tenant_requests_max() && class != Priority::Stat);
+        // When full, one more may come as soon as the first of those with a place ends.
+        let next_s = || {
+            let running = &before[..before.len().min(limits.sequences_max)];
+            self.forecast.wait_s(running, limits.sequences_max)
+        };
+        let too_long_s = wait_s - f64::from(limits.wait_s_max);
+        match (is_full, too_long_s > 0.0) {
+            (false, false) => Ok(()),
+            (true, false) => Err(busy(next_s())),
+            (_, true) => Err(busy(too_long_s)),
+        }
+    }
+}
+
+fn busy(seconds: f64) -> ChatRefusal {
+    ChatRefusal::Busy {
+        retry_after_s: retry_after_s(seconds),
     }
 }
 
@@ -479,7 +594,6 @@ fn retry_after_s(seconds: f64) -> u32 {
 mod tests {
     use super::*;
     use crate::package;
-    use pericard_domain::job::Priority;
 
     fn request(text: &str, tokens: u32) -> ChatRequest {
         ChatRequest {
@@ -490,6 +604,7 @@ mod tests {
                 ..Sampling::default()
             },
             priority: Priority::Routine,
+            tenant: String::new(),
             scope: String::new(),
         }
     }

@@ -42,6 +42,9 @@ pub enum LoadError {
     /// A limit that leaves no room to work.
     #[error("the limit {0} leaves no room to work; raise it")]
     Limit(&'static str),
+    /// The device that the configuration names cannot be had, or computes wrong. Nothing else computes in its place.
+    #[error("the device cannot be used: {0}")]
+    Device(String),
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),

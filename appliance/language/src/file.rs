@@ -67,6 +67,13 @@ impl ModelFile {
         })
     }
 
+    /// A tensor was read: its part of the mapping need not stay in memory.
+    pub(crate) fn forget(&self, name: &str) {
+        if let Some(place) = self.tensors.get(name) {
+            map::forget(&self.map, place.start, place.end - place.start);
+        }
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.metadata.contains_key(key)
     }

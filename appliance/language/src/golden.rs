@@ -47,6 +47,7 @@ impl Engine {
                 ..Sampling::default()
             },
             priority: Priority::Routine,
+            tenant: String::new(),
             scope: String::new(),
         };
         let mut generation = self
@@ -79,7 +80,7 @@ impl Engine {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let bytes =
         std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     serde_json::from_slice(&bytes)

@@ -1,4 +1,4 @@
-//! Answers that must be JSON of a given schema: which tokens may come next. The grammar is llguidance's.
+//! Answers that must be JSON of a given schema, or calls of tools: which tokens may come next. The grammar is llguidance's.
 //!
 //! A schema is a stranger's input: its size, the work of compiling it and the work of each token are bounded, and what is
 //! wrong with it is said without quoting it.
@@ -9,6 +9,7 @@ use llguidance::toktrie::{
     ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie,
 };
 use llguidance::{Matcher, ParserFactory};
+use pericard_domain::chat::{CALL_BEGINS, CALL_ENDS, Tool};
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 
@@ -40,26 +41,23 @@ impl Grammars {
     /// # Errors
     /// A sentence about what is wrong.
     pub(crate) fn of_schema(&self, schema: &str) -> Result<Grammar, String> {
-        if schema.len() > SCHEMA_BYTES_MAX {
-            return Err(format!(
-                "the JSON schema has {} bytes; at most {SCHEMA_BYTES_MAX} are read",
-                schema.len()
-            ));
-        }
-        let mut schema: Value = serde_json::from_str(schema)
-            .map_err(|_| "the schema of the answer is not JSON".to_owned())?;
-        let Some(fields) = schema.as_object_mut() else {
-            return Err("the schema of the answer must be a JSON object".to_owned());
-        };
-        // Where any space is allowed, a model may say nothing else for ever.
-        let spaces =
-            json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
-        fields.insert("x-guidance".to_owned(), spaces);
+        self.of(TopLevelGrammar::from_json_schema(read(schema)?))
+    }
+
+    /// The grammar of an answer that may call tools, or must.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong.
+    pub(crate) fn of_calls(&self, calls: &Calls<'_>) -> Result<Grammar, String> {
+        self.of(TopLevelGrammar::from_lark(calls.lark()?))
+    }
+
+    fn of(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
         let factory = self.factory.get_or_init(|| factory(&self.tokenizer));
         let factory = factory
             .as_ref()
             .ok_or("this model's vocabulary cannot be held to a schema")?;
-        let parser = factory.create_parser(TopLevelGrammar::from_json_schema(schema));
+        let parser = factory.create_parser(grammar);
         let matcher = Matcher::new(parser);
         match matcher.get_error() {
             None => Ok(Grammar { matcher }),
@@ -68,6 +66,72 @@ impl Grammars {
                 first_line(&reason)
             )),
         }
+    }
+}
+
+/// A schema, with what all of ours share.
+fn read(schema: &str) -> Result<Value, String> {
+    if schema.len() > SCHEMA_BYTES_MAX {
+        return Err(format!(
+            "the JSON schema has {} bytes; at most {SCHEMA_BYTES_MAX} are read",
+            schema.len()
+        ));
+    }
+    let mut schema: Value = serde_json::from_str(schema)
+        .map_err(|_| "the schema of the answer is not JSON".to_owned())?;
+    let Some(fields) = schema.as_object_mut() else {
+        return Err("the schema of the answer must be a JSON object".to_owned());
+    };
+    // Where any space is allowed, a model may say nothing else for ever.
+    let spaces =
+        json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
+    fields.insert("x-guidance".to_owned(), spaces);
+    Ok(schema)
+}
+
+/// What an answer with tools may be: see [`pericard_domain::chat::Shape::Calls`].
+pub(crate) struct Calls<'a> {
+    pub(crate) tools: &'a [Tool],
+    pub(crate) must: bool,
+    pub(crate) several: bool,
+    pub(crate) otherwise: Option<&'a str>,
+}
+
+impl Calls<'_> {
+    /// The grammar. Each tool's schema is a root of its own, so that references within it hold.
+    fn lark(&self) -> Result<String, String> {
+        if self.tools.is_empty() {
+            return Err("there is no tool to call".to_owned());
+        }
+        let (answer, rule) = match (self.must, self.otherwise) {
+            (true, _) => ("", String::new()),
+            // An answer that begins as a call does is one: the two can always be told apart.
+            (false, None) => (
+                " | TEXT",
+                format!("TEXT: /(?s:.)+/ & ~/\\s*{CALL_BEGINS}(?s:.)*/\n"),
+            ),
+            (false, Some(schema)) => (" | answer", format!("answer: %json {}\n", read(schema)?)),
+        };
+        let more = if self.several { " (\"\\n\" call)*" } else { "" };
+        let names: Vec<String> = (0..self.tools.len())
+            .map(|at| format!("call_{at}"))
+            .collect();
+        let mut lark = format!(
+            "start: calls{answer}\ncalls: call{more}\ncall: {}\n{rule}",
+            names.join(" | ")
+        );
+        for (at, tool) in self.tools.iter().enumerate() {
+            let begins = format!(
+                "{CALL_BEGINS}\n{{\"name\": {}, \"arguments\": ",
+                json!(tool.name)
+            );
+            let ends = format!("}}\n{CALL_ENDS}");
+            let (begins, ends, schema) = (json!(begins), json!(ends), read(&tool.parameters)?);
+            lark += &format!(
+                "call_{at}: {begins} arguments_{at} {ends}\narguments_{at}: %json {schema}\n"
+            );
+        }
+        Ok(lark)
     }
 }
 

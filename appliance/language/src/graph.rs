@@ -37,7 +37,7 @@ pub(crate) struct Graph {
 }
 
 /// By what angles the rows of a batch are rotated.
-struct Angles {
+pub(crate) struct Angles {
     /// By what a position is multiplied to give each pair's angle.
     frequencies: Vec<f32>,
     magnitude: f32,
@@ -144,7 +144,7 @@ impl Graph {
             narrow,
             ..
         } = buffers;
-        let mut targets = [
+        let targets = [
             Target {
                 weights: &layer.query.matrix,
                 out: queries,
@@ -158,7 +158,7 @@ impl Graph {
                 out: values,
             },
         ];
-        product::store(pool, *tier, narrow, &mut targets);
+        product::store(pool, *tier, narrow, targets);
         let window = shape.window_of(number);
         let angles = match (window, &*windowed) {
             (Some(_), Some(windowed)) => windowed,
@@ -262,11 +262,11 @@ impl Graph {
         if count > 0 {
             buffers.narrow.shape(count, shape.width);
             buffers.narrow.quantise(pool, *tier, &buffers.normed);
-            let mut targets = [Target {
+            let targets = [Target {
                 weights: head,
                 out: &mut buffers.logits,
             }];
-            product::store(pool, *tier, &buffers.narrow, &mut targets);
+            product::store(pool, *tier, &buffers.narrow, targets);
         }
         &buffers.logits
     }
@@ -368,7 +368,7 @@ fn add_bias(linear: &Linear, rows: &mut [f32]) {
 }
 
 impl Angles {
-    fn new(rope: &Rope, factors: &[f32]) -> Self {
+    pub(crate) fn new(rope: &Rope, factors: &[f32]) -> Self {
         let step = rope.base.powf(-2.0 / rope.dims as f32);
         let mut frequency = 1.0 / rope.stretch;
         let frequencies = (0..rope.dims / 2).map(|i| {
@@ -384,8 +384,26 @@ impl Angles {
         }
     }
 
+    /// How many pairs of a head are rotated.
+    #[cfg(any(test, feature = "device"))]
+    pub(crate) fn pairs(&self) -> usize {
+        self.frequencies.len()
+    }
+
+    /// Of the batch that was taken last, a row of pairs for each of its rows.
+    #[cfg(any(test, feature = "device"))]
+    pub(crate) fn cosines(&self) -> &[f32] {
+        &self.cosines
+    }
+
+    /// See [`Self::cosines`].
+    #[cfg(any(test, feature = "device"))]
+    pub(crate) fn sines(&self) -> &[f32] {
+        &self.sines
+    }
+
     /// Takes the positions of a batch.
-    fn turn_to(&mut self, segments: &[Segment], rows: usize) {
+    pub(crate) fn turn_to(&mut self, segments: &[Segment], rows: usize) {
         let half = self.frequencies.len();
         self.cosines.resize(rows * half, 0.0);
         self.sines.resize(rows * half, 0.0);
@@ -407,6 +425,7 @@ impl Angles {
 mod tests {
     use super::*;
     use crate::file::ModelFile;
+    use crate::kernels::allocations;
     use crate::package;
     use serde::Deserialize;
     use std::path::Path;
@@ -479,6 +498,37 @@ mod tests {
         eprintln!("the largest difference of a logit is {worst}, the mean divergence {divergence}");
         assert!(worst < 0.05, "a logit is off by {worst}");
         assert!(divergence < 1e-5, "the mean divergence is {divergence}");
+    }
+
+    #[test]
+    fn a_step_allocates_nothing() {
+        let Some(weights) = package::weights() else {
+            return;
+        };
+        let file = ModelFile::open(&weights).expect("opens");
+        let shape = Architecture::read(&file).expect("a known architecture");
+        let weights = Weights::read(&file, &shape, 49_152).expect("the weights");
+        let mut cache = Cache::new(&shape, 1 << 26);
+        let pool = Pool::new(1).expect("no threads");
+        let mut graph = Graph::new(shape, weights, pool, Tier::detect());
+        let pages: Vec<_> = (0..2).map_while(|_| cache.take()).collect();
+        let batch = |rows: usize, position: usize| Batch {
+            tokens: (100..).take(rows).collect(),
+            segments: vec![Segment {
+                first_row: 0,
+                rows,
+                position,
+                pages: pages.clone(),
+            }],
+            outputs: vec![rows - 1],
+        };
+        graph.forward(&mut cache, &batch(40, 0)); // as large as any to come
+        for next in [batch(1, 40), batch(3, 41), batch(20, 44)] {
+            let count = allocations::of(|| {
+                graph.forward(&mut cache, &next);
+            });
+            assert_eq!(count, 0, "a step of {} rows allocates", next.tokens.len());
+        }
     }
 
     /// Of the distributions over the kept tokens.

@@ -1,4 +1,5 @@
-//! GGUF models: tokenizer, decoder graph, scheduler, KV cache, sampling.
+//! Language models. Decoders from GGUF: tokenizer, graph, scheduler, KV cache, sampling. Encoders from safetensors: texts into
+//! vectors ([`Embedder`]).
 //!
 //! ```text
 //! Engine::submit --> template, tokenizer, "does it fit?", "is there room?" --> queue
@@ -9,15 +10,22 @@
 //! ```
 //! One thread decides and takes part in computing; the pool's threads compute. Prompts and answers of all sequences
 //! share each pass over the weights, and what a beginning of a prompt gave is kept for the next prompt of the same scope
-//! that begins alike. Arithmetic is row-independent, so the same seed and prompt give the same text
-//! whatever else is in the batch.
+//! that begins alike. Where an answer repeats what was said, several of its tokens are computed in one pass.
+//! Arithmetic is row-independent, so the same seed and prompt give the same text whatever else is in the batch.
 //!
 //! Deliberately absent: HTTP, async runtimes, the network, the wall clock, and any text in logs.
 
 mod architecture;
+mod backend;
+#[cfg(any(test, feature = "device"))]
+mod device;
+mod draft;
+mod embedder;
 mod engine;
 mod error;
+mod fairness;
 mod file;
+mod forecast;
 mod generation;
 mod golden;
 mod grammar;
@@ -34,15 +42,20 @@ mod sequence;
 mod step;
 mod stop;
 mod template;
+mod thought;
+mod timing;
 mod tokenizer;
+mod trial;
 mod weights;
 
 #[cfg(test)]
 #[path = "../tests/package/mod.rs"]
 mod package;
 
+pub use embedder::Embedder;
 pub use engine::{Engine, EngineStats, ModelInfo};
 pub use error::LoadError;
 pub use generation::Generation;
 pub use limits::EngineLimits;
 pub use score::Scorer;
+pub use trial::try_device;

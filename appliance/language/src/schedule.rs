@@ -7,6 +7,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
     pub(crate) class: Priority,
+    /// How much its caller was served, compared with other callers; less goes first within a class.
+    pub(crate) served: u64,
     /// When it arrived, since the engine began.
     pub(crate) arrived: Duration,
     /// Tokens that are known but not yet computed: one while it answers, more while its prompt is read.
@@ -57,12 +59,13 @@ impl Pace {
 }
 
 impl Policy {
-    /// Whose turn comes first: by class, where waiting raises it, then by arrival.
+    /// Whose turn comes first: by class, where waiting raises it, then by how much each caller was served, then by arrival.
     pub(crate) fn order(&self, candidates: &[Candidate], now: Duration) -> Vec<usize> {
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         order.sort_by_key(|at| {
             (
                 self.rank(&candidates[*at], now),
+                candidates[*at].served,
                 candidates[*at].arrived,
                 *at,
             )
@@ -133,6 +136,7 @@ mod tests {
     fn candidate(class: Priority, arrived_s: u64, pending: usize) -> Candidate {
         Candidate {
             class,
+            served: 0,
             arrived: Duration::from_secs(arrived_s),
             pending,
         }
@@ -173,6 +177,24 @@ mod tests {
             candidate(Priority::Stat, 9, 50),
         ];
         assert_eq!(plan(&candidates, 10, 1000.0), [(1, 1), (2, 1), (3, 50)]);
+    }
+
+    #[test]
+    fn who_was_served_less_goes_first_within_a_class() {
+        let served = |class, arrived_s, served| Candidate {
+            served,
+            ..candidate(class, arrived_s, 1)
+        };
+        let candidates = [
+            served(Priority::Routine, 0, 2),
+            served(Priority::Routine, 1, 0),
+            served(Priority::Stat, 2, 9),
+            served(Priority::Batch, 3, 0),
+        ];
+        assert_eq!(
+            POLICY.order(&candidates, Duration::from_secs(4)),
+            [2, 1, 0, 3]
+        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! One request under way: its tokens, its pages, and what becomes of each new token.
 
+use crate::draft::Drafts;
+use crate::fairness::Fairness;
+use crate::forecast::Ahead;
 use crate::generation::Sink;
 use crate::grammar::Grammar;
 use crate::kernels::attention::PAGE;
@@ -8,27 +11,42 @@ use crate::prefix::{Beginning, Prefixes};
 use crate::sampler::{Sampler, likeliest_of, log_probabilities};
 use crate::schedule::Candidate;
 use crate::stop::StopWatch;
+use crate::thought::Thought;
+use crate::timing::{Ending, Times};
 use crate::tokenizer::{Characters, Tokenizer};
 use pericard_domain::chat::{ChatEvent, Choice, Finish, Sampling, Usage};
+use pericard_domain::figures::EngineFigures;
 use pericard_domain::job::Priority;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a request asks for, beside its prompt.
 pub(crate) struct Asked {
     pub(crate) sampling: Sampling,
     pub(crate) class: Priority,
+    pub(crate) tenant: String,
     pub(crate) scope: String,
     pub(crate) grammar: Option<Grammar>,
+    /// Whether the template has begun the model's thoughts.
+    pub(crate) thinks: bool,
+    /// What ends thoughts that take too long.
+    pub(crate) closing: Arc<[u32]>,
 }
 
 /// A sequence.
 pub(crate) struct Sequence {
     class: Priority,
-    arrived: Duration,
+    tenant: String,
+    times: Times,
+    /// Why it is over, once it is.
+    ending: Option<Ending>,
     /// The prompt and what was generated.
     tokens: Vec<u32>,
     prompt_tokens: usize,
     generated_max: usize,
+    /// The model may not end its turn before.
+    generated_min: usize,
     /// How many of the tokens have their keys and values in the pages.
     pub(crate) computed: usize,
     pub(crate) pages: Vec<PageId>,
@@ -40,6 +58,13 @@ pub(crate) struct Sequence {
     cached_tokens: usize,
     sampler: Sampler,
     grammar: Option<Grammar>,
+    thought: Thought,
+    closing: Arc<[u32]>,
+    /// Tokens that come next whatever the model would say.
+    forced: VecDeque<u32>,
+    drafts: Drafts,
+    /// What is computed beside the next token in this step.
+    guess: Vec<u32>,
     top_logprobs: Option<u8>,
     /// Logits that were changed before the choice.
     bent: Vec<f32>,
@@ -54,16 +79,22 @@ impl Sequence {
         let Asked {
             sampling,
             class,
+            tenant,
             scope,
             grammar,
+            thinks,
+            closing,
         } = asked;
         let asked = sampling.max_tokens.map_or(room, |max| max as usize);
         Self {
             class,
-            arrived: Duration::ZERO,
+            tenant,
+            times: Times::default(),
+            ending: None,
             prompt_tokens: prompt.len(),
             tokens: prompt,
             generated_max: asked.min(room),
+            generated_min: sampling.min_tokens as usize,
             computed: 0,
             pages: Vec::new(),
             beginning: Beginning::of(&scope),
@@ -71,6 +102,11 @@ impl Sequence {
             cached_tokens: 0,
             sampler: Sampler::new(&sampling),
             grammar,
+            thought: Thought::new(thinks, sampling.thought_tokens_max),
+            closing,
+            forced: VecDeque::new(),
+            drafts: Drafts::default(),
+            guess: Vec::new(),
             top_logprobs: sampling.top_logprobs,
             bent: Vec::new(),
             characters: Characters::default(),
@@ -81,7 +117,21 @@ impl Sequence {
 
     /// Notes when it arrived, since the engine began.
     pub(crate) fn arrive(&mut self, at: Duration) {
-        self.arrived = at;
+        self.times = Times::arrive(at);
+    }
+
+    /// Notes when it first had a place.
+    pub(crate) fn place(&mut self, now: Duration, figures: &mut EngineFigures) {
+        self.times.place(now, figures.of(self.class));
+    }
+
+    /// Enters what became of it in a step into the figures.
+    pub(crate) fn account(&mut self, said: usize, now: Duration, figures: &mut EngineFigures) {
+        let figures = figures.of(self.class);
+        self.times.say(said, now, figures);
+        if let Some(ending) = self.ending {
+            self.times.end(ending, self.prompt_tokens, figures);
+        }
     }
 
     /// Takes over what others of its scope have computed of its beginning. Returns how many tokens that spares.
@@ -112,16 +162,36 @@ impl Sequence {
     pub(crate) fn release(&mut self, cache: &mut Cache) {
         cache.give(self.pages.drain(..));
         self.computed = 0;
+        self.guess.clear();
         self.beginning = Beginning::of(&self.scope);
     }
 
     /// As the schedule sees it.
-    pub(crate) fn candidate(&self) -> Candidate {
+    pub(crate) fn candidate(&self, fairness: &Fairness) -> Candidate {
         Candidate {
             class: self.class,
-            arrived: self.arrived,
+            served: fairness.served(&self.tenant),
+            arrived: self.times.arrived,
             pending: self.pending().max(1),
         }
+    }
+
+    /// As those see it that come after it.
+    pub(crate) fn ahead(&self) -> Ahead {
+        Ahead {
+            class: self.class,
+            prompt: self.pending(),
+            answer_max: self.generated_left(),
+        }
+    }
+
+    pub(crate) fn class(&self) -> Priority {
+        self.class
+    }
+
+    /// Who asked.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// Tokens that are known but not computed.
@@ -149,9 +219,52 @@ impl Sequence {
         self.sink.is_abandoned()
     }
 
+    /// Guesses at most so many tokens after the next one, to be computed beside it. Only while it answers.
+    pub(crate) fn draft(&mut self, most: usize) {
+        let most = most.min(self.generated_left().saturating_sub(1));
+        self.guess = self.drafts.guess(&self.tokens, most).to_vec();
+    }
+
+    /// What is computed beside the next token.
+    pub(crate) fn guess(&self) -> &[u32] {
+        &self.guess
+    }
+
+    /// Computes nothing beside the next token.
+    pub(crate) fn forget_guess(&mut self) {
+        self.guess.clear();
+    }
+
+    /// Chooses tokens as long as the guesses are right: `rows` are the logits after the latest token and after each guess.
+    /// Returns how many were chosen; whether it is over then, [`Self::is_over`] says.
+    pub(crate) fn choose_through<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a [f32]>,
+        tokenizer: &Tokenizer,
+    ) -> usize {
+        let guess = std::mem::take(&mut self.guess);
+        let mut said: usize = 0;
+        for (at, logits) in rows.enumerate() {
+            // Beyond the first, a row is that of a guess that was right: its keys and values are there.
+            self.computed += usize::from(at > 0);
+            let over = self.advance(logits, tokenizer);
+            said += 1;
+            if over || guess.get(at) != self.tokens.last() {
+                break;
+            }
+        }
+        self.drafts.learn(guess.len(), said.saturating_sub(1));
+        said
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Chooses the next token and sends what became certain of the text. Returns whether this was the end.
-    pub(crate) fn advance(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> bool {
-        let (token, is_whole) = match self.choose(logits) {
+    fn advance(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> bool {
+        let (token, is_whole) = match self.choose(logits, tokenizer) {
             Ok(chosen) => chosen,
             Err(_) => {
                 self.fail("the answer cannot be held to its schema; simplify the schema");
@@ -164,6 +277,7 @@ impl Sequence {
         }
         self.tell(token, logits, tokenizer);
         let piece = self.characters.push(tokenizer.bytes(token));
+        self.thought.take(&piece);
         let (text, stopped) = self.stop.push(&piece);
         self.say(text);
         if stopped {
@@ -177,19 +291,32 @@ impl Sequence {
     }
 
     /// The next token, and whether by its shape nothing can follow.
-    fn choose(&mut self, logits: &[f32]) -> Result<(u32, bool), String> {
-        if self.grammar.is_none() && !self.sampler.penalises() {
+    fn choose(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> Result<(u32, bool), String> {
+        if self.forced.is_empty() && self.thought.is_spent() {
+            self.forced.extend(self.closing.iter());
+        }
+        if let Some(token) = self.forced.pop_front() {
+            return Ok((token, false));
+        }
+        let may_end = self.generated() >= self.generated_min;
+        if self.grammar.is_none() && !self.sampler.penalises() && may_end {
             return Ok((self.sampler.choose(logits), false));
         }
         self.bent.clear();
         self.bent.extend_from_slice(logits);
         self.sampler.penalise(&mut self.bent);
-        if let Some(grammar) = &mut self.grammar {
-            grammar.allow(&mut self.bent)?;
+        let thinks = self.thought.is_under_way();
+        match &mut self.grammar {
+            // What is to have a shape may not end before it has begun.
+            Some(_) if thinks => tokenizer.forbid_end(&mut self.bent),
+            Some(grammar) => grammar.allow(&mut self.bent)?,
+            None if !may_end => tokenizer.forbid_end(&mut self.bent),
+            None => {}
         }
         let token = self.sampler.choose(&self.bent);
         self.sampler.note(token);
-        let is_whole = self.grammar.as_mut().map(|grammar| grammar.take(token));
+        let grammar = self.grammar.as_mut().filter(|_| !thinks);
+        let is_whole = grammar.map(|grammar| grammar.take(token));
         Ok((token, is_whole.transpose()?.unwrap_or(false)))
     }
 
@@ -215,7 +342,8 @@ impl Sequence {
     }
 
     /// Ends it without a result.
-    pub(crate) fn fail(&self, reason: &str) {
+    pub(crate) fn fail(&mut self, reason: &str) {
+        self.ending = Some(Ending::Failed);
         self.sink.send(ChatEvent::Failed(reason.to_owned()));
     }
 
@@ -242,7 +370,11 @@ impl Sequence {
         }
     }
 
-    fn finished(&self, finish: Finish) {
+    fn finished(&mut self, finish: Finish) {
+        self.ending = Some(match finish {
+            Finish::Stop => Ending::Stopped,
+            Finish::Length => Ending::Cut,
+        });
         let usage = Usage {
             prompt_tokens: self.prompt_tokens as u32, // both are within the context, which is a u32
             completion_tokens: self.generated() as u32,

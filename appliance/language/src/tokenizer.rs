@@ -135,6 +135,15 @@ impl Tokenizer {
         self.ends.first().copied()
     }
 
+    /// Makes it impossible to end the model's turn.
+    pub(crate) fn forbid_end(&self, logits: &mut [f32]) {
+        for end in &self.ends {
+            if let Some(logit) = logits.get_mut(*end as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+
     /// The texts of the tokens that chat templates name.
     pub(crate) fn special_names(&self) -> &HashMap<&'static str, String> {
         &self.special_names

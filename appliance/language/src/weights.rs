@@ -219,7 +219,9 @@ impl LayerParts<'_> {
             dtype: whole.dtype,
             bytes: &whole.bytes[wanted.start * row_bytes..wanted.end * row_bytes],
         };
-        packed(&name, &rows)
+        let packed = packed(&name, &rows);
+        self.file.forget(&name);
+        packed
     }
 
     fn refuse_bias(&self, part: &str) -> Result<(), LoadError> {
@@ -233,7 +235,7 @@ impl LayerParts<'_> {
     }
 }
 
-fn tensor<'a>(
+pub(crate) fn tensor<'a>(
     file: &'a ModelFile,
     name: &str,
     expected: &[usize],
@@ -247,7 +249,7 @@ fn tensor<'a>(
 }
 
 /// A vector of floats, whatever it is stored as.
-fn vector(file: &ModelFile, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+pub(crate) fn vector(file: &ModelFile, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
     let tensor = tensor(file, name, &[length])?;
     floats(tensor.bytes, tensor.dtype, length).ok_or_else(|| LoadError::Tensor {
         name: name.to_owned(),
@@ -261,7 +263,9 @@ fn matrix(
     inputs: usize,
     outputs: usize,
 ) -> Result<Packed, LoadError> {
-    packed(name, &tensor(file, name, &[inputs, outputs])?)
+    let packed = packed(name, &tensor(file, name, &[inputs, outputs])?);
+    file.forget(name);
+    packed
 }
 
 /// A matrix in tiles. A form without a tile of its own becomes Q8_0, which keeps more than any of them holds.
@@ -273,6 +277,9 @@ fn packed(name: &str, tensor: &TensorBytes<'_>) -> Result<Packed, LoadError> {
         GgmlDType::Q5_0 => Form::Q5_0,
         GgmlDType::Q5_1 => Form::Q5_1,
         GgmlDType::Q8_0 => Form::Q8_0,
+        GgmlDType::Q4K => Form::Q4K,
+        GgmlDType::Q5K => Form::Q5K,
+        GgmlDType::Q6K => Form::Q6K,
         _ => {
             let bytes = requantised(tensor).ok_or_else(|| LoadError::Tensor {
                 name: name.to_owned(),

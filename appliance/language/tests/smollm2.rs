@@ -62,6 +62,7 @@ fn greedy(prompt: Prompt, tokens: u32) -> ChatRequest {
         prompt,
         sampling,
         priority: Priority::Routine,
+        tenant: String::new(),
         scope: String::new(),
     }
 }
@@ -202,6 +203,7 @@ fn the_same_seed_gives_the_same_text_alone_and_in_a_crowd() {
             ..Sampling::default()
         },
         priority: Priority::Routine,
+        tenant: String::new(),
         scope: String::new(),
     };
     let alone = text_of(&engine, request());
@@ -330,6 +332,7 @@ fn a_full_queue_says_when_to_come_back_and_lets_the_urgent_in() {
     let story = "Write down the numbers from one to one thousand, each on its own line.";
     let long = || ChatRequest {
         priority: Priority::Batch,
+        tenant: String::new(),
         ..greedy(user(story), 1500)
     };
     let first = engine.submit(long()).expect("runs");
@@ -340,6 +343,7 @@ fn a_full_queue_says_when_to_come_back_and_lets_the_urgent_in() {
     }
     let urgent = ChatRequest {
         priority: Priority::Stat,
+        tenant: String::new(),
         ..greedy(user("Is the heart a muscle?"), 8)
     };
     let (_, _, usage) = drain(engine.submit(urgent).expect("the urgent get in"));
@@ -519,6 +523,7 @@ fn the_same_seed_gives_the_same_bytes_under_changing_load() {
             ..Sampling::default()
         },
         priority: Priority::ALL[run as usize % 3],
+        tenant: String::new(),
         scope: format!("{}", run % 2),
     };
     let first = text_of(&engine, question(0));

@@ -164,7 +164,7 @@ fn on_tier<'p, const R: usize>(
     match tier {
         // SAFETY: `Tier::detect` found the instructions.
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx512 => unsafe { avx512::<R>(queries, page) },
+        Tier::Amx | Tier::Avx512 => unsafe { avx512::<R>(queries, page) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 => unsafe { avx2::<R>(queries, page) },

@@ -15,6 +15,10 @@ pub(crate) unsafe trait Lanes: Copy {
     fn load(from: &[f32; 16]) -> Self;
     /// From sixteen-bit floats.
     fn widen(from: &[u16; 16]) -> Self;
+    /// From whole numbers of a byte.
+    fn unsigned(from: &[u8; 16]) -> Self;
+    /// From whole numbers of a signed byte.
+    fn signed(from: &[u8; 16]) -> Self;
     fn store(self, into: &mut [f32; 16]);
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -105,6 +109,12 @@ unsafe impl Lanes for Plain {
     fn widen(from: &[u16; 16]) -> Self {
         Self(from_fn(|i| half::f16::from_bits(from[i]).to_f32()))
     }
+    fn unsigned(from: &[u8; 16]) -> Self {
+        Self(from.map(f32::from))
+    }
+    fn signed(from: &[u8; 16]) -> Self {
+        Self(from.map(|byte| f32::from(byte as i8)))
+    }
     fn store(self, into: &mut [f32; 16]) {
         *into = self.0;
     }
@@ -156,7 +166,7 @@ mod x86 {
 
     /// One vector of AVX-512.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx512(__m512);
+    pub(crate) struct Avx512(pub(crate) __m512);
 
     // SAFETY (of every block): whoever uses the type is compiled for its instructions; arrays have sixteen values.
     unsafe impl Lanes for Avx512 {
@@ -171,6 +181,20 @@ mod x86 {
         #[inline(always)]
         fn widen(from: &[u16; 16]) -> Self {
             Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) })
+        }
+        #[inline(always)]
+        fn unsigned(from: &[u8; 16]) -> Self {
+            Self(unsafe {
+                let bytes = _mm_loadu_si128(from.as_ptr().cast());
+                _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+            })
+        }
+        #[inline(always)]
+        fn signed(from: &[u8; 16]) -> Self {
+            Self(unsafe {
+                let bytes = _mm_loadu_si128(from.as_ptr().cast());
+                _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+            })
         }
         #[inline(always)]
         fn store(self, into: &mut [f32; 16]) {
@@ -225,7 +249,7 @@ mod x86 {
 
     /// Two vectors of AVX2.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx2(__m256, __m256);
+    pub(crate) struct Avx2(pub(crate) __m256, pub(crate) __m256);
 
     // SAFETY (of every block): as above.
     unsafe impl Lanes for Avx2 {
@@ -250,6 +274,34 @@ mod x86 {
                 Self(
                     _mm256_cvtph_ps(_mm_loadu_si128(from)),
                     _mm256_cvtph_ps(_mm_loadu_si128(from.add(1))),
+                )
+            }
+        }
+        #[inline(always)]
+        fn unsigned(from: &[u8; 16]) -> Self {
+            unsafe {
+                let from = from.as_ptr();
+                let (low, high) = (
+                    _mm_loadl_epi64(from.cast()),
+                    _mm_loadl_epi64(from.add(8).cast()),
+                );
+                Self(
+                    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(low)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(high)),
+                )
+            }
+        }
+        #[inline(always)]
+        fn signed(from: &[u8; 16]) -> Self {
+            unsafe {
+                let from = from.as_ptr();
+                let (low, high) = (
+                    _mm_loadl_epi64(from.cast()),
+                    _mm_loadl_epi64(from.add(8).cast()),
+                );
+                Self(
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)),
                 )
             }
         }

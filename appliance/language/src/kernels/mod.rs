@@ -11,15 +11,21 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod form;
 pub(crate) mod lanes;
 pub(crate) mod packed;
 pub(crate) mod pages;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
+mod scales;
+mod tile_amx;
 mod tile_avx2;
 mod tile_avx512;
 mod tile_scalar;
+
+#[cfg(test)]
+pub(crate) mod allocations;
 
 /// The instruction set that the products run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub(crate) enum Tier {
     Avx2,
     /// AVX-512 with VNNI.
     Avx512,
+    /// AVX-512 with VNNI, and the matrix unit (AMX) for prompts.
+    Amx,
 }
 
 impl Tier {
@@ -45,7 +53,10 @@ impl Tier {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
             if avx2 && avx512 {
-                return Self::Avx512;
+                return match tile_amx::lent() {
+                    true => Self::Amx,
+                    false => Self::Avx512,
+                };
             }
             if avx2 {
                 return Self::Avx2;
@@ -60,6 +71,7 @@ impl Tier {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512-vnni",
+            Self::Amx => "amx-int8",
         }
     }
 }

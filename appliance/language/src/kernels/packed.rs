@@ -1,84 +1,23 @@
-//! Weights of 32-wide blocks, laid out for sixteen outputs at a time.
+//! Weights, laid out for sixteen outputs at a time.
 //!
 //! A tile is sixteen rows of the matrix (sixteen outputs). It holds first the quants of all blocks, then their
-//! scales, as many bits per weight as the file has:
+//! scales (`scales.rs`), as many bits per weight as the file has:
 //!
 //! ```text
 //! quants of one block, 4 bits:  4 x 64 bytes; byte [j][c][b] holds w[c][4j + b] low and w[c][16 + 4j + b] high
 //! and for 5 bits:               8 x 64 more bits; bit [g][c][b] is the fifth of w[c][4g + b]
+//! and for 6 bits:               2 x 64 more bytes; byte [h][c][b] holds the high two of w[c][4(4h + f) + b] at 2f
 //! quants of one block, 8 bits:  8 x 64 bytes; byte [g][c][b] is w[c][4g + b] + 128
-//! scales of one block:          16 x f16, then 16 x f16 minima where the form has them
 //! ```
 //! `c` is one of the sixteen outputs and `b` one of four neighbours: what one dot-product instruction takes.
 
 use super::activation::BLOCK;
-use half::f16;
+pub(crate) use super::form::Form;
+use super::lanes::{Lanes, Plain};
+use super::scales::{self, Scales};
 
 /// Outputs of a tile.
 pub(crate) const TILE: usize = 16;
-
-/// How the weights of a block are stored in the file. All have 32 weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// 4 bits around 8, a scale.
-    Q4_0,
-    /// 4 bits, a scale and a minimum.
-    Q4_1,
-    /// 5 bits around 16, a scale.
-    Q5_0,
-    /// 5 bits, a scale and a minimum.
-    Q5_1,
-    /// 8 bits, a scale.
-    Q8_0,
-}
-
-impl Form {
-    pub(crate) const ALL: [Self; 5] = [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0];
-
-    /// Bytes of a block in the file.
-    pub(crate) const fn file_bytes(self) -> usize {
-        match self {
-            Self::Q4_0 => 18,
-            Self::Q4_1 => 20,
-            Self::Q5_0 => 22,
-            Self::Q5_1 => 24,
-            Self::Q8_0 => 34,
-        }
-    }
-
-    /// Bytes of the quants of one block of a tile.
-    pub(crate) const fn quant_bytes(self) -> usize {
-        match self {
-            Self::Q4_0 | Self::Q4_1 => 256,
-            Self::Q5_0 | Self::Q5_1 => 256 + 64,
-            Self::Q8_0 => 512,
-        }
-    }
-
-    /// Whether the form has minima.
-    pub(crate) const fn has_minimum(self) -> bool {
-        matches!(self, Self::Q4_1 | Self::Q5_1)
-    }
-
-    /// Bytes of the scales of one block of a tile.
-    pub(crate) const fn scale_bytes(self) -> usize {
-        if self.has_minimum() { 64 } else { 32 }
-    }
-
-    /// What is subtracted from a stored weight.
-    pub(crate) const fn offset(self) -> i32 {
-        match self {
-            Self::Q4_0 => 8,
-            Self::Q5_0 => 16,
-            Self::Q8_0 => 128,
-            Self::Q4_1 | Self::Q5_1 => 0,
-        }
-    }
-
-    const fn scale_fields(self) -> usize {
-        if self.has_minimum() { 2 } else { 1 }
-    }
-}
 
 /// Sixty-four bytes, so that every vector load of quants stays within one cache line.
 #[derive(Debug, Clone, Copy)]
@@ -99,8 +38,11 @@ pub(crate) struct Packed {
 impl Packed {
     /// Packs `outputs` rows of `inputs` weights from the bytes of the file.
     pub(crate) fn new(form: Form, outputs: usize, inputs: usize, file: &[u8]) -> Self {
-        assert!(inputs.is_multiple_of(BLOCK), "rows come in whole blocks");
-        let row_bytes = inputs / BLOCK * form.file_bytes();
+        assert!(
+            inputs.is_multiple_of(form.group_weights()),
+            "rows come in whole groups"
+        );
+        let row_bytes = inputs / form.group_weights() * form.file_bytes();
         assert_eq!(file.len(), outputs * row_bytes, "the header was checked");
         let tile_lines = tile_bytes(form, inputs) / 64;
         let mut packed = Self {
@@ -110,9 +52,7 @@ impl Packed {
             lines: vec![Line([0; 64]); outputs.div_ceil(TILE) * tile_lines],
         };
         for (output, row) in file.chunks_exact(row_bytes).enumerate() {
-            for (block, bytes) in row.chunks_exact(form.file_bytes()).enumerate() {
-                packed.put(output, block, bytes);
-            }
+            packed.put(output, row);
         }
         packed
     }
@@ -148,11 +88,16 @@ impl Packed {
         let tile = self.tile(output / TILE);
         let column = output % TILE;
         for (block, values) in into.chunks_exact_mut(BLOCK).enumerate() {
-            let (scale, minimum) = scale_of(self.form, tile, self.blocks(), block, column);
+            let scales = scales_of(self.form, tile, self.blocks(), block);
+            let [scale, second] = scales.map(|scales| scales[column]);
             for (k, value) in values.iter_mut().enumerate() {
                 let weight =
                     i32::from(weight_of(self.form, tile, block, column, k)) - self.form.offset();
-                *value = weight as f32 * scale + minimum;
+                *value = match self.form.has_halves() {
+                    true if k < BLOCK / 2 => weight as f32 * scale,
+                    true => weight as f32 * second,
+                    false => weight as f32 * scale + second,
+                };
             }
         }
     }
@@ -169,54 +114,99 @@ impl Packed {
         }
     }
 
-    fn put(&mut self, output: usize, block: usize, file: &[u8]) {
+    fn put(&mut self, output: usize, row: &[u8]) {
         let (form, blocks) = (self.form, self.blocks());
         let bytes = tile_bytes(form, self.inputs);
         let tile = &mut self.bytes_mut()[output / TILE * bytes..][..bytes];
         let column = output % TILE;
-        let fields = form.scale_fields();
-        for field in 0..fields {
-            let at = scales_at(form, blocks, block) + field * 2 * TILE + column * 2;
-            tile[at..at + 2].copy_from_slice(&file[field * 2..field * 2 + 2]);
+        for (group, file) in row.chunks_exact(form.file_bytes()).enumerate() {
+            let scales = &mut tile[scales_at(form, blocks, group * form.group())..];
+            scales::put(form, scales, column, file);
+            let quants = &mut tile[group * form.group() * form.quant_bytes()..];
+            put_group(form, quants, column, file);
         }
-        let quants = &mut tile[block * form.quant_bytes()..][..form.quant_bytes()];
-        put_quants(form, quants, column, &file[fields * 2..]);
     }
 }
 
-fn put_quants(form: Form, quants: &mut [u8], column: usize, file: &[u8]) {
+fn put_group(form: Form, quants: &mut [u8], column: usize, file: &[u8]) {
+    let mut blocks = quants.chunks_exact_mut(form.quant_bytes());
+    let mut next = || blocks.next().expect("a tile has room for every group");
     match form {
         Form::Q8_0 => {
-            for (k, weight) in file.iter().enumerate() {
+            let quants = next();
+            for (k, weight) in file[2..].iter().enumerate() {
                 quants[k / 4 * 64 + column * 4 + k % 4] = weight ^ 0x80;
             }
         }
-        Form::Q4_0 | Form::Q4_1 => put_nibbles(quants, column, file),
+        Form::Q4_0 => put_nibbles(next(), column, &file[2..]),
+        Form::Q4_1 => put_nibbles(next(), column, &file[4..]),
         Form::Q5_0 | Form::Q5_1 => {
-            let high = u32::from_le_bytes([file[0], file[1], file[2], file[3]]);
-            for k in 0..BLOCK {
-                let bit = column * 4 + k % 4;
-                quants[256 + k / 4 * 8 + bit / 8] |= ((high >> k & 1) as u8) << (bit % 8);
+            let quants = next();
+            let high = &file[if form.has_minimum() { 4 } else { 2 }..];
+            let word = u32::from_le_bytes([high[0], high[1], high[2], high[3]]);
+            put_fifths(quants, column, |k| (word >> k & 1) as u8);
+            put_nibbles(quants, column, &high[4..]);
+        }
+        Form::Q4K | Form::Q5K => {
+            let (fifths, nibbles) = file[16..].split_at(form.file_bytes() - 16 - 128);
+            for block in 0..8 {
+                let quants = next();
+                put_nibbles(
+                    quants,
+                    column,
+                    &joined(&nibbles[block / 2 * 32..], block % 2),
+                );
+                if form.has_fifth_bit() {
+                    put_fifths(quants, column, |k| fifths[k] >> block & 1);
+                }
             }
-            put_nibbles(quants, column, &file[4..]);
+        }
+        Form::Q6K => {
+            for block in 0..8 {
+                // Each half of a superblock keeps the low bits of its first 64 weights low and of its others high.
+                let (half, part) = (block / 4, block % 4);
+                let quants = next();
+                let low = &file[half * 64 + part % 2 * 32..];
+                put_nibbles(quants, column, &joined(low, part / 2));
+                let pairs = &file[128 + half * 32..][..BLOCK];
+                for (k, pairs) in pairs.iter().enumerate() {
+                    let byte = 256 + k / 16 * 64 + column * 4 + k % 4;
+                    quants[byte] |= (pairs >> (2 * part) & 3) << (2 * (k / 4 % 4));
+                }
+            }
         }
     }
+}
+
+/// The low or high halves of 32 bytes, the first sixteen low and the others high, as a block of a tile has them.
+fn joined(bytes: &[u8], high: usize) -> [u8; 16] {
+    std::array::from_fn(|k| match high {
+        0 => bytes[k] & 15 | bytes[16 + k] << 4,
+        _ => bytes[k] >> 4 | bytes[16 + k] & 0xF0,
+    })
 }
 
 /// The file keeps weight `k` low and weight `16 + k` high in byte `k`; so does the tile.
 fn put_nibbles(quants: &mut [u8], column: usize, file: &[u8]) {
-    for (k, pair) in file.iter().enumerate() {
+    for (k, pair) in file[..16].iter().enumerate() {
         quants[k / 4 * 64 + column * 4 + k % 4] = *pair;
     }
 }
 
-fn tile_bytes(form: Form, inputs: usize) -> usize {
-    (inputs / BLOCK * (form.quant_bytes() + form.scale_bytes())).next_multiple_of(64)
+fn put_fifths(quants: &mut [u8], column: usize, fifth: impl Fn(usize) -> u8) {
+    for k in 0..BLOCK {
+        let bit = column * 4 + k % 4;
+        quants[256 + k / 4 * 8 + bit / 8] |= fifth(k) << (bit % 8);
+    }
 }
 
-/// Where the scales of a block begin within a tile.
+fn tile_bytes(form: Form, inputs: usize) -> usize {
+    scales_at(form, inputs / BLOCK, inputs / BLOCK).next_multiple_of(64)
+}
+
+/// Where the scales of a block's group begin within a tile.
 pub(crate) const fn scales_at(form: Form, blocks: usize, block: usize) -> usize {
-    blocks * form.quant_bytes() + block * form.scale_bytes()
+    blocks * form.quant_bytes() + block / form.group() * form.scale_bytes()
 }
 
 /// Weight `k` of a block as it is stored, before its offset.
@@ -227,29 +217,26 @@ pub(crate) fn weight_of(form: Form, tile: &[u8], block: usize, column: usize, k:
     }
     let pair = quants[k % 16 / 4 * 64 + column * 4 + k % 4];
     let low = if k < 16 { pair & 15 } else { pair >> 4 };
-    if matches!(form, Form::Q4_0 | Form::Q4_1) {
-        return low;
+    if form.has_fifth_bit() {
+        let bit = column * 4 + k % 4;
+        return low | (quants[256 + k / 4 * 8 + bit / 8] >> (bit % 8) & 1) << 4;
     }
-    let bit = column * 4 + k % 4;
-    low | (quants[256 + k / 4 * 8 + bit / 8] >> (bit % 8) & 1) << 4
+    if form == Form::Q6K {
+        let pairs = quants[256 + k / 16 * 64 + column * 4 + k % 4];
+        return low | (pairs >> (2 * (k / 4 % 4)) & 3) << 4;
+    }
+    low
 }
 
-/// Scale and minimum of a block; the minimum is zero where the form has none.
-pub(crate) fn scale_of(
-    form: Form,
-    tile: &[u8],
-    blocks: usize,
-    block: usize,
-    column: usize,
-) -> (f32, f32) {
-    let at = scales_at(form, blocks, block) + column * 2;
-    let float = |at: usize| f16::from_le_bytes([tile[at], tile[at + 1]]).to_f32();
-    let minimum = if form.has_minimum() {
-        float(at + 2 * TILE)
-    } else {
-        0.0
-    };
-    (float(at), minimum)
+/// Scales and minima of a block's sixteen outputs, or the scales of its halves; minima are zero where the form has none.
+pub(crate) fn scales_of(form: Form, tile: &[u8], blocks: usize, block: usize) -> [[f32; TILE]; 2] {
+    let mut scales = Scales::<Plain>::none();
+    scales.read(form, &tile[scales_at(form, blocks, block)..]);
+    scales.of(form, block).map(|lanes| {
+        let mut values = [0.0; TILE];
+        lanes.store(&mut values);
+        values
+    })
 }
 
 #[cfg(test)]
@@ -293,13 +280,16 @@ pub(crate) mod tests {
             Form::Q5_0 => GgmlDType::Q5_0,
             Form::Q5_1 => GgmlDType::Q5_1,
             Form::Q8_0 => GgmlDType::Q8_0,
+            Form::Q4K => GgmlDType::Q4K,
+            Form::Q5K => GgmlDType::Q5K,
+            Form::Q6K => GgmlDType::Q6K,
         }
     }
 
     #[test]
     fn every_form_reads_back_as_candle_reads_it() {
         for form in Form::ALL {
-            let (outputs, inputs) = (37, 96); // the last tile is not full
+            let (outputs, inputs) = (37, 3 * form.group_weights()); // the last tile is not full
             let (file, floats) = random(form, outputs, inputs, 3);
             let packed = Packed::new(form, outputs, inputs, &file);
             let mut row = vec![0.0; inputs];
@@ -318,8 +308,8 @@ pub(crate) mod tests {
     #[test]
     fn packing_takes_no_more_than_the_file_has() {
         for form in Form::ALL {
-            let (file, _) = random(form, 160, 576, 5);
-            let packed = Packed::new(form, 160, 576, &file);
+            let (file, _) = random(form, 160, 2304, 5);
+            let packed = Packed::new(form, 160, 2304, &file);
             assert!(
                 packed.memory_bytes() <= file.len() + 64 * packed.tiles(),
                 "{form:?}"

@@ -18,6 +18,8 @@ pub(crate) struct PageId(u32);
 /// All pages.
 pub(crate) struct Cache {
     slab: Vec<u16>,
+    /// Where the pages lie elsewhere: those that are to be emptied there.
+    to_empty: Option<Vec<PageId>>,
     free: Vec<PageId>,
     /// How many hold each page.
     holders: Vec<u32>,
@@ -40,14 +42,30 @@ pub(crate) struct Segment {
     pub(crate) pages: Vec<PageId>,
 }
 
+impl PageId {
+    /// Counted from zero.
+    #[cfg(any(test, feature = "device"))]
+    pub(crate) fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 impl Cache {
     /// As many pages as fit into `bytes_max`.
     pub(crate) fn new(shape: &Architecture, bytes_max: usize) -> Self {
+        let mut cache = Self::sized(shape, bytes_max);
+        cache.slab = vec![0; cache.pages * cache.page_length];
+        cache
+    }
+
+    /// Without the memory.
+    fn sized(shape: &Architecture, bytes_max: usize) -> Self {
         let head_length = 2 * shape.head_width * PAGE;
         let page_length = shape.layers * shape.kv_heads * head_length;
         let pages = (bytes_max / 2 / page_length).min(u32::MAX as usize);
         Self {
-            slab: vec![0; pages * page_length],
+            slab: Vec::new(),
+            to_empty: None,
             free: (0..pages as u32).rev().map(PageId).collect(),
             holders: vec![0; pages],
             pages,
@@ -58,9 +76,35 @@ impl Cache {
         }
     }
 
+    /// The ledger of as many pages as fit into `bytes_max` of somebody else's memory: whoever keeps them empties what
+    /// [`Self::emptied`] names.
+    #[cfg(any(test, feature = "device"))]
+    pub(crate) fn elsewhere(shape: &Architecture, bytes_max: usize) -> Self {
+        let mut cache = Self {
+            slab: Vec::new(),
+            ..Self::sized(shape, bytes_max)
+        };
+        cache.to_empty = Some(Vec::new());
+        cache
+    }
+
+    /// The pages that were given back since the last time and are to be overwritten elsewhere.
+    #[cfg(any(test, feature = "device"))]
+    pub(crate) fn emptied(&mut self) -> Vec<PageId> {
+        self.to_empty
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
     /// Pages that so many tokens need.
     pub(crate) fn pages_for(tokens: usize) -> usize {
         tokens.div_ceil(PAGE)
+    }
+
+    /// Tokens that so many pages hold.
+    pub(crate) fn tokens_of(pages: usize) -> usize {
+        pages * PAGE
     }
 
     /// Tokens that all pages together hold.
@@ -98,8 +142,13 @@ impl Cache {
             let holders = &mut self.holders[page.0 as usize];
             *holders -= 1;
             if *holders == 0 {
-                let start = page.0 as usize * self.page_length;
-                self.slab[start..start + self.page_length].fill(0);
+                match &mut self.to_empty {
+                    Some(elsewhere) => elsewhere.push(page),
+                    None => {
+                        let start = page.0 as usize * self.page_length;
+                        self.slab[start..start + self.page_length].fill(0);
+                    }
+                }
                 self.free.push(page);
             }
         }
@@ -169,6 +218,7 @@ pub(crate) mod tests {
         let (head_width, head_length) = (16, 2 * 16 * PAGE);
         Cache {
             slab: vec![0; pages * head_length],
+            to_empty: None,
             free: (0..pages as u32).map(PageId).collect(),
             holders: vec![0; pages],
             pages,

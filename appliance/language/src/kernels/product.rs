@@ -9,11 +9,11 @@ use super::packed::{Packed, TILE};
 use super::pool::{Disjoint, Pool};
 use super::tile_scalar;
 #[cfg(target_arch = "x86_64")]
-use super::{tile_avx2, tile_avx512};
+use super::{tile_amx, tile_avx2, tile_avx512};
 
 /// Rows whose products with one tile are computed before the next tile is read: their activations stay in the
 /// second-level cache.
-const ROWS: usize = 32;
+const ROWS: usize = 64;
 /// Pieces of work for each thread: enough that one held up by the system leaves little for the others to wait for.
 const PIECES_FOR_EACH_THREAD: usize = 8;
 
@@ -24,12 +24,14 @@ pub(crate) struct Target<'a> {
 }
 
 /// `out = weights * x` for every target, all in one round of the pool.
-pub(crate) fn store(pool: &mut Pool, tier: Tier, x: &Activations, targets: &mut [Target<'_>]) {
+pub(crate) fn store<const N: usize>(
+    pool: &mut Pool,
+    tier: Tier,
+    x: &Activations,
+    targets: [Target<'_>; N],
+) {
     let rows = x.rows();
-    let parts: Vec<Part<'_>> = targets
-        .iter_mut()
-        .map(|target| Part::new(target.weights, target.out, rows))
-        .collect();
+    let parts = targets.map(|target| Part::new(target.weights, target.out, rows));
     let tiles: usize = parts.iter().map(|part| part.weights.tiles()).sum();
     let piece = piece_of(tiles, pool.threads());
     pool.run(tiles.div_ceil(piece), &|number| {
@@ -167,6 +169,9 @@ fn compute(
     match tier {
         // SAFETY: `Tier::detect` found the instructions.
         #[cfg(target_arch = "x86_64")]
+        Tier::Amx => unsafe { tile_amx::products(weights, tile, x, row, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
         Tier::Avx512 => unsafe { tile_avx512::products(weights, tile, x, row, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
@@ -180,7 +185,7 @@ fn gate_rows(tier: Tier, kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32
     match tier {
         // SAFETY: `Tier::detect` found the instructions.
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx512 => unsafe { gate_avx512(kind, gates, products) },
+        Tier::Amx | Tier::Avx512 => unsafe { gate_avx512(kind, gates, products) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 => unsafe { gate_avx2(kind, gates, products) },
@@ -244,7 +249,7 @@ mod tests {
             &mut pool,
             tier,
             x,
-            &mut [Target {
+            [Target {
                 weights,
                 out: &mut out,
             }],
@@ -254,6 +259,7 @@ mod tests {
 
     fn tiers() -> Vec<Tier> {
         match Tier::detect() {
+            Tier::Amx => vec![Tier::Avx2, Tier::Avx512, Tier::Amx],
             Tier::Avx512 => vec![Tier::Avx2, Tier::Avx512],
             tier => vec![tier],
         }
@@ -264,14 +270,16 @@ mod tests {
 
         #[test]
         fn every_tier_agrees_to_the_bit(
-            form in 0..Form::ALL.len(), outputs in 1..50_usize, blocks in 1..20_usize, rows in 1..20_usize, seed: u64,
+            form in 0..Form::ALL.len(), outputs in 1..50_usize, blocks in 1..20_usize, rows in 1..70_usize, seed: u64,
         ) {
-            let (file, _) = random(Form::ALL[form], outputs, blocks * 32, seed);
-            let weights = Packed::new(Form::ALL[form], outputs, blocks * 32, &file);
-            let x = activations(rows, blocks * 32, seed ^ 1);
+            let form = Form::ALL[form];
+            let inputs = (blocks * 32).next_multiple_of(form.group_weights());
+            let (file, _) = random(form, outputs, inputs, seed);
+            let weights = Packed::new(form, outputs, inputs, &file);
+            let x = activations(rows, inputs, seed ^ 1);
             let reference = product(Tier::Scalar, &weights, &x, 1);
             for tier in tiers() {
-                prop_assert_eq!(&product(tier, &weights, &x, 2), &reference, "{:?}", tier);
+                prop_assert_eq!(&product(tier, &weights, &x, 2), &reference, "{:?} {:?}", form, tier);
             }
         }
     }

@@ -2,8 +2,10 @@
 
 #![cfg(target_arch = "x86_64")]
 
-use super::activation::{Activations, FINE_BITS};
+use super::activation::{Activations, Block, FINE_BITS};
+use super::lanes::Avx2;
 use super::packed::{Form, Packed, TILE, scales_at};
+use super::scales::Scales;
 use std::arch::x86_64::*;
 
 /// Rows computed together.
@@ -20,7 +22,8 @@ pub(crate) unsafe fn products(
     row: usize,
     out: &mut [[f32; TILE]],
 ) {
-    assert!(x.width == weights.inputs && (row + out.len()) * x.blocks() <= x.counts.len());
+    assert!(x.width == weights.inputs && row + out.len() <= x.rows());
+    assert!(row.is_multiple_of(ROWS)); // so that rows computed together lie together
     let bytes = weights.tile(tile);
     // SAFETY: the caller vouches for the instructions; lengths were compared above.
     unsafe {
@@ -30,6 +33,9 @@ pub(crate) unsafe fn products(
             Form::Q5_0 => all::<2>(bytes, x, row, out),
             Form::Q5_1 => all::<3>(bytes, x, row, out),
             Form::Q8_0 => all::<4>(bytes, x, row, out),
+            Form::Q4K => all::<5>(bytes, x, row, out),
+            Form::Q5K => all::<6>(bytes, x, row, out),
+            Form::Q6K => all::<7>(bytes, x, row, out),
         }
     }
 }
@@ -64,25 +70,35 @@ unsafe fn some<const FORM: usize, const R: usize>(
 ) {
     let form = const { Form::ALL[FORM] };
     let blocks = x.blocks();
+    let (first, step) = x.place(row);
     for half in 0..2 {
         let mut sums = [_mm256_setzero_ps(); R];
+        let mut scales = Scales::<Avx2>::none();
         for block in 0..blocks {
             // SAFETY: a tile holds the quants and scales of `blocks` blocks; the rows were checked by the caller.
             unsafe {
                 let weights = unpack::<FORM>(tile.as_ptr().add(block * form.quant_bytes()), half);
-                let scales = tile
-                    .as_ptr()
-                    .add(scales_at(form, blocks, block))
-                    .cast::<__m128i>();
-                let scale = _mm256_cvtph_ps(_mm_loadu_si128(scales.add(half)));
+                if block % form.group() == 0 {
+                    scales.read(form, &tile[scales_at(form, blocks, block)..]);
+                }
+                let [scale, second] = scales.of(form, block).map(|lanes| match half {
+                    0 => lanes.0,
+                    _ => lanes.1,
+                });
                 for (r, sum) in sums.iter_mut().enumerate() {
-                    let at = (row + r) * blocks + block;
-                    let count = _mm256_cvtepi32_ps(dot(form, &weights, x, at));
-                    let scaled = _mm256_mul_ps(count, _mm256_set1_ps(x.scales[at]));
-                    *sum = _mm256_fmadd_ps(scaled, scale, *sum);
+                    let at = first + block * step + r;
+                    let by = _mm256_set1_ps(x.scales[at]);
+                    let [first, last] = counts::<FORM>(&weights, x, at);
+                    if form.has_halves() {
+                        let both = _mm256_mul_ps(_mm256_cvtepi32_ps(first), scale);
+                        let both = _mm256_fmadd_ps(_mm256_cvtepi32_ps(last), second, both);
+                        *sum = _mm256_fmadd_ps(both, by, *sum);
+                    } else {
+                        let count = _mm256_cvtepi32_ps(_mm256_add_epi32(first, last));
+                        *sum = _mm256_fmadd_ps(_mm256_mul_ps(count, by), scale, *sum);
+                    }
                     if form.has_minimum() {
-                        let minimum = _mm256_cvtph_ps(_mm_loadu_si128(scales.add(2 + half)));
-                        *sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x.sums[at]), *sum);
+                        *sum = _mm256_fmadd_ps(second, _mm256_set1_ps(x.sums[at]), *sum);
                     }
                 }
             }
@@ -97,52 +113,71 @@ unsafe fn some<const FORM: usize, const R: usize>(
 // The functions below are inlined into the one above always, by an attribute that does not go together with
 // `target_feature`: called for every block, they would otherwise pass their vectors through memory.
 
-/// The exact sum over one block for eight outputs.
+/// The exact sums over both halves of one block for eight outputs.
 #[inline(always)]
-unsafe fn dot(form: Form, weights: &[__m256i; 8], x: &Activations, at: usize) -> __m256i {
+unsafe fn counts<const FORM: usize>(
+    weights: &[__m256i; 8],
+    x: &Activations,
+    at: usize,
+) -> [__m256i; 2] {
+    let form = const { Form::ALL[FORM] };
     // SAFETY: `at` is a block of `x`.
     unsafe {
-        let values = &x.values[at];
-        let signed = form.offset() == 128;
-        let mut count = _mm256_setzero_si256();
-        for (weights, four) in weights.iter().zip(values.whole) {
-            count = _mm256_add_epi32(count, fours(*weights, _mm256_set1_epi32(four), signed));
+        let Block { whole, fine } = &x.values[at];
+        let mut counts = [_mm256_setzero_si256(); 2];
+        for (half, count) in counts.iter_mut().enumerate() {
+            let weights = &weights[half * 4..][..4];
+            let whole = dot::<FORM>(weights, &whole[half * 4..][..4]);
+            let fine = dot::<FORM>(weights, &fine[half * 4..][..4]);
+            *count = _mm256_add_epi32(_mm256_slli_epi32::<{ FINE_BITS as i32 }>(whole), fine);
         }
-        count = _mm256_slli_epi32::<{ FINE_BITS as i32 }>(count);
-        if form.offset() != 0 && !signed {
-            let offset = -form.offset() * x.counts[at];
-            count = _mm256_add_epi32(count, _mm256_set1_epi32(offset));
+        if form.offset() != 0 && form.offset() != 128 {
+            let firsts = if form.has_halves() { x.firsts[at] } else { 0 };
+            for (count, of) in counts.iter_mut().zip([firsts, x.counts[at] - firsts]) {
+                *count = _mm256_sub_epi32(*count, _mm256_set1_epi32(form.offset() * of));
+            }
         }
-        for (weights, four) in weights.iter().zip(values.fine) {
-            count = _mm256_add_epi32(count, fours(*weights, _mm256_set1_epi32(four), signed));
-        }
-        count
+        counts
     }
 }
 
-/// Products of four neighbours, summed, for eight outputs. Pairs are summed in sixteen bits on the way: eight-bit
-/// weights must enter with their magnitude only, or they overflow.
+/// The exact sum over some fours. Pairs are summed in sixteen bits on the way: eight-bit weights must enter with their
+/// magnitude only, or they overflow, and only those of four and five bits leave room for several.
 #[inline(always)]
-unsafe fn fours(weights: __m256i, values: __m256i, signed: bool) -> __m256i {
+unsafe fn dot<const FORM: usize>(weights: &[__m256i], values: &[i32]) -> __m256i {
+    let form = const { Form::ALL[FORM] };
     // SAFETY: the caller's: the instructions are there.
     unsafe {
-        let pairs = if signed {
-            let weights = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
-            _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(values, weights))
-        } else {
-            _mm256_maddubs_epi16(weights, values)
-        };
-        _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+        let ones = _mm256_set1_epi16(1);
+        let mut sum = _mm256_setzero_si256();
+        for (weights, four) in weights.iter().zip(values) {
+            let four = _mm256_set1_epi32(*four);
+            let pairs = if form.offset() == 128 {
+                let weights = _mm256_xor_si256(*weights, _mm256_set1_epi8(-128));
+                _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(four, weights))
+            } else {
+                _mm256_maddubs_epi16(*weights, four)
+            };
+            sum = match form.quant_bytes() {
+                ..=320 => _mm256_add_epi16(sum, pairs), // at most 4 * 2 * 31 * 127 = 31496
+                _ => _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones)),
+            };
+        }
+        match form.quant_bytes() {
+            ..=320 => _mm256_madd_epi16(sum, ones),
+            _ => sum,
+        }
     }
 }
 
 /// A block's weights of eight outputs as eight vectors of unsigned bytes.
 #[inline(always)]
 unsafe fn unpack<const FORM: usize>(quants: *const u8, half: usize) -> [__m256i; 8] {
+    let form = const { Form::ALL[FORM] };
     // SAFETY: the caller's: the instructions are there, and the quants of one block of this form.
     unsafe {
         let mut weights = [_mm256_setzero_si256(); 8];
-        if FORM == Form::Q8_0 as usize {
+        if matches!(form, Form::Q8_0) {
             for (g, weights) in weights.iter_mut().enumerate() {
                 *weights = _mm256_loadu_si256(quants.add(g * 64 + half * 32).cast());
             }
@@ -154,11 +189,26 @@ unsafe fn unpack<const FORM: usize>(quants: *const u8, half: usize) -> [__m256i;
             weights[j] = _mm256_and_si256(pairs, nibble);
             weights[4 + j] = _mm256_and_si256(_mm256_srli_epi16::<4>(pairs), nibble);
         }
-        if FORM == Form::Q5_0 as usize || FORM == Form::Q5_1 as usize {
+        if form.has_fifth_bit() {
             let high = quants.add(256).cast::<u32>();
             for (g, weights) in weights.iter_mut().enumerate() {
                 let bits = high.add(g * 2 + half).read_unaligned();
                 *weights = _mm256_or_si256(*weights, spread(bits));
+            }
+        }
+        if matches!(form, Form::Q6K) {
+            for h in 0..2 {
+                let pairs = _mm256_loadu_si256(quants.add(256 + h * 64 + half * 32).cast());
+                let at_four = [
+                    _mm256_slli_epi16::<4>(pairs),
+                    _mm256_slli_epi16::<2>(pairs),
+                    pairs,
+                    _mm256_srli_epi16::<2>(pairs),
+                ];
+                for (weights, pairs) in weights[h * 4..].iter_mut().zip(at_four) {
+                    let pairs = _mm256_and_si256(pairs, _mm256_set1_epi8(0x30));
+                    *weights = _mm256_or_si256(*weights, pairs);
+                }
             }
         }
         weights

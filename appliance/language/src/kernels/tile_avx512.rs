@@ -1,8 +1,10 @@
 //! One tile against some rows with AVX-512 VNNI: one instruction multiplies four weights of each of sixteen outputs.
 
 #![cfg(target_arch = "x86_64")]
-use super::activation::{Activations, BLOCK, FINE_BITS};
+use super::activation::{Activations, BLOCK, Block, FINE_BITS, ROWS_TOGETHER};
+use super::lanes::Avx512;
 use super::packed::{Form, Packed, TILE, scales_at};
+use super::scales::Scales;
 use std::arch::x86_64::*;
 
 /// How far ahead weights are asked for: the hardware stops at every page, and with one row there is little to do
@@ -20,7 +22,8 @@ pub(crate) unsafe fn products(
     row: usize,
     out: &mut [[f32; TILE]],
 ) {
-    assert!(x.width == weights.inputs && (row + out.len()) * x.blocks() <= x.counts.len());
+    assert!(x.width == weights.inputs && row + out.len() <= x.rows());
+    assert!(row.is_multiple_of(ROWS_TOGETHER)); // so that rows computed together lie together
     let bytes = weights.tile(tile);
     // SAFETY: the caller vouches for the instructions; lengths were compared above, and `row + i` stays below
     // `row + out.len()`.
@@ -31,6 +34,9 @@ pub(crate) unsafe fn products(
             Form::Q5_0 => all::<2>(bytes, x, row, out),
             Form::Q5_1 => all::<3>(bytes, x, row, out),
             Form::Q8_0 => all::<4>(bytes, x, row, out),
+            Form::Q4K => all::<5>(bytes, x, row, out),
+            Form::Q5K => all::<6>(bytes, x, row, out),
+            Form::Q6K => all::<7>(bytes, x, row, out),
         }
     }
 }
@@ -45,6 +51,7 @@ unsafe fn all<const FORM: usize>(
 ) {
     let form = const { Form::ALL[FORM] };
     let blocks = x.blocks();
+    let mut scales = Scales::none();
     out.fill([0.0; TILE]);
     for block in 0..blocks {
         // SAFETY: a tile holds the quants and scales of `blocks` blocks; the rows were checked by the caller.
@@ -55,25 +62,29 @@ unsafe fn all<const FORM: usize>(
                 _mm_prefetch::<_MM_HINT_T0>(quants.wrapping_add(AHEAD_BYTES + line * 64).cast());
             }
             let weights = unpack::<FORM>(quants);
-            let scales = tile
-                .as_ptr()
-                .add(scales_at(form, blocks, block))
-                .cast::<__m256i>();
-            let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scales));
-            let minimum = match form.has_minimum() {
-                true => _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(1))),
-                false => _mm512_setzero_ps(),
-            };
-            let mut at = row * blocks + block;
-            for out in &mut *out {
-                let count = _mm512_cvtepi32_ps(count::<FORM>(&weights, x, at));
-                let scaled = _mm512_mul_ps(count, _mm512_set1_ps(x.scales[at]));
-                let mut sum = _mm512_fmadd_ps(scaled, scale, _mm512_loadu_ps(out.as_ptr()));
-                if form.has_minimum() {
-                    sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(x.sums[at]), sum);
+            if block % form.group() == 0 {
+                scales.read(form, &tile[scales_at(form, blocks, block)..]);
+            }
+            let [Avx512(scale), Avx512(second)] = scales.of(form, block);
+            for (group, out) in out.chunks_mut(ROWS_TOGETHER).enumerate() {
+                let (first, step) = x.place(row + group * ROWS_TOGETHER);
+                for (at, out) in (first + block * step..).zip(out) {
+                    let by = _mm512_set1_ps(x.scales[at]);
+                    let mut sum = _mm512_loadu_ps(out.as_ptr());
+                    if form.has_halves() {
+                        let [first, last] = count_halves::<FORM>(&weights, x, at);
+                        let both = _mm512_mul_ps(_mm512_cvtepi32_ps(first), scale);
+                        let both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(last), second, both);
+                        sum = _mm512_fmadd_ps(both, by, sum);
+                    } else {
+                        let count = _mm512_cvtepi32_ps(count::<FORM>(&weights, x, at));
+                        sum = _mm512_fmadd_ps(_mm512_mul_ps(count, by), scale, sum);
+                    }
+                    if form.has_minimum() {
+                        sum = _mm512_fmadd_ps(second, _mm512_set1_ps(x.sums[at]), sum);
+                    }
+                    _mm512_storeu_ps(out.as_mut_ptr(), sum);
                 }
-                _mm512_storeu_ps(out.as_mut_ptr(), sum);
-                at += blocks;
             }
         }
     }
@@ -99,6 +110,50 @@ unsafe fn count<const FORM: usize>(weights: &[__m512i; 8], x: &Activations, at: 
     }
 }
 
+/// The same of each half of the block.
+#[inline(always)]
+unsafe fn count_halves<const FORM: usize>(
+    weights: &[__m512i; 8],
+    x: &Activations,
+    at: usize,
+) -> [__m512i; 2] {
+    let form = const { Form::ALL[FORM] };
+    // SAFETY: the caller's: the instructions are there and the block within `x`.
+    unsafe {
+        let Block { whole, fine } = &x.values[at];
+        let [a, b, c, d, e, f, g, h] = *weights;
+        let first = half(
+            [a, b, c, d],
+            [whole[0], whole[1], whole[2], whole[3]],
+            _mm512_setzero_si512(),
+        );
+        let last = half(
+            [e, f, g, h],
+            [whole[4], whole[5], whole[6], whole[7]],
+            _mm512_setzero_si512(),
+        );
+        let offset = _mm512_set1_epi32(-form.offset() * x.firsts[at]);
+        let first = _mm512_add_epi32(_mm512_slli_epi32::<FINE_BITS>(first), offset);
+        let offset = _mm512_set1_epi32(-form.offset() * (x.counts[at] - x.firsts[at]));
+        let last = _mm512_add_epi32(_mm512_slli_epi32::<FINE_BITS>(last), offset);
+        [
+            half([a, b, c, d], [fine[0], fine[1], fine[2], fine[3]], first),
+            half([e, f, g, h], [fine[4], fine[5], fine[6], fine[7]], last),
+        ]
+    }
+}
+
+#[inline(always)]
+unsafe fn half(weights: [__m512i; 4], fours: [i32; 4], sum: __m512i) -> __m512i {
+    // SAFETY: the caller's: the instructions are there.
+    unsafe {
+        let sum = _mm512_dpbusd_epi32(sum, weights[0], _mm512_set1_epi32(fours[0]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[1], _mm512_set1_epi32(fours[1]));
+        let sum = _mm512_dpbusd_epi32(sum, weights[2], _mm512_set1_epi32(fours[2]));
+        _mm512_dpbusd_epi32(sum, weights[3], _mm512_set1_epi32(fours[3]))
+    }
+}
+
 #[inline(always)]
 unsafe fn dot(weights: &[__m512i; 8], fours: &[i32; BLOCK / 4], sum: __m512i) -> __m512i {
     // SAFETY: the caller's: the instructions are there.
@@ -116,7 +171,7 @@ unsafe fn dot(weights: &[__m512i; 8], fours: &[i32; BLOCK / 4], sum: __m512i) ->
 
 /// A block's weights as eight vectors of unsigned bytes: four neighbours of each of sixteen outputs.
 #[inline(always)]
-unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8] {
+pub(super) unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8] {
     let form = const { Form::ALL[FORM] };
     // SAFETY: the caller's: the instructions are there, and the quants of one block of this form.
     unsafe {
@@ -136,7 +191,22 @@ unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8] {
             high(c),
             high(d),
         ];
-        if !matches!(form, Form::Q5_0 | Form::Q5_1) {
+        if matches!(form, Form::Q6K) {
+            let low = _mm512_loadu_si512(quants.add(256).cast());
+            let high = _mm512_loadu_si512(quants.add(320).cast());
+            let [a, b, c, d, e, f, g, h] = weights;
+            return [
+                with_pair(a, _mm512_slli_epi16::<4>(low)),
+                with_pair(b, _mm512_slli_epi16::<2>(low)),
+                with_pair(c, low),
+                with_pair(d, _mm512_srli_epi16::<2>(low)),
+                with_pair(e, _mm512_slli_epi16::<4>(high)),
+                with_pair(f, _mm512_slli_epi16::<2>(high)),
+                with_pair(g, high),
+                with_pair(h, _mm512_srli_epi16::<2>(high)),
+            ];
+        }
+        if !form.has_fifth_bit() {
             return weights;
         }
         let bits = quants.add(256).cast::<u64>();
@@ -177,6 +247,13 @@ unsafe fn low(pairs: __m512i) -> __m512i {
 unsafe fn high(pairs: __m512i) -> __m512i {
     // SAFETY: as above.
     unsafe { low(_mm512_srli_epi16::<4>(pairs)) }
+}
+
+/// Nibbles with the two bits at 4 and 5 of every byte of `pairs`.
+#[inline(always)]
+unsafe fn with_pair(nibbles: __m512i, pairs: __m512i) -> __m512i {
+    // SAFETY: as above.
+    unsafe { _mm512_or_si512(nibbles, _mm512_and_si512(pairs, _mm512_set1_epi8(0x30))) }
 }
 
 #[inline(always)]

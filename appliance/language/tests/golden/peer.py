@@ -42,6 +42,10 @@ class Peer:
         assert count >= 0
         return list(ids[:count])
 
+    def begin(self):
+        """What a text begins with; negative where it begins with nothing."""
+        return c.llama_vocab_bos(self.vocab) if c.llama_vocab_get_add_bos(self.vocab) else -1
+
     def clear(self):
         c.llama_memory_clear(c.llama_get_memory(self.context), True)
 

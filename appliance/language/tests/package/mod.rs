@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
-/// The package that `cargo xtask fetch` leaves in the cache.
-const PACKAGE: &str = "pericard/packages/smollm2-135m-instruct";
+/// Where `cargo xtask fetch` leaves packages in the cache.
+const PACKAGES: &str = "pericard/packages";
 
-/// The package's directory. Without it a test is skipped with a line that says so, but fails where `CI=true`.
+/// The language model's package.
 #[allow(dead_code, reason = "not every test binary needs the whole package")]
 pub(crate) fn dir() -> Option<PathBuf> {
+    dir_of("smollm2-135m-instruct")
+}
+
+/// A package's directory. Without it a test is skipped with a line that says so, but fails where `CI=true`.
+#[allow(dead_code, reason = "not every test binary needs the whole package")]
+pub(crate) fn dir_of(package: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let dir = cache.join(PACKAGE);
-    if dir.join("model.gguf").is_file() {
+    let dir = cache.join(PACKAGES).join(package);
+    if dir.join("pericard-model.toml").is_file() {
         return Some(dir);
     }
     assert!(
@@ -26,7 +32,8 @@ pub(crate) fn dir() -> Option<PathBuf> {
     None
 }
 
-/// The model's weights.
+/// The language model's weights.
+#[allow(dead_code, reason = "not every test binary has this model")]
 pub(crate) fn weights() -> Option<PathBuf> {
     dir().map(|dir| dir.join("model.gguf"))
 }

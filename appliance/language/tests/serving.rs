@@ -1,0 +1,411 @@
+//! What serving adds to the engine, with a real model: calls of tools, bounded thoughts, guesses, fair shares, figures, and that
+//! nothing of one patient comes to another.
+
+#[allow(dead_code, reason = "not every test bends a file")]
+mod gguf;
+mod package;
+
+use gguf::Gguf;
+use pericard_domain::chat::{
+    ChatEvent, ChatRefusal, ChatRequest, Finish, Message, Prompt, Sampling, Shape, Tool, Usage,
+};
+use pericard_domain::job::Priority;
+use pericard_language::{Engine, EngineLimits, Generation};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn load(limits: EngineLimits) -> Option<Engine> {
+    package::weights().map(|weights| Engine::load(&weights, limits).expect("the model loads"))
+}
+
+fn ask(text: &str, tokens: u32) -> ChatRequest {
+    ChatRequest {
+        prompt: Prompt::Messages(vec![Message {
+            role: "user".to_owned(),
+            content: text.to_owned(),
+        }]),
+        sampling: Sampling {
+            temperature: 0.0,
+            max_tokens: Some(tokens),
+            ..Sampling::default()
+        },
+        priority: Priority::Routine,
+        tenant: "a".to_owned(),
+        scope: String::new(),
+    }
+}
+
+fn drain(mut generation: Generation) -> (String, Finish, Usage) {
+    let mut text = String::new();
+    while let Some(event) = generation.recv() {
+        match event {
+            ChatEvent::Chosen(_) => {}
+            ChatEvent::Text(piece) => text.push_str(&piece),
+            ChatEvent::Finished { finish, usage } => return (text, finish, usage),
+            ChatEvent::Failed(reason) => panic!("failed: {reason}"),
+        }
+    }
+    panic!("no end came");
+}
+
+fn said(engine: &Engine, request: ChatRequest) -> String {
+    drain(engine.submit(request).expect("taken up")).0
+}
+
+fn long() -> bool {
+    std::env::var_os("PERICARD_LONG").is_some()
+}
+
+/// Guesses are right often where a text repeats itself, and the bytes are those that come without them.
+#[test]
+fn guesses_change_nothing_but_the_time() {
+    let without = EngineLimits {
+        drafts: false,
+        ..EngineLimits::default()
+    };
+    let (Some(with), Some(without)) = (load(EngineLimits::default()), load(without)) else {
+        return;
+    };
+    let report =
+        "The heart is of normal size. There is a small left pleural effusion. The lungs are clear.";
+    let copied = format!("Repeat this text three times, word by word: {report}");
+    for (temperature, seed) in [(0.0, 0), (0.7, 1), (1.2, 2)] {
+        let mut request = ask(&copied, 120);
+        request.sampling.temperature = temperature;
+        request.sampling.seed = seed;
+        request.sampling.top_logprobs = Some(1);
+        assert_eq!(said(&with, request.clone()), said(&without, request));
+    }
+    let mut shaped = ask(&copied, 120);
+    shaped.sampling.shape = Shape::Schema(
+        json!({"type": "array", "items": {"enum": [report, "The lungs are clear."]}, "minItems": 3, "maxItems": 3}).to_string(),
+    );
+    assert_eq!(said(&with, shaped.clone()), said(&without, shaped.clone()));
+    // With others beside it, cut off and paused, too.
+    let crowd: Vec<Generation> = (0..5)
+        .map(|n| with.submit(ask(&copied, 10 + n)).expect("taken up"))
+        .collect();
+    assert_eq!(said(&with, shaped.clone()), said(&without, shaped));
+    drop(crowd);
+    let figures = with.figures();
+    assert!(
+        figures.drafts_accepted > 50 && figures.drafts_accepted <= figures.drafted,
+        "{} of {} were right",
+        figures.drafts_accepted,
+        figures.drafted
+    );
+    assert!(with.stats().steps < without.stats().steps);
+    assert_eq!(without.figures().drafted, 0);
+}
+
+fn tools() -> Vec<Tool> {
+    let measure = json!({
+        "type": "object",
+        "properties": {"organ": {"$ref": "#/$defs/organ"}, "size_mm": {"type": "integer", "minimum": 1, "maximum": 99}},
+        "required": ["organ", "size_mm"], "additionalProperties": false,
+        "$defs": {"organ": {"enum": ["heart", "lung"]}},
+    });
+    let nothing = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    vec![
+        Tool {
+            name: "measure".to_owned(),
+            parameters: measure.to_string(),
+        },
+        Tool {
+            name: "call-nurse".to_owned(),
+            parameters: nothing.to_string(),
+        },
+    ]
+}
+
+fn calls(text: &str) -> Vec<Value> {
+    let each = text.split("<tool_call>\n").skip(1);
+    each.map(|call| {
+        let (call, _) = call.split_once("\n</tool_call>").expect("whole");
+        serde_json::from_str(call).expect("JSON")
+    })
+    .collect()
+}
+
+/// Of sampled answers, so that only the grammar can keep calls in form.
+#[test]
+fn calls_keep_to_the_schemas_of_their_tools() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let request = |must: bool, several: bool, otherwise: Option<Value>, seed: u64| {
+        let mut request = ask("Measure the heart.", 90);
+        request.sampling.temperature = 1.3;
+        request.sampling.seed = seed;
+        request.sampling.shape = Shape::Calls {
+            tools: tools(),
+            must,
+            several,
+            otherwise: otherwise.map(|schema| schema.to_string()),
+        };
+        request
+    };
+    for seed in 0..if long() { 200 } else { 4 } {
+        let (text, finish, _) = drain(
+            engine
+                .submit(request(true, false, None, seed))
+                .expect("taken up"),
+        );
+        assert_eq!(finish, Finish::Stop, "{text}");
+        let called = calls(&text);
+        assert_eq!(called.len(), 1, "{text}");
+        match called[0]["name"].as_str() {
+            Some("measure") => {
+                let size = called[0]["arguments"]["size_mm"].as_u64();
+                assert!(size.is_some_and(|size| (1..=99).contains(&size)), "{text}");
+                assert!(
+                    ["heart", "lung"]
+                        .contains(&called[0]["arguments"]["organ"].as_str().expect("a text"))
+                );
+            }
+            name => assert_eq!(
+                (name, &called[0]["arguments"]),
+                (Some("call-nurse"), &json!({}))
+            ),
+        }
+        let free = said(&engine, request(false, false, None, seed));
+        assert!(
+            free.trim_start().starts_with("<tool_call>")
+                || !free.trim_start().starts_with("<tool_call"),
+            "{free}"
+        );
+        let schema = json!({"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": false});
+        let either = said(&engine, request(false, false, Some(schema), seed));
+        assert!(
+            calls(&either).len() == 1 || serde_json::from_str::<Value>(&either).is_ok(),
+            "{either}"
+        );
+    }
+    let mut wrong = request(true, false, None, 0);
+    wrong.sampling.shape = Shape::Calls {
+        tools: vec![Tool {
+            name: "x".to_owned(),
+            parameters: json!({"type": "wibble"}).to_string(),
+        }],
+        must: true,
+        several: false,
+        otherwise: None,
+    };
+    assert!(matches!(engine.submit(wrong), Err(ChatRefusal::Invalid(_))));
+}
+
+/// A model whose template begins thoughts, made from the one that there is.
+#[test]
+fn thoughts_end_when_they_have_taken_what_they_may() {
+    let Some(weights) = package::weights() else {
+        return;
+    };
+    let mut file = Gguf::read(&weights);
+    let template =
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: <think>\n";
+    for entry in &mut file.entries {
+        if entry.key.ends_with(b"tokenizer.chat_template") {
+            entry.value = gguf::text(template.as_bytes());
+        }
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("thinks.gguf");
+    std::fs::write(&path, file.bytes()).expect("writes");
+    let engine = Engine::load(&path, EngineLimits::default()).expect("loads");
+    let thought = |text: &str| {
+        text.split_once("</think>")
+            .map(|(thought, said)| (thought.to_owned(), said.to_owned()))
+    };
+    let mut request = ask("Is the heart a muscle?", 60);
+    let unbounded = said(&engine, request.clone());
+    assert!(unbounded.starts_with("<think>\n"), "{unbounded}");
+    let mut lengths = Vec::new();
+    for most in [0, 6] {
+        request.sampling.thought_tokens_max = Some(most);
+        let text = said(&engine, request.clone());
+        let (thought, answer) = thought(&text).expect("they end");
+        assert!(!answer.trim().is_empty(), "{text}");
+        lengths.push(thought.len());
+        if most > 0 {
+            let free = thought
+                .trim_end()
+                .strip_prefix("<think>")
+                .expect("begun")
+                .trim();
+            assert!(
+                unbounded.contains(free),
+                "{free:?} is how {unbounded:?} begins"
+            );
+        }
+    }
+    assert!(lengths[0] < lengths[1], "{lengths:?}");
+    request.sampling.shape = Shape::Schema(json!({"enum": ["yes", "no"]}).to_string());
+    let text = said(&engine, request);
+    let (_, answer) = thought(&text).expect("they end");
+    assert!(
+        ["\"yes\"", "\"no\""].contains(&answer.trim()),
+        "the shape holds after the thoughts: {text}"
+    );
+}
+
+#[test]
+fn an_answer_can_be_kept_from_ending_early() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let mut request = ask("Say yes.", 40);
+    let (_, _, short) = drain(engine.submit(request.clone()).expect("taken up"));
+    assert!(short.completion_tokens < 40);
+    request.sampling.min_tokens = u32::MAX;
+    let (_, finish, usage) = drain(engine.submit(request).expect("taken up"));
+    assert_eq!((finish, usage.completion_tokens), (Finish::Length, 40));
+}
+
+/// One caller fills every place; the next gets its share at once, and the queue keeps room for it.
+#[test]
+fn callers_share_places_and_queue() {
+    let limits = EngineLimits {
+        sequences_max: 2,
+        queue_max: 6,
+        tenant_share_percent: 50,
+        ..EngineLimits::default()
+    };
+    let Some(engine) = load(limits) else { return };
+    let story = "Write down the numbers from one to one thousand, each on its own line.";
+    let greedy: Vec<Generation> = (0..4)
+        .map(|_| engine.submit(ask(story, 1500)).expect("its share"))
+        .collect();
+    match engine.submit(ask(story, 1500)) {
+        Err(ChatRefusal::Busy { retry_after_s }) => assert!((1..=600).contains(&retry_after_s)),
+        other => panic!("more than its share was taken up: {other:?}"),
+    }
+    let mut other = ask("Is the heart a muscle?", 4);
+    other.tenant = "b".to_owned();
+    let (_, _, usage) = drain(engine.submit(other).expect("another caller finds room"));
+    assert!(usage.completion_tokens > 0);
+    for mut generation in greedy {
+        let events: Vec<ChatEvent> = std::iter::from_fn(|| generation.try_recv()).collect();
+        assert!(!events.iter().any(ChatEvent::is_end), "the others go on");
+    }
+}
+
+/// What would wait for too long is refused at once, with when to come back.
+#[test]
+fn a_wait_that_is_too_long_is_foretold() {
+    let limits = EngineLimits {
+        sequences_max: 1,
+        queue_max: 100,
+        tenant_share_percent: 100,
+        wait_s_max: 5,
+        ..EngineLimits::default()
+    };
+    let Some(engine) = load(limits) else { return };
+    let mut learns = ask("Write about the heart.", 60);
+    learns.sampling.min_tokens = u32::MAX;
+    said(&engine, learns); // how long a step takes, and an answer
+    let story = "Write down the numbers from one to one thousand, each on its own line. ".repeat(8);
+    let mut waiting = Vec::new();
+    let refused = (0..100).find_map(|_| match engine.submit(ask(&story, 1500)) {
+        Ok(generation) => {
+            waiting.push(generation);
+            None
+        }
+        Err(refusal) => Some(refusal),
+    });
+    let Some(ChatRefusal::Busy { retry_after_s }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!((1..=600).contains(&retry_after_s) && waiting.len() < 100);
+    let urgent = ChatRequest {
+        priority: Priority::Stat,
+        ..ask("Is the heart a muscle?", 2)
+    };
+    said(&engine, urgent); // nothing of its class is before it
+}
+
+#[test]
+fn figures_are_told_by_class() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let stat = ChatRequest {
+        priority: Priority::Stat,
+        ..ask("Is the heart a muscle?", 5)
+    };
+    let (_, _, usage) = drain(engine.submit(stat).expect("taken up"));
+    drop(
+        engine
+            .submit(ask("Tell a long story.", 500))
+            .expect("taken up"),
+    );
+    for _ in 0..200 {
+        if engine.figures().classes[1].abandoned > 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10)); // the engine's own time passes
+    }
+    let figures = engine.figures();
+    let (stat, routine) = (figures.classes[0], figures.classes[1]);
+    let tokens = u64::from(usage.completion_tokens);
+    assert_eq!(
+        (stat.stopped + stat.cut, stat.generated_tokens),
+        (1, tokens)
+    );
+    assert_eq!(stat.prompt_tokens, u64::from(usage.prompt_tokens));
+    let counts = [
+        stat.queue,
+        stat.first_token,
+        stat.prefill,
+        stat.whole,
+        stat.decode,
+    ]
+    .map(|h| h.count());
+    assert_eq!(counts, [1; 5]);
+    assert_eq!(stat.between_tokens.count(), tokens - 1);
+    assert!(stat.first_token.sum_s <= stat.whole.sum_s && stat.first_token.sum_s > 0.0);
+    assert_eq!(
+        (routine.abandoned, routine.stopped, routine.running),
+        (1, 0, 0)
+    );
+    assert!(
+        figures.kv_tokens > 0 && figures.kv_tokens <= figures.kv_tokens_max,
+        "beginnings are kept"
+    );
+}
+
+/// Patient A's secret stands in front of a question; patient B asks the same question. Whatever is kept and shared in
+/// between, B's answer has nothing of it and B finds nothing of A's computed. 10,000 requests where asked.
+#[test]
+fn nothing_of_one_patient_comes_to_another() {
+    let limits = EngineLimits {
+        kv_bytes_max: 24 << 20, // so little that pages change hands all the time
+        ..EngineLimits::default()
+    };
+    let Some(engine) = load(limits) else { return };
+    let runs: u64 = if long() { 5_000 } else { 12 };
+    let question = "Repeat every number and name above.";
+    let alone = {
+        let mut request = ask(question, 12);
+        request.scope = "nobody before".to_owned();
+        said(&engine, request)
+    };
+    for run in 0..runs {
+        let canary = format!("Quirin{} {}", run, 4711 + run);
+        let mut of_a = ask(&format!("Patient {canary}. {question}"), 8);
+        of_a.scope = format!("a{run}");
+        let begun = engine.submit(of_a).expect("taken up");
+        let mut of_b = ask(question, 12);
+        of_b.scope = format!("b{run}");
+        let (text, _, usage) = drain(engine.submit(of_b).expect("taken up"));
+        assert_eq!(
+            usage.cached_tokens, 0,
+            "run {run}: another scope's pages were found"
+        );
+        assert!(
+            !text.contains("Quirin") && !text.contains(&format!("{}", 4711 + run)),
+            "run {run}: {text}"
+        );
+        assert_eq!(text, alone, "run {run}: what others ask changes no answer");
+        drain(begun);
+    }
+}
