@@ -194,7 +194,7 @@ async fn send(
             incoming.write(pdu)?;
         }
         let object = NewObject {
-            sealed: incoming.seal().await?,
+            sealed: incoming.seal()?,
             identity: identity(n)?,
             facts: InstanceFacts::default(),
             assemble_at: Timestamp::from_millis(1_795_456_810_000),

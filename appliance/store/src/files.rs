@@ -1,4 +1,4 @@
-//! Where files are, and the few threads that sync them.
+//! Where files are, and how they get there.
 //!
 //! ```text
 //! <data directory>/
@@ -15,6 +15,8 @@
 
 use crate::StoreError;
 use crate::health::Health;
+use crate::names::{Names, OnItsWay, sync_dir};
+use crate::steps::{Step, Steps};
 use crate::traffic::Traffic;
 use pericard_domain::digest::Digest;
 use pericard_domain::time::Timestamp;
@@ -23,20 +25,13 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many threads sync files. Syncs wait for the disk, not for a core, and overlap in the journal.
-const FILE_THREADS: usize = 16;
 /// How many files may wait for a thread; whoever brings more waits at the door.
 const MAX_WAITING_FILES: usize = 1024;
-/// How many steps may wait for a thread. More than there can be, so that nobody ever waits to hand one in: a file to sync
-/// has one of [`MAX_WAITING_FILES`] places, a placement one of the writer's 4096, and a checkpoint is written one at a time.
-const MAX_WAITING_STEPS: usize = 8192;
 
 /// The paths of a data directory.
 #[derive(Debug, Clone)]
@@ -135,16 +130,14 @@ impl Drop for Approach {
     }
 }
 
-type Step = Box<dyn FnOnce() + Send>;
-
 /// The object files and the threads that sync them.
 #[derive(Debug)]
 pub(crate) struct Files {
     layout: Layout,
     health: Arc<Health>,
-    steps: Mutex<Option<mpsc::SyncSender<Step>>>,
+    steps: Steps,
+    names: Names,
     room: Semaphore,
-    threads: Mutex<Vec<JoinHandle<()>>>,
     staged: AtomicU64,
     approaching: Arc<AtomicUsize>,
     /// The shelves whose own names are known to be on disk.
@@ -156,23 +149,13 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn start(layout: Layout, health: Arc<Health>) -> Result<Self, StoreError> {
-        let (sender, steps) = mpsc::sync_channel::<Step>(MAX_WAITING_STEPS);
-        let steps = Arc::new(Mutex::new(steps));
-        let threads = (0..FILE_THREADS)
-            .map(|n| {
-                let steps = Arc::clone(&steps);
-                std::thread::Builder::new()
-                    .name(format!("store-file-{n}"))
-                    .spawn(move || work(&steps))
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| StoreError::failed("start the file threads", error))?;
+        let names = Names::start(Arc::clone(&health))?;
         Ok(Self {
             layout,
             health,
-            steps: Mutex::new(Some(sender)),
+            steps: Steps::start()?,
+            names,
             room: Semaphore::new(MAX_WAITING_FILES),
-            threads: Mutex::new(threads),
             staged: AtomicU64::new(0),
             approaching: Arc::new(AtomicUsize::new(0)),
             shelves: Mutex::default(),
@@ -210,7 +193,13 @@ impl Files {
         self.health.check_space()?;
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
         let path = self.layout.incoming().join(number.to_string());
-        match private().write(true).create_new(true).open(&path) {
+        // To be read too: by the scanner, before it has its place.
+        let opened = private()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
+        match opened {
             Ok(file) => Ok((Staging(Some(path)), file)),
             Err(error) => Err(self.health.write_failed("make a staging file", &error)),
         }
@@ -234,11 +223,7 @@ impl Files {
 
     /// Starts a step on the file threads and waits for nothing.
     pub(crate) fn start_step(&self, step: Step) {
-        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(steps) = steps.as_ref() {
-            // Fails only when every thread has panicked; the step's answer is then dropped, which says so.
-            let _ = steps.send(step);
-        }
+        self.steps.start_step(step);
     }
 
     /// Puts a file or directory on disk. An error here is the end of all writing.
@@ -248,12 +233,17 @@ impl Files {
             .map_err(|error| self.health.stop(step, error))
     }
 
-    /// Puts a staged file in its place, and its bytes on disk; its name is not, before its directory is synced.
+    /// Puts a staged file in its place, and its bytes on disk; its name is there once what is given back says so.
     ///
-    /// Into a free place it goes before it is synced: the file system then writes name and bytes by one round of its
-    /// journal, and syncing the directory finds nothing left to do. What lies there already was promised to somebody,
-    /// and may only give way to bytes that are on disk.
-    pub(crate) fn place(&self, staging: Staging, file: &File, to: &Path) -> Result<(), StoreError> {
+    /// Into a free place it goes before it is synced, and while it is, so is its directory: neither waits for the other,
+    /// and where the file system writes name and bytes by one round of its journal, the second finds nothing left to do.
+    /// What lies there already was promised to somebody, and may only give way to bytes that are on disk.
+    pub(crate) fn place(
+        &self,
+        staging: Staging,
+        file: &File,
+        to: &Path,
+    ) -> Result<OnItsWay, StoreError> {
         const SYNC: &str = "sync a received object";
         let moved = |result: std::io::Result<()>| {
             result.map_err(|error| {
@@ -261,25 +251,24 @@ impl Files {
                     .write_failed("put an object in its place", &error)
             })
         };
+        let shelf = to.parent().unwrap_or(Path::new("."));
         let turn = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         if to.exists() {
             drop(turn);
             self.sync(SYNC, file)?;
-            return moved(staging.place(to));
+            moved(staging.place(to))?;
+            return Ok(self.names.put(shelf));
         }
         moved(staging.place(to))?;
         drop(turn);
-        self.sync(SYNC, file)
+        let named = self.names.put(shelf);
+        self.sync(SYNC, file)?;
+        Ok(named)
     }
 
     /// Puts a directory's entries on disk.
     pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
-        let opened = File::open(dir);
-        let opened = opened.map_err(|error| {
-            let step = "open a directory to sync it";
-            self.health.write_failed(step, &error)
-        })?;
-        self.sync("sync a directory", &opened)
+        sync_dir(dir, &self.health)
     }
 
     /// Makes a shelf, and puts its name on disk, or a power cut could take the objects of a whole day.
@@ -297,30 +286,10 @@ impl Files {
         Ok(())
     }
 
-    /// Ends the threads when their work is done.
+    /// Ends the threads when their work is done: first those that put names.
     pub(crate) fn close(&self) {
-        let steps = self.steps.lock();
-        drop(steps.unwrap_or_else(PoisonError::into_inner).take());
-        let threads = self.threads.lock();
-        let mut threads = threads.unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            // A step's panic was answered where the step was asked for.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn work(steps: &Mutex<mpsc::Receiver<Step>>) {
-    loop {
-        let step = {
-            let steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
-            steps.recv()
-        };
-        match step {
-            // A panic is told to whoever waits by the answer that never comes; the thread is still good.
-            Ok(step) => drop(catch_unwind(AssertUnwindSafe(step))),
-            Err(_) => return, // the store is closing
-        }
+        self.steps.close();
+        self.names.close();
     }
 }
 

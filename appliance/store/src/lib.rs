@@ -6,6 +6,8 @@
 //! - [`Store`]: the handle, and the verbs.
 //! - [`object`]: object files: receive, seal (fsync), then admit or conclude with them.
 //! - [`backup`]: backups made while it serves, and how one becomes a data directory again.
+//! - [`expect`], [`settle`], [`prior`], [`patient`], [`message`]: orders, what a study waits for, and what the hospital's
+//!   information system says and is told.
 //! - [`admission`], [`queue`], [`outbox`], [`access`], [`audit_log`], [`care`], [`find`],
 //!   [`review`], [`week`], [`worklist`]: the words of each group of verbs.
 //!
@@ -25,24 +27,33 @@ mod change;
 pub mod commitment;
 mod error;
 mod evidence;
+pub mod expect;
 mod files;
 pub mod find;
 mod health;
 mod journal;
+pub mod message;
+mod names;
 pub mod object;
 pub mod outbox;
+pub mod patient;
+pub mod prior;
 pub mod queue;
 mod readers;
 pub mod review;
 mod rows;
 mod schema;
+pub mod settle;
 mod sql;
+mod steps;
 mod store;
 mod traffic;
 mod verbs;
 pub mod week;
+pub mod workitem;
 pub mod worklist;
 mod writer;
 
 pub use error::StoreError;
+pub use journal::{Leaves, Salted};
 pub use store::{Depth, KeptReport, Store, StoreConfig};

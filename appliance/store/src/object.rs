@@ -5,13 +5,14 @@ use crate::files::{Approach, Files, Staging};
 use pericard_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read, Seek, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How much is collected before it is written, bytes. Large enough that a slice of a CT takes three system calls, small
-/// enough that a hundred objects may arrive at once.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// How much is collected before it is written, bytes: of a peer that sends in small pieces. A larger piece is written as it
+/// is, since copying it costs more than the system call that it would save.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A file that receives an object. Its bytes are hashed as they come.
 #[derive(Debug)]
@@ -78,12 +79,13 @@ impl Incoming {
     ///
     /// # Errors
     /// As [`Self::write`], since what is buffered is written first.
-    pub fn reader(&self) -> Result<File, StoreError> {
+    pub fn reader(&self) -> Result<Received, StoreError> {
         let spool = self.spool.lock();
         let mut spool = spool.unwrap_or_else(PoisonError::into_inner);
         spool.write_out(&self.files)?;
-        File::open(self.staging.path())
-            .map_err(|error| StoreError::failed("open the received object", error))
+        let file = spool.file.try_clone();
+        let file = file.map_err(|error| StoreError::failed("read the received object", error))?;
+        Ok(Received { file, at: 0 })
     }
 
     /// Where the staging file is.
@@ -92,17 +94,13 @@ impl Incoming {
         self.staging.path()
     }
 
-    /// Writes out what is buffered: nothing is added from now on. Runs on the store's own file threads.
+    /// Writes out what is buffered: nothing is added from now on. Blocking as [`Self::write`] is, and not for longer:
+    /// no more than its buffer is left to write.
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub async fn seal(self) -> Result<Sealed, StoreError> {
-        let files = Arc::clone(&self.files);
-        let approach = files.approach();
-        files.run(move || self.finish(approach)).await?
-    }
-
-    fn finish(self, approach: Approach) -> Result<Sealed, StoreError> {
+    pub fn seal(self) -> Result<Sealed, StoreError> {
+        let approach = self.files.approach();
         let spool = self.spool.into_inner();
         let mut spool = spool.unwrap_or_else(PoisonError::into_inner);
         spool.write_out(&self.files)?;
@@ -114,6 +112,34 @@ impl Incoming {
             file: spool.file,
             approach,
         })
+    }
+}
+
+/// Reads a received object from a place of its own, wherever it is written meanwhile.
+#[derive(Debug)]
+pub struct Received {
+    file: File,
+    at: u64,
+}
+
+impl Read for Received {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(into, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Received {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let (from, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::Current(by) => (self.at, by),
+            SeekFrom::End(by) => (self.file.metadata()?.len(), by),
+        };
+        let before = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+        self.at = from.checked_add_signed(by).ok_or_else(before)?;
+        Ok(self.at)
     }
 }
 
@@ -130,6 +156,9 @@ impl Spool {
     }
 
     fn write_out(&mut self, files: &Files) -> Result<(), StoreError> {
+        if self.buffer.is_empty() && self.broken.is_none() {
+            return Ok(());
+        }
         let buffer = std::mem::take(&mut self.buffer);
         let written = self.write_through(&buffer, files);
         self.buffer = buffer;

@@ -18,6 +18,8 @@ pub struct Delivery {
     pub instance: Instance,
     /// Attempts begun, this one included.
     pub attempts: u32,
+    /// Since when the peer should have it.
+    pub waiting_since: Timestamp,
 }
 
 /// Why an attempt did not deliver.

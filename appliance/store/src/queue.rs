@@ -4,6 +4,8 @@ use crate::object::Sealed;
 use pericard_domain::finding::Report;
 use pericard_domain::job::{Job, Priority};
 use pericard_domain::model::ModelRef;
+use pericard_domain::rule::Priors;
+use pericard_domain::settling::Because;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::Timestamp;
 use pericard_domain::uid::StudyUid;
@@ -40,6 +42,28 @@ pub struct PlannedInference {
     pub priority: Priority,
     /// The peers that get its results, by name.
     pub destinations: Vec<String>,
+    /// The HL7 peers that are told of them, by name.
+    pub messages: Vec<String>,
+}
+
+/// What the completion of a study gives rise to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Completion {
+    /// The inferences.
+    pub planned: Vec<PlannedInference>,
+    /// The earlier studies that they wait for.
+    pub priors: Vec<Priors>,
+    /// Why the study is taken as complete.
+    pub because: Option<Because>,
+}
+
+impl From<Vec<PlannedInference>> for Completion {
+    fn from(planned: Vec<PlannedInference>) -> Self {
+        Self {
+            planned,
+            ..Self::default()
+        }
+    }
 }
 
 /// What an inference gave.

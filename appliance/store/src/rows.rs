@@ -78,6 +78,7 @@ pub(crate) struct JobRow {
     pub(crate) attempts_max: Option<u32>,
     pub(crate) more_at: Option<Timestamp>,
     pub(crate) destinations: Vec<String>,
+    pub(crate) messages: Vec<String>,
 }
 
 pub(crate) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
@@ -88,6 +89,7 @@ pub(crate) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         attempts_max: row.get("attempts_max")?,
         more_at: time_if(row, "more_at")?,
         destinations: json(row, "destinations")?,
+        messages: json(row, "messages")?,
     })
 }
 

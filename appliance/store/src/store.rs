@@ -6,7 +6,7 @@ use crate::change::{Done, Tx, named};
 use crate::error::Fault;
 use crate::files::{Files, Layout, private};
 use crate::health::Health;
-use crate::journal::{self, CheckpointFile};
+use crate::journal::{self, CheckpointFile, Leaves, Salted};
 use crate::readers::Readers;
 use crate::review::Review;
 use crate::sql::Sql;
@@ -69,6 +69,18 @@ impl Store {
     /// # Errors
     /// When the directory cannot be used, another process serves from it, or it was written by a newer version.
     pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::open_with(config, clock, Arc::new(Salted))
+    }
+
+    /// Opens the store to serve from it, with leaves of another kind: for tests of what leaves.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(
+        config: StoreConfig,
+        clock: Arc<dyn Clock>,
+        leaves: Arc<dyn Leaves>,
+    ) -> Result<Self, StoreError> {
         refuse_unfinished(&config.dir)?;
         let layout = Layout::new(config.dir.clone());
         schema::refuse_newer(&layout.database())?;
@@ -79,7 +91,7 @@ impl Store {
         })?;
         let mut connection = schema::open_for_writing(&layout.database())?;
         schema::migrate(&mut connection)?;
-        Self::start(config, layout, connection, clock, Some(lock))
+        Self::start(config, layout, connection, (clock, leaves), Some(lock))
     }
 
     /// Opens the store beside the process that serves from it, or while none does: for the command line. No lease
@@ -101,14 +113,15 @@ impl Store {
             })?;
             schema::migrate(&mut connection)?;
         }
-        Self::start(config, layout, connection, clock, None)
+        let leaves = Arc::new(Salted);
+        Self::start(config, layout, connection, (clock, leaves), None)
     }
 
     fn start(
         config: StoreConfig,
         layout: Layout,
         connection: Connection,
-        clock: Arc<dyn Clock>,
+        (clock, leaves): (Arc<dyn Clock>, Arc<dyn Leaves>),
         serving: Option<ServeLock>,
     ) -> Result<Self, StoreError> {
         let database = layout.database();
@@ -120,7 +133,7 @@ impl Store {
         let mut committer = Committer::new(
             connection,
             Arc::clone(&clock),
-            key,
+            (key, leaves),
             Arc::clone(&files),
             checkpoint,
         );

@@ -18,4 +18,5 @@ pub(crate) mod review;
 pub(crate) mod scrub;
 pub(crate) mod upkeep;
 pub(crate) mod week;
+pub(crate) mod workitem;
 pub(crate) mod worklist;

@@ -2,6 +2,7 @@
 //! by digest, and the last line vouches for all lines before it. It is written last; a backup without it is none.
 
 use crate::StoreError;
+use crate::files::put_on_disk;
 use pericard_domain::digest::Digest;
 use pericard_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -102,10 +103,8 @@ impl Writer {
         self.tail.sha256_above = Digest::new(self.above.clone().finalize().into());
         let tail = serde_json::to_string(&self.tail)?;
         self.line(&tail)?;
-        self.out
-            .into_inner()
-            .map_err(|error| error.into_error())?
-            .sync_all()
+        let file = self.out.into_inner();
+        put_on_disk(&file.map_err(|error| error.into_error())?)
     }
 
     fn line(&mut self, text: &str) -> std::io::Result<()> {

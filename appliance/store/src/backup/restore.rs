@@ -4,7 +4,7 @@ use super::manifest::{Item, Manifest};
 use super::{Progress, Told, check_database, digest_of, open_copy, vault};
 use crate::StoreError;
 use crate::evidence;
-use crate::files::{make_dir, private};
+use crate::files::{make_dir, private, put_on_disk};
 use crate::schema;
 use crate::sql::Sql;
 use pericard_audit::VerifierKey;
@@ -155,12 +155,12 @@ fn begin(dir: &Path) -> Result<(), StoreError> {
     }
     let begin = || {
         make_dir(dir)?;
-        private()
+        let mark = private()
             .write(true)
             .create_new(true)
-            .open(dir.join(UNFINISHED))?
-            .sync_all()?;
-        File::open(dir)?.sync_all()
+            .open(dir.join(UNFINISHED))?;
+        put_on_disk(&mark)?;
+        put_on_disk(&File::open(dir)?)
     };
     begin().map_err(|error: std::io::Error| failed(dir, &error))
 }
@@ -199,7 +199,7 @@ fn put_back(
     }
     for dir in dirs {
         File::open(&dir)
-            .and_then(|opened| opened.sync_all())
+            .and_then(|opened| put_on_disk(&opened))
             .map_err(|error| failed(&dir, &error))?;
     }
     tally.verdict()
@@ -217,7 +217,7 @@ fn copy(from: &Path, to: &Path, item: &Item) -> Result<bool, StoreError> {
         let right = vault::Copied::Whole(item.sha256, item.size_bytes);
         let is_right = vault::copy_hashed(&mut source, &mut file)? == right;
         if is_right {
-            file.sync_all()?;
+            put_on_disk(&file)?;
         } else {
             std::fs::remove_file(to)?;
         }
@@ -244,7 +244,7 @@ fn verify(dir: &Path) -> Result<u64, StoreError> {
 /// Takes the mark away: from now on it is a data directory.
 fn end(dir: &Path) -> Result<(), StoreError> {
     std::fs::remove_file(dir.join(UNFINISHED))
-        .and_then(|()| File::open(dir)?.sync_all())
+        .and_then(|()| put_on_disk(&File::open(dir)?))
         .map_err(|error| failed(dir, &error))
 }
 

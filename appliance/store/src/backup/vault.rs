@@ -12,7 +12,7 @@
 
 use super::manifest::{Item, Manifest};
 use crate::StoreError;
-use crate::files::{make_dir, private};
+use crate::files::{make_dir, private, put_on_disk};
 use pericard_domain::digest::Digest;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
@@ -20,7 +20,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How much is copied at once.
 const COPY_BYTES: usize = 256 * 1024;
@@ -30,6 +31,10 @@ const KEEP: &str = "write the backup";
 pub(crate) struct Vault {
     dir: PathBuf,
     staged: AtomicU64,
+    /// The contents that this backup puts here.
+    added: Mutex<Vec<PathBuf>>,
+    /// Whether a sync has failed: nobody knows then which of them are on disk.
+    is_doubtful: AtomicBool,
     _lock: File,
 }
 
@@ -69,6 +74,8 @@ impl Vault {
         Ok(Self {
             dir: dir.to_owned(),
             staged: AtomicU64::new(0),
+            added: Mutex::default(),
+            is_doubtful: AtomicBool::new(false),
             _lock: lock,
         })
     }
@@ -142,12 +149,13 @@ impl Vault {
             });
         }
         let to = blob(&self.dir, &content.digest);
+        self.added().push(to.clone());
         let keep = || {
-            file.sync_all()?;
+            put_on_disk(file)?;
             make_dir(to.parent().unwrap_or(&self.dir))?;
             std::fs::rename(staged, &to)
         };
-        keep().map_err(|error: std::io::Error| failed(&to, &error))?;
+        keep().map_err(|error: std::io::Error| self.in_doubt(&to, &error))?;
         Ok(content)
     }
 
@@ -155,14 +163,29 @@ impl Vault {
     pub(crate) fn seal(&self, staged: &Path, name: &str) -> Result<(), StoreError> {
         let to = manifests(&self.dir).join(name);
         let seal = || {
-            for dir in std::fs::read_dir(self.dir.join("blobs"))? {
-                File::open(dir?.path())?.sync_all()?;
-            }
-            File::open(self.dir.join("blobs"))?.sync_all()?;
+            self.put_names_on_disk()?;
             std::fs::rename(staged, &to)?;
-            File::open(manifests(&self.dir))?.sync_all()
+            let named = put_on_disk(&File::open(manifests(&self.dir))?);
+            named.inspect_err(|_| drop(std::fs::remove_file(&to)))
         };
-        seal().map_err(|error: std::io::Error| failed(&to, &error))
+        seal().map_err(|error: std::io::Error| self.in_doubt(&to, &error))
+    }
+
+    fn in_doubt(&self, path: &Path, error: &std::io::Error) -> StoreError {
+        self.is_doubtful.store(true, Ordering::Relaxed);
+        failed(path, error)
+    }
+
+    fn put_names_on_disk(&self) -> std::io::Result<()> {
+        for dir in std::fs::read_dir(self.dir.join("blobs"))? {
+            put_on_disk(&File::open(dir?.path())?)?;
+        }
+        put_on_disk(&File::open(self.dir.join("blobs"))?)
+    }
+
+    fn added(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        // Held for one push; a panic in between leaves a whole list.
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes all backups but the latest `kept`, and the contents that no backup names any more. A manifest that cannot
@@ -207,6 +230,21 @@ impl Vault {
             }
         }
         Ok(unused)
+    }
+}
+
+impl Drop for Vault {
+    /// What this backup has added goes again when a sync failed: the next sync of that file or directory may succeed and
+    /// have put nothing on disk, so the next backup must not find the contents and believe that they are kept.
+    fn drop(&mut self) {
+        if !self.is_doubtful.load(Ordering::Relaxed) {
+            return;
+        }
+        for path in self.added().drain(..) {
+            let _ = std::fs::remove_file(&path);
+            // Its directory too, once it is empty: its name may be what is not on disk.
+            let _ = path.parent().map(std::fs::remove_dir);
+        }
     }
 }
 

@@ -7,8 +7,10 @@ use crate::StoreError;
 use crate::admission::{Admission, NewObject, Refusal};
 use crate::change::{Done, Tx};
 use crate::error::Fault;
+use crate::expect;
 use crate::journal::Line;
 use crate::object::Incoming;
+use crate::prior;
 use crate::rows::rank;
 use crate::store::Store;
 use crate::writer::{Placement, Settler, answered};
@@ -118,9 +120,11 @@ fn admit(tx: Tx<'_>, object: Admittance) -> Result<Done<Admitted>, Fault> {
     // What comes back under the UID of one of our results is that result, changed on its way: were it taken as a new
     // image, a PACS that returns what it is sent would be answered with results without end.
     let is_result = held.is_some_and(|held| held.is_result);
-    let study_id = keep_study(tx, &object, is_result)?;
+    let is_prior = prior::is_coming(tx.sql, &object.placed.identity.study, &object.from)?;
+    let object = as_ordered(tx, object)?;
+    let study_id = keep_study(tx, &object, is_result || is_prior)?;
     keep::insert(tx, study_id, &object.placed, held, is_result)?;
-    if !is_result {
+    if !is_result && !is_prior {
         let assembly = NewAssembly {
             study_id,
             due_at: object.assemble_at,
@@ -129,6 +133,15 @@ fn admit(tx: Tx<'_>, object: Admittance) -> Result<Done<Admitted>, Fault> {
     }
     let (admission, line) = describe(&object, held);
     Ok(Done::said((admission, None), line).waking())
+}
+
+/// As urgent as the orders about its study make it.
+fn as_ordered(tx: Tx<'_>, mut object: Admittance) -> Result<Admittance, Fault> {
+    let (study, facts) = (&object.placed.identity.study, &object.placed.facts);
+    if let Some(ordered) = expect::priority(tx.sql, study, facts)? {
+        object.priority = object.priority.min(ordered);
+    }
+    Ok(object)
 }
 
 /// The same bytes came again for an object whose file was lost or altered: from now on it is the file that came.
@@ -174,11 +187,12 @@ fn line(object: &Admittance, outcome: &str, revision: u32) -> Line {
     Line::new("admit object", subject, object.from.clone()).with(detail)
 }
 
-/// Makes the study, or notes that it received another object; gives its id.
-fn keep_study(tx: Tx<'_>, object: &Admittance, is_result: bool) -> Result<i64, Fault> {
+/// Makes the study, or notes that it received another object; gives its id. A quiet one sets nothing off: a result of ours,
+/// or an earlier study that was sent for.
+fn keep_study(tx: Tx<'_>, object: &Admittance, is_quiet: bool) -> Result<i64, Fault> {
     const KEEP: &str = "-- keep study\n\
         INSERT INTO studies (uid, state, priority, first_received_at, last_received_at, facts) \
-        VALUES (?1, 'arriving', ?2, ?3, ?3, ?4) \
+        VALUES (?1, iif(?5, 'complete', 'arriving'), ?2, ?3, ?3, ?4) \
         ON CONFLICT (uid) DO UPDATE SET \
             state = iif(?5, state, 'arriving'), \
             priority = min(priority, ?2), \
@@ -190,7 +204,7 @@ fn keep_study(tx: Tx<'_>, object: &Admittance, is_result: bool) -> Result<i64, F
         rank(object.priority),
         placed.received_at.as_millis(),
         &placed.facts_json,
-        is_result,
+        is_quiet,
     );
     let id = tx.one(KEEP, values, |row| row.get(0))?;
     Ok(id.ok_or_else(|| StoreError::failed("keep study", "the database gave no id"))?)

@@ -10,12 +10,16 @@ use super::queue::{describe, end, subject};
 use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
+use crate::expect;
 use crate::journal::Line;
-use crate::queue::{LeasedJob, PlannedInference};
+use crate::prior;
+use crate::queue::{Completion, LeasedJob, PlannedInference};
 use crate::rows::{self, select_jobs};
+use crate::sql::json as json_of;
 use crate::store::Store;
 use pericard_domain::actor::Actor;
-use pericard_domain::job::Work;
+use pericard_domain::job::{Priority, Work};
+use pericard_domain::uid::StudyUid;
 use serde_json::json;
 
 impl Store {
@@ -28,15 +32,15 @@ impl Store {
     pub async fn complete_study(
         &self,
         job: &LeasedJob,
-        planned: Vec<PlannedInference>,
+        completion: impl Into<Completion>,
     ) -> Result<u32, StoreError> {
-        let job = job.clone();
-        self.change("complete study", move |tx| complete(tx, &job, &planned))
+        let (job, completion) = (job.clone(), completion.into());
+        self.change("complete study", move |tx| complete(tx, &job, &completion))
             .await
     }
 }
 
-fn complete(tx: Tx<'_>, job: &LeasedJob, planned: &[PlannedInference]) -> Result<Done<u32>, Fault> {
+fn complete(tx: Tx<'_>, job: &LeasedJob, completion: &Completion) -> Result<Done<u32>, Fault> {
     const COMPLETE: &str = "-- complete study\n\
         UPDATE studies SET state = ?2, revision = ?3 WHERE id = ?1";
     const REVISION: &str = "-- read revision\nSELECT revision FROM studies WHERE id = ?1";
@@ -52,9 +56,20 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, planned: &[PlannedInference]) -> Result
         0 => Vec::new(),
         _ => supersede(tx, row.study_id, revision)?,
     };
+    let priority = arrived(tx, row.study_id, study)?;
+    let mut not_before = tx.now;
+    // What is planned already does not wait again.
+    for terms in completion.priors.iter().filter(|_| joined > 0) {
+        let deadline = prior::order(tx, (row.study_id, revision), terms)?;
+        not_before = not_before.max(deadline);
+    }
     let mut new = Vec::new();
-    for inference in planned {
-        if plan(tx, (row.study_id, revision), inference)? {
+    for inference in &completion.planned {
+        let urgent = PlannedInference {
+            priority: priority.map_or(inference.priority, |p| p.min(inference.priority)),
+            ..inference.clone()
+        };
+        if plan(tx, (row.study_id, revision), &urgent, not_before)? {
             new.push(inference.model.to_string());
         }
     }
@@ -65,10 +80,23 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, planned: &[PlannedInference]) -> Result
     };
     tx.change(COMPLETE, (row.study_id, state, revision))?;
     end(tx, &row, None)?;
-    let detail = json!({ "revision": revision, "objects_joined": joined, "planned": new });
+    let mut detail = json!({ "revision": revision, "objects_joined": joined, "planned": new });
+    if let Some(because) = &completion.because {
+        detail["because"] = json!(because);
+    }
+    if not_before > tx.now {
+        detail["waits_for_priors_until"] = json!(not_before.rfc3339());
+    }
     let by = Actor::room("jobs");
     let line = Line::new("complete study", format!("study {study}"), by).with(detail);
     Ok(Done::said(revision, line).and_all(superseded).waking())
+}
+
+/// The orders about the study have arrived; gives how urgent they are.
+fn arrived(tx: Tx<'_>, study_id: i64, study: &StudyUid) -> Result<Option<Priority>, Fault> {
+    const FACTS: &str = "-- read facts of study\nSELECT facts FROM studies WHERE id = ?1";
+    let facts = tx.one(FACTS, [study_id], |row| json_of(row, "facts"))?;
+    expect::arrived(tx, study, &facts.unwrap_or_default())
 }
 
 /// Cancels the inferences of older revisions that nobody has begun: what they would say is superseded already.

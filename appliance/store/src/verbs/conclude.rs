@@ -7,6 +7,7 @@ use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
+use crate::message;
 use crate::object::Sealed;
 use crate::queue::{Conclusion, LeasedJob, ResultFile};
 use crate::rows;
@@ -186,6 +187,7 @@ fn conclude(tx: Tx<'_>, results: &Results) -> Result<Done<()>, Fault> {
         }
         kept.push(json!({ "instance": object.identity.instance, "sha256": object.digest }));
     }
+    message::post(tx, &row)?;
     end(tx, &row, None)?;
     let mut detail = describe(&row.job);
     detail["findings"] = json!(results.report.findings.len());
@@ -210,6 +212,7 @@ fn reject(
         }
         kept.push(json!({ "instance": object.identity.instance, "sha256": object.digest }));
     }
+    message::post(tx, &row)?;
     end(tx, &row, Some(failure))?;
     let mut line = line("fail job", &row, failure);
     line.detail["objects"] = json!(kept);

@@ -141,7 +141,7 @@ fn lease_oldest(
         UPDATE outbox SET state = 'waiting', lease_id = NULL, leased_until = NULL \
         WHERE destination = ?1 AND state = 'leased' AND leased_until <= ?2";
     const OLDEST: &str = "-- find due delivery\n\
-        SELECT id, instance_id, attempts FROM outbox \
+        SELECT id, instance_id, attempts, created_at FROM outbox \
         WHERE destination = ?1 AND state = 'waiting' AND due_at <= ?2 ORDER BY due_at, id LIMIT 1";
     const GIVE: &str = "-- give delivery lease\n\
         UPDATE outbox SET state = 'leased', lease_id = ?2, leased_until = ?3, attempts = attempts + 1 WHERE id = ?1";
@@ -152,9 +152,10 @@ fn lease_oldest(
             row.get::<_, i64>(0)?,
             row.get::<_, i64>(1)?,
             row.get::<_, u32>(2)?,
+            row.get::<_, i64>(3)?,
         ))
     })?;
-    let Some((id, instance_id, attempts)) = oldest else {
+    let Some((id, instance_id, attempts, created_at)) = oldest else {
         // A lapsed line may have been put back for later, and that must be kept.
         return Ok(Done::unchanged(None).moving_lease());
     };
@@ -167,6 +168,7 @@ fn lease_oldest(
         destination: destination.to_owned(),
         instance: instance(tx, instance_id)?,
         attempts: attempts + 1,
+        waiting_since: Timestamp::from_millis(created_at),
     };
     Ok(Done::unchanged(Some(delivery)).moving_lease())
 }

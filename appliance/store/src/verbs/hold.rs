@@ -25,6 +25,26 @@ impl Store {
         .await
     }
 
+    /// Studies in the order in which their first objects came, the latest first, each with its place in that order; only
+    /// those before `before`. A study never changes its place, so pages of them neither repeat nor miss one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn studies_before(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, Study)>, StoreError> {
+        const STUDIES: &str = "-- list studies in their order\n\
+            SELECT * FROM studies WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2";
+        self.read("list studies in their order", move |sql| {
+            sql.all(STUDIES, (before, limit), |row| {
+                Ok((row.get("id")?, rows::study(row)?))
+            })
+        })
+        .await
+    }
+
     /// A study.
     ///
     /// # Errors

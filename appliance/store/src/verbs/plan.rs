@@ -6,6 +6,7 @@ use crate::queue::PlannedInference;
 use crate::rows::{self, rank, select_jobs};
 use crate::sql::to_json;
 use pericard_domain::job::JobState;
+use pericard_domain::time::Timestamp;
 use rusqlite::named_params;
 
 /// Plans an inference. Says whether it is new: one of the same model and revision that is planned already gets the more
@@ -14,12 +15,13 @@ pub(crate) fn plan(
     tx: Tx<'_>,
     (study_id, revision): (i64, u32),
     planned: &PlannedInference,
+    not_before: Timestamp,
 ) -> Result<bool, Fault> {
     const PLAN: &str = "-- plan inference\n\
         INSERT INTO jobs (kind, study_id, revision, model_name, model_version, model_digest, rule, destinations, \
-            priority, state, due_at, created_at) \
+            messages, priority, state, due_at, created_at) \
         VALUES ('infer', :study, :revision, :name, :version, :digest, :rule, :destinations, \
-            :priority, 'waiting', :now, :now) \
+            :messages, :priority, 'waiting', :due, :now) \
         ON CONFLICT DO NOTHING";
     let model = &planned.model;
     let inserted = tx.change(
@@ -32,7 +34,9 @@ pub(crate) fn plan(
             ":digest": model.digest.as_bytes(),
             ":rule": planned.rule,
             ":destinations": to_json(&planned.destinations)?,
+            ":messages": to_json(&planned.messages)?,
             ":priority": rank(planned.priority),
+            ":due": not_before.as_millis(),
             ":now": tx.now.as_millis(),
         },
     )?;
@@ -54,7 +58,7 @@ fn join(
          AND j.model_digest = ?5 AND j.kind = 'infer'"
     );
     const JOIN: &str = "-- join inference\n\
-        UPDATE jobs SET destinations = ?2, priority = min(priority, ?3) WHERE id = ?1";
+        UPDATE jobs SET destinations = ?2, priority = min(priority, ?3), messages = ?4 WHERE id = ?1";
     let model = &planned.model;
     let key = (
         study_id,
@@ -69,17 +73,24 @@ fn join(
     if !matches!(row.job.state, JobState::Waiting { .. }) {
         return Ok(());
     }
-    let mut destinations = row.destinations;
-    for destination in &planned.destinations {
-        if !destinations.contains(destination) {
-            destinations.push(destination.clone());
-        }
-    }
+    let destinations = both(row.destinations, &planned.destinations);
+    let messages = both(row.messages, &planned.messages);
     let values = (
         row.job.id.0,
         to_json(&destinations)?,
         rank(planned.priority),
+        to_json(&messages)?,
     );
     tx.change(JOIN, values)?;
     Ok(())
+}
+
+/// Everything of both, once.
+fn both(mut one: Vec<String>, other: &[String]) -> Vec<String> {
+    for name in other {
+        if !one.contains(name) {
+            one.push(name.clone());
+        }
+    }
+    one
 }

@@ -105,8 +105,13 @@ pub(crate) fn take_study_out(tx: Tx<'_>, study_id: i64) -> Result<(u64, u64), Fa
         DELETE FROM report_objects WHERE instance_id IN (SELECT id FROM instances WHERE study_id = ?1)";
     const REPORTS: &str = "-- drop reports of study\nDELETE FROM reports WHERE study_id = ?1";
     const JOBS: &str = "-- drop jobs of study\nDELETE FROM jobs WHERE study_id = ?1";
+    const WORKITEMS: &str = "-- drop workitems of study\n\
+        DELETE FROM workitems WHERE study_uid = (SELECT uid FROM studies WHERE id = ?1)";
+    const ORDERS: &str = "-- drop orders of study\n\
+        DELETE FROM expected WHERE study_uid = (SELECT uid FROM studies WHERE id = ?1) \
+        OR accession_number IN (SELECT accession_number FROM instances WHERE study_id = ?1)";
     const STUDY: &str = "-- drop study\nDELETE FROM studies WHERE id = ?1";
-    for statement in [POSTED, NAMED, NAMING, REPORTS, JOBS] {
+    for statement in [POSTED, NAMED, NAMING, REPORTS, WORKITEMS, JOBS, ORDERS] {
         tx.change(statement, [study_id])?;
     }
     let taken = take_out(tx, study_id, true)?;

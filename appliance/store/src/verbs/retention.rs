@@ -254,6 +254,7 @@ fn is_finished(tx: Tx<'_>, study_id: i64) -> Result<bool, Fault> {
                 OR (j.state = 'failed' AND j.failure_class NOT IN ('unsuitable_input', 'undecodable') \
                     AND coalesce(j.revision, s.revision) = s.revision))) \
             + (SELECT count(*) FROM outbox WHERE study_id = ?1 AND state <> 'delivered') \
+            + (SELECT count(*) FROM messages WHERE study_id = ?1 AND state <> 'delivered') \
         FROM studies s WHERE s.id = ?1";
     Ok(tx.count(UNFINISHED, [study_id])? == 0)
 }

@@ -10,6 +10,7 @@ use crate::week::{Continuation, Inference};
 use pericard_audit::{Frontier, Hash, proof};
 use pericard_domain::finding::Report;
 use pericard_domain::time::Timestamp;
+use pericard_domain::uid::StudyUid;
 
 const CONTINUE: &str = "prove that the audit log continues";
 
@@ -44,6 +45,20 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// The Patient ID of a study, as its first object says it; `None` when it says none.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such study.
+    pub async fn patient_of(&self, study: &StudyUid) -> Result<Option<String>, StoreError> {
+        const PATIENT: &str = "-- find a study's patient\n\
+            SELECT json_extract(facts, '$.patient_id') FROM studies WHERE uid = ?1";
+        let study = study.clone();
+        let found = self.read("find a study's patient", move |sql| {
+            sql.one(PATIENT, [study.as_str()], |row| row.get(0))
+        });
+        found.await?.ok_or(StoreError::NotFound("study"))
     }
 
     /// The audit log as it is now, and the proof that it holds its first `earlier` lines as they were. Reads the log's

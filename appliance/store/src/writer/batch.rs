@@ -5,7 +5,7 @@ use crate::StoreError;
 use crate::change::{Change, Effects, Tx};
 use crate::error::{Fault, Gravity};
 use crate::files::Files;
-use crate::journal::{self, CheckpointFile, Line};
+use crate::journal::{self, CheckpointFile, Leaves, Line};
 use crate::sql::Sql;
 use pericard_audit::SigningKey;
 use pericard_domain::time::Clock;
@@ -25,6 +25,7 @@ pub(crate) struct Committer {
     pub(crate) connection: Connection,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) key: SigningKey,
+    leaves: Arc<dyn Leaves>,
     pub(crate) files: Arc<Files>,
     pub(crate) checkpoint: Arc<CheckpointFile>,
     since_wal_checkpoint: usize,
@@ -44,7 +45,7 @@ impl Committer {
     pub(crate) fn new(
         connection: Connection,
         clock: Arc<dyn Clock>,
-        key: SigningKey,
+        (key, leaves): (SigningKey, Arc<dyn Leaves>),
         files: Arc<Files>,
         checkpoint: Arc<CheckpointFile>,
     ) -> Self {
@@ -52,6 +53,7 @@ impl Committer {
             connection,
             clock,
             key,
+            leaves,
             files,
             checkpoint,
             since_wal_checkpoint: 0,
@@ -112,9 +114,9 @@ impl Committer {
     /// Whether another process has changed the database since this was last asked.
     pub(crate) fn was_changed_beside(&mut self) -> bool {
         // The number moves only by commits of other connections, and only this one writes in this process.
-        let version: Result<i64, _> =
-            self.connection
-                .pragma_query_value(None, "data_version", |row| row.get(0));
+        const LOOK: &str = "-- look beside\nPRAGMA data_version";
+        let version = self.connection.prepare_cached(LOOK);
+        let version = version.and_then(|mut look| look.query_row((), |row| row.get(0)));
         match version {
             Ok(version) => std::mem::replace(&mut self.data_version, version) != version,
             Err(_) => false, // the next commit will say what is wrong
@@ -204,7 +206,8 @@ impl Committer {
         let note = if lines.is_empty() {
             None
         } else {
-            Some(journal::append(tx.sql, &self.key, tx.now, lines)?)
+            let log = (&self.key, self.leaves.as_ref());
+            Some(journal::append(tx.sql, log, tx.now, lines)?)
         };
         tx.change("-- commit\nCOMMIT", ())
             .map_err(|fault| match fault.gravity() {
@@ -260,13 +263,13 @@ impl Committer {
 /// Runs one change in its savepoint. The outer error is the whole transaction's.
 fn run_one(tx: Tx<'_>, change: &mut dyn Change) -> Result<Result<Effects, StoreError>, Fault> {
     tx.change("-- begin change\nSAVEPOINT change", ())?;
-    let before = rows_changed(tx)?;
+    let before = tx.connection().total_changes();
     let name = change.name();
     let ran = catch_unwind(AssertUnwindSafe(|| change.run(tx)));
     let ran = ran.unwrap_or_else(|_| Err(StoreError::failed(name, "the change panicked").into()));
     let ran = ran.and_then(|effects| {
         let is_silent = effects.lines.is_empty() && !effects.moves_lease;
-        if is_silent && rows_changed(tx)? != before {
+        if is_silent && tx.connection().total_changes() != before {
             let reason = "it changed something and brought no audit line";
             return Err(StoreError::failed(name, reason).into());
         }
@@ -286,10 +289,6 @@ fn run_one(tx: Tx<'_>, change: &mut dyn Change) -> Result<Result<Effects, StoreE
     };
     tx.change("-- end change\nRELEASE change", ())?;
     Ok(outcome)
-}
-
-fn rows_changed(tx: Tx<'_>) -> Result<u64, Fault> {
-    tx.count("-- count rows changed\nSELECT total_changes()", ())
 }
 
 fn answer(changes: Vec<Box<dyn Change>>, outcome: Result<Vec<Option<StoreError>>, StoreError>) {

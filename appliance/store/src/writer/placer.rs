@@ -1,14 +1,14 @@
-//! Sealed files are put in their places: renamed, synced, the directory synced, and then the change goes to the writer.
-//! By then the files are on disk under their names, and only then may a row speak of them.
+//! Sealed files are put in their places: renamed, then file and directory synced side by side, and then the change goes to
+//! the writer. By then the files are on disk under their names, and only then may a row speak of them.
 //!
 //! Each placement runs on a file thread of its own. A thread that did this for all, group by group, was measured to be
-//! slower: the file system's journal gathers concurrent syncs of one directory by itself, and a second gathering in front
-//! of it only makes everybody wait for two rounds.
+//! slower: the file system gathers concurrent syncs of files by itself, and a second gathering in front of it only makes
+//! everybody wait for two rounds. The directory is one for all, and its syncs are shared (`names`).
 
 use super::Queued;
 use crate::StoreError;
 use crate::files::{Approach, Files, Staging};
-use std::collections::BTreeSet;
+use crate::names::OnItsWay;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -50,14 +50,10 @@ impl Placement {
 }
 
 fn place_all(files: &Files, list: Vec<Settler>) -> Result<(), StoreError> {
-    let mut shelves = BTreeSet::new();
+    let mut names = Vec::with_capacity(list.len());
     for Settler { staging, file, to } in list {
-        let shelf = to.parent().unwrap_or(Path::new("."));
-        if !shelves.contains(shelf) {
-            files.open_shelf(shelf)?;
-            shelves.insert(shelf.to_owned());
-        }
-        files.place(staging, &file, &to)?;
+        files.open_shelf(to.parent().unwrap_or(Path::new(".")))?;
+        names.push(files.place(staging, &file, &to)?);
     }
-    shelves.iter().try_for_each(|shelf| files.sync_dir(shelf))
+    names.into_iter().try_for_each(OnItsWay::wait)
 }

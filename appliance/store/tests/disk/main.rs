@@ -8,6 +8,7 @@
 //! - `cuts`: real file systems (ext4 and xfs on loop devices), really shut down in the middle of ingest and inference.
 //! - `errors`: each call of the way to disk fails once, in each way that it can.
 //! - `clock`: steps of a day either way.
+//! - `vault`: each sync of a backup fails once.
 //!
 //! `PERICARD_LONG=1` (`cargo xtask test --long`) runs all of it: 20,000 seeds, 200 cuts on each file system, every error.
 
@@ -23,6 +24,7 @@ mod simulated;
 #[path = "../store/site.rs"]
 mod site;
 mod syscalls;
+mod vault;
 mod work;
 
 /// Whether what takes hours is asked for.

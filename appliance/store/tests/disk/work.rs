@@ -157,7 +157,7 @@ pub(crate) async fn admit(
     bytes: &[u8],
 ) -> Result<Ack, StoreError> {
     let object = NewObject {
-        sealed: site::seal(store, bytes).await?,
+        sealed: site::seal(store, bytes)?,
         identity: site::identity(study, n),
         facts: site::facts(n),
         assemble_at: clock.now().after(Duration::from_secs(10)),
@@ -179,7 +179,7 @@ pub(crate) async fn work_on(store: &Store, job: &LeasedJob) -> Result<Ack, Store
     let revision = report.revision;
     let n = FIRST_RESULT + revision;
     let result = ResultFile {
-        sealed: site::seal(store, &content(n, 3000)).await?,
+        sealed: site::seal(store, &content(n, 3000))?,
         identity: site::identity(study, n),
         facts: site::facts(n),
     };

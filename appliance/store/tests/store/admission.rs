@@ -26,7 +26,7 @@ async fn what_is_admitted_is_there_byte_for_byte() {
     assert!(read == bytes, "the scanner sees everything written so far");
 
     let mut object = offer(&store, 1, 1, b"unused").await;
-    object.sealed = incoming.seal().await.expect("sealed");
+    object.sealed = incoming.seal().expect("sealed");
     assert_eq!(object.sealed.size_bytes, 700_000);
     assert_eq!(
         object.sealed.digest.as_bytes()[..],
@@ -63,7 +63,7 @@ async fn dropped_before_it_is_admitted_it_is_gone() {
     incoming.write(b"half an obj").expect("written");
     assert!(incoming.path().exists());
     drop(incoming);
-    drop(site::seal(&store, b"a whole object").await);
+    drop(site::seal(&store, b"a whole object"));
     assert_eq!(site.files(), Vec::<std::path::PathBuf>::new());
 }
 

@@ -142,7 +142,7 @@ async fn send(store: Store, next: Arc<AtomicU32>, is_hasty: bool) {
     loop {
         let n = next.fetch_add(1, Ordering::Relaxed);
         let object = NewObject {
-            sealed: seal(&store, &content(n)).await.expect("sealed"),
+            sealed: seal(&store, &content(n)).expect("sealed"),
             identity: identity(1, n),
             facts: facts(n),
             assemble_at: at(0),

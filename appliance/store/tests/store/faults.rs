@@ -251,7 +251,7 @@ fn child() {
 }
 
 async fn send(store: &Store, n: u32) -> Result<(), StoreError> {
-    let sealed = site::seal(store, &[n as u8; 5000]).await?;
+    let sealed = site::seal(store, &[n as u8; 5000])?;
     let object = pericard_store::admission::NewObject {
         sealed,
         identity: site::identity(1, n),

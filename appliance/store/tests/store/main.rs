@@ -19,4 +19,5 @@ mod retention;
 mod review;
 mod site;
 mod week;
+mod workitem;
 mod worklist;

@@ -124,16 +124,16 @@ pub(crate) fn facts(n: u32) -> InstanceFacts {
     }
 }
 
-pub(crate) async fn seal(store: &Store, bytes: &[u8]) -> Result<Sealed, StoreError> {
+pub(crate) fn seal(store: &Store, bytes: &[u8]) -> Result<Sealed, StoreError> {
     let mut incoming = store.incoming()?;
     incoming.write(bytes)?;
-    incoming.seal().await
+    incoming.seal()
 }
 
 /// The object `n` of study `study` with these bytes, due for assembly after ten seconds.
 pub(crate) async fn offer(store: &Store, study: u32, n: u32, bytes: &[u8]) -> NewObject {
     NewObject {
-        sealed: seal(store, bytes).await.expect("sealed"),
+        sealed: seal(store, bytes).expect("sealed"),
         identity: identity(study, n),
         facts: facts(n),
         assemble_at: at(10),
@@ -161,6 +161,7 @@ pub(crate) fn planned(name: &str) -> PlannedInference {
         rule: "every CT".into(),
         priority: Priority::Routine,
         destinations: vec!["pacs".into()],
+        messages: Vec::new(),
     }
 }
 
@@ -180,7 +181,7 @@ pub(crate) async fn inference(
     admit(store, study, 1).await;
     site.clock.set(at(10));
     let assembly = lease(store).await;
-    let plans = models.iter().map(|name| planned(name)).collect();
+    let plans: Vec<_> = models.iter().map(|name| planned(name)).collect();
     let revision = store.complete_study(&assembly, plans).await;
     assert_eq!(revision, Ok(1));
     lease(store).await
@@ -218,7 +219,7 @@ pub(crate) async fn conclusion(
     Conclusion {
         report: report(job),
         objects: vec![ResultFile {
-            sealed: seal(store, bytes.as_bytes()).await.expect("sealed"),
+            sealed: seal(store, bytes.as_bytes()).expect("sealed"),
             identity: identity(study, n),
             facts: facts(n),
         }],

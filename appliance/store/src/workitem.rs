@@ -1,0 +1,160 @@
+//! The words of work that others order.
+
+use pericard_domain::job::JobId;
+use pericard_domain::time::Timestamp;
+use pericard_domain::uid::{InstanceUid, StudyUid};
+use pericard_domain::workitem::WorkitemState;
+use serde_json::{Map, Value, json};
+
+/// A workitem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workitem {
+    /// Its place in the order in which they were created.
+    pub place: i64,
+    /// Which.
+    pub uid: InstanceUid,
+    /// Where it stands.
+    pub state: WorkitemState,
+    /// Counts its changes.
+    pub version: u32,
+    /// What it was claimed with.
+    pub transaction: Option<String>,
+    /// Whether this appliance claimed it.
+    pub claimed_here: bool,
+    /// The study whose analysis by this appliance it orders, when it does.
+    pub study: Option<StudyUid>,
+    /// The inference that it gave rise to.
+    pub job: Option<JobId>,
+    /// Whether somebody asked for its cancellation.
+    pub cancel_asked: bool,
+    /// All else that is known of it, in the DICOM JSON model, without its transaction UID. Patient data.
+    pub dataset: Value,
+    /// When it was changed last.
+    pub changed_at: Timestamp,
+}
+
+/// A workitem to keep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewWorkitem {
+    /// Which.
+    pub uid: InstanceUid,
+    /// The study whose analysis by this appliance it orders, when it does.
+    pub study: Option<StudyUid>,
+    /// What is known of it.
+    pub dataset: Value,
+    /// Who is subscribed to it from the beginning, and whether with a lock.
+    pub subscribers: Vec<(String, bool)>,
+}
+
+/// What is told to those who subscribed to a workitem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The report as it is sent.
+    pub report: Value,
+    /// Told to this one only; to every subscriber when it is nobody.
+    pub only: Option<String>,
+}
+
+/// A change to a workitem: what it is afterwards.
+#[derive(Debug, Clone)]
+pub struct Altered {
+    /// The workitem as it shall be. Its version is the one that it was read at.
+    pub workitem: Workitem,
+    /// What is told of it.
+    pub told: Vec<Told>,
+    /// What it is called in the audit log.
+    pub verb: &'static str,
+}
+
+/// A subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Whose.
+    pub ae_title: String,
+    /// To which workitem, or one of the well-known UIDs.
+    pub workitem: InstanceUid,
+    /// Whether the workitem must be kept until this one is given up.
+    pub deletion_lock: bool,
+    /// The query that workitems must match, when there is one.
+    pub filter: Option<String>,
+}
+
+/// A report to a subscriber.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// Its place among all reports.
+    pub place: i64,
+    /// What is sent.
+    pub report: Value,
+}
+
+/// The SOP class that reports about workitems are of: UPS Event.
+const UPS_EVENT: &str = "1.2.840.10008.5.1.4.34.6.4";
+
+impl Workitem {
+    /// That it stands where it stands (event type 1, PS3.4 table CC.2.4-1).
+    #[must_use]
+    pub fn state_report(&self) -> Told {
+        let mut report = self.report(1);
+        report["00741000"] = json!({"vr": "CS", "Value": [self.state.name()]});
+        for tag in ["00404041", "00741238"] {
+            if let Some(attribute) = self.dataset.get(tag) {
+                report[tag] = attribute.clone();
+            }
+        }
+        Told::all(report)
+    }
+
+    /// That somebody asks for its cancellation (event type 2): with what was said.
+    #[must_use]
+    pub fn cancel_report(&self, said: &Map<String, Value>) -> Told {
+        let mut report = self.report(2);
+        for (tag, attribute) in said {
+            report[tag] = attribute.clone();
+        }
+        Told::all(report)
+    }
+
+    /// How far it is (event type 3).
+    #[must_use]
+    pub fn progress_report(&self) -> Told {
+        let mut report = self.report(3);
+        if let Some(progress) = self.dataset.get("00741002") {
+            report["00741002"] = progress.clone();
+        }
+        Told::all(report)
+    }
+
+    /// Who is to do it (event type 5).
+    #[must_use]
+    pub fn assigned_report(&self) -> Told {
+        let mut report = self.report(5);
+        for tag in ["00404025", "00404026", "00404027", "00404034"] {
+            if let Some(attribute) = self.dataset.get(tag) {
+                report[tag] = attribute.clone();
+            }
+        }
+        Told::all(report)
+    }
+
+    fn report(&self, event: u16) -> Value {
+        json!({
+            "00000002": {"vr": "UI", "Value": [UPS_EVENT]},
+            "00001000": {"vr": "UI", "Value": [self.uid.as_str()]},
+            "00001002": {"vr": "US", "Value": [event]},
+        })
+    }
+}
+
+impl Told {
+    const fn all(report: Value) -> Self {
+        Self { report, only: None }
+    }
+
+    /// The same, for one subscriber.
+    #[must_use]
+    pub fn to(self, ae_title: &str) -> Self {
+        let only = Some(ae_title.to_owned());
+        Self { only, ..self }
+    }
+}

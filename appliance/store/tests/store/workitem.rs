@@ -1,0 +1,186 @@
+//! Workitems: kept, changed on the latest view only, told of, and planned.
+
+use crate::site::{Site, admit, at, lease, peer, planned, study_uid};
+use pericard_domain::actor::Actor;
+use pericard_domain::job::{JobState, Priority};
+use pericard_domain::uid::InstanceUid;
+use pericard_domain::workitem::WorkitemState;
+use pericard_store::workitem::{Altered, NewWorkitem, Subscription, Workitem};
+use pericard_store::{Store, StoreError};
+use serde_json::json;
+
+fn uid(n: u32) -> InstanceUid {
+    InstanceUid::new(format!("1.2.77.{n}")).expect("a UID")
+}
+
+async fn created(store: &Store, n: u32, study: Option<u32>, subscribers: &[&str]) -> Workitem {
+    let new = NewWorkitem {
+        uid: uid(n),
+        study: study.map(study_uid),
+        dataset: json!({"00741000": {"vr": "CS", "Value": ["SCHEDULED"]}}),
+        subscribers: subscribers
+            .iter()
+            .map(|t| ((*t).to_owned(), false))
+            .collect(),
+    };
+    store
+        .create_workitem(new, Vec::new(), peer())
+        .await
+        .expect("created");
+    store.workitem(&uid(n)).await.expect("kept")
+}
+
+fn altered(workitem: &Workitem, state: WorkitemState) -> Altered {
+    let workitem = Workitem {
+        state,
+        transaction: Some("1.2.9".into()),
+        ..workitem.clone()
+    };
+    Altered {
+        told: vec![workitem.state_report()],
+        workitem,
+        verb: "change workitem state",
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_made_on_the_latest_view_only() {
+    let site = Site::new();
+    let store = site.open();
+    let item = created(&store, 1, None, &[]).await;
+    let twice = NewWorkitem {
+        uid: uid(1),
+        study: None,
+        dataset: json!({}),
+        subscribers: Vec::new(),
+    };
+    let again = store.create_workitem(twice, Vec::new(), peer()).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    let claim = altered(&item, WorkitemState::InProgress);
+    store
+        .alter_workitem(claim.clone(), peer())
+        .await
+        .expect("claimed");
+    let late = store.alter_workitem(claim, peer()).await;
+    assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
+    // It outlives the process.
+    drop(store);
+    let store = site.open();
+    let item = store.workitem(&uid(1)).await.expect("kept");
+    assert_eq!((item.state, item.version), (WorkitemState::InProgress, 2));
+    assert_eq!(item.transaction.as_deref(), Some("1.2.9"));
+    let none = store.workitem(&uid(2)).await;
+    assert!(matches!(none, Err(StoreError::NotFound(_))));
+    store.verify_audit().await.expect("a whole log");
+}
+
+#[tokio::test]
+async fn subscribers_are_told_once_and_nobody_else() {
+    let site = Site::new();
+    let store = site.open();
+    let item = created(&store, 1, None, &["RIS"]).await;
+    let new = Subscription {
+        ae_title: "VIEWER".into(),
+        workitem: uid(1),
+        deletion_lock: true,
+        filter: None,
+    };
+    let told = vec![item.state_report().to("VIEWER")];
+    store
+        .subscribe(new, Vec::new(), told, peer())
+        .await
+        .expect("subscribed");
+    let claim = altered(&item, WorkitemState::InProgress);
+    store.alter_workitem(claim, peer()).await.expect("claimed");
+    let states = async |title: &str| -> Vec<String> {
+        let notices = store.notices(title).await.expect("notices");
+        let state = |n: &pericard_store::workitem::Notice| {
+            n.report["00741000"]["Value"][0]
+                .as_str()
+                .expect("a state")
+                .to_owned()
+        };
+        notices.iter().map(state).collect()
+    };
+    assert_eq!(states("RIS").await, ["IN PROGRESS"]);
+    assert_eq!(states("VIEWER").await, ["SCHEDULED", "IN PROGRESS"]);
+    assert!(states("OTHER").await.is_empty());
+    let last = store.notices("VIEWER").await.expect("notices")[0].place;
+    store.notices_told("VIEWER", last).await.expect("told");
+    assert_eq!(states("VIEWER").await, ["IN PROGRESS"]);
+    store
+        .unsubscribe("RIS", &uid(1), false, peer())
+        .await
+        .expect("given up");
+    let again = store.unsubscribe("RIS", &uid(1), false, peer()).await;
+    assert!(matches!(again, Err(StoreError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn what_has_ended_goes_unless_somebody_locked_it() {
+    let site = Site::new();
+    let store = site.open();
+    for n in 1..=3 {
+        let item = created(&store, n, None, &[]).await;
+        if n < 3 {
+            let ended = altered(&item, WorkitemState::Completed);
+            store.alter_workitem(ended, peer()).await.expect("ended");
+        }
+    }
+    let lock = Subscription {
+        ae_title: "RIS".into(),
+        workitem: uid(1),
+        deletion_lock: true,
+        filter: None,
+    };
+    store
+        .subscribe(lock, Vec::new(), Vec::new(), peer())
+        .await
+        .expect("locked");
+    assert_eq!(store.expire_workitems(at(0)).await.expect("none yet"), 0);
+    assert_eq!(store.expire_workitems(at(1000)).await.expect("one"), 1);
+    let left: Vec<_> = store.workitems(None, 10).await.expect("a list");
+    let left: Vec<_> = left.into_iter().map(|item| item.uid).collect();
+    assert_eq!(left, [uid(3), uid(1)]);
+}
+
+#[tokio::test]
+async fn an_order_is_planned_once_its_study_is_complete() {
+    let site = Site::new();
+    let store = site.open();
+    let item = created(&store, 1, Some(1), &[]).await;
+    let mut urgent = planned("bones");
+    urgent.priority = Priority::Stat;
+    let claim = altered(&item, WorkitemState::InProgress);
+    let none = store
+        .plan_order(claim.clone(), urgent.clone(), Actor::room("jobs"))
+        .await;
+    assert_eq!(none.expect("no study yet"), None);
+    assert_eq!(store.workitem(&uid(1)).await.expect("kept").version, 1);
+    admit(&store, 1, 1).await;
+    site.clock.set(at(60));
+    let assembly = lease(&store).await;
+    store
+        .complete_study(&assembly, vec![planned("bones")])
+        .await
+        .expect("complete");
+    let job = store
+        .plan_order(claim, urgent, Actor::room("jobs"))
+        .await
+        .expect("planned");
+    let job = job.expect("a job");
+    let kept = store.job(job).await.expect("the job");
+    assert_eq!(
+        kept.priority,
+        Priority::Stat,
+        "it hurries what was planned already"
+    );
+    assert!(matches!(kept.state, JobState::Waiting { .. }));
+    assert_eq!(
+        store.jobs(Default::default()).await.expect("jobs").len(),
+        2,
+        "not doubled"
+    );
+    let order = &store.open_orders(10).await.expect("orders")[0];
+    assert_eq!(order.job, Some(job));
+}
