@@ -3,22 +3,23 @@
 use crate::Refused;
 use crate::quota::{Ledger, Quotas, Share};
 use crate::settling::Settling;
+use crate::visit::{Visit, Visits};
 use bytes::Bytes;
 use pericard_dicom::header::Header;
 use pericard_dicom::meta::file_meta;
+use pericard_dicom::scan::syntax::is_deflated;
 use pericard_dicom::scan::{ScanError, ScanLimits, scan_file};
 use pericard_domain::actor::Actor;
 use pericard_domain::job::Priority;
 use pericard_domain::study::ObjectIdentity;
 use pericard_domain::time::Clock;
-use pericard_domain::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
+use pericard_domain::uid::{InstanceUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use pericard_egress::{Counter, Meter, Stage};
 use pericard_store::admission::{Admission, NewObject, Refusal};
 use pericard_store::care::DiskLevel;
-use pericard_store::object::Incoming;
+use pericard_store::object::{Incoming, Received};
 use pericard_store::{Store, StoreError};
-use std::fs::File;
-use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,8 +28,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const RETRY_AFTER_S: u32 = 5;
 /// When a peer that finds the queue full is told to come back: jobs take longer than objects.
 const RETRY_QUEUE_S: u32 = 30;
-/// How much of a file the scanner reads at once: one read for the header of most objects.
-const SCAN_BUFFER_BYTES: usize = 64 * 1024;
+/// Objects up to this size are scanned where they are received: what lies in so few bytes is walked in a moment, in less
+/// time than another thread takes to wake. The usual slice of a CT or MR is below it.
+const SCAN_HERE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Limits of the door.
 #[derive(Debug, Clone)]
@@ -53,12 +55,16 @@ pub enum Arrival {
     },
     /// A whole Part 10 file, as STOW-RS sends it.
     File,
+    /// The same, sent to one study: an object of another is refused.
+    FileOf(StudyUid),
 }
 
 /// The door. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
     inner: Arc<Inner>,
+    /// The association that this clone belongs to.
+    visit: Option<Arc<Leaving>>,
 }
 
 struct Inner {
@@ -69,6 +75,46 @@ struct Inner {
     clock: Arc<dyn Clock>,
     places: Arc<Semaphore>,
     ledger: Arc<Ledger>,
+    visits: Visits,
+}
+
+/// Ends a visit when the last that belongs to it is gone.
+struct Leaving {
+    visit: Visit,
+    inner: Arc<Inner>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(study) = self.visit.end() {
+            self.inner.leave(study);
+        }
+    }
+}
+
+impl Inner {
+    /// Sees to it that a study over which no association is open is not waited for without need.
+    fn leave(self: &Arc<Self>, study: StudyUid) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        runtime.spawn(async move { inner.left(&study).await });
+    }
+
+    /// No association is open any more over which the study came: if all of it is here, it is not waited for.
+    async fn left(&self, study: &StudyUid) {
+        let whole = match self.store.standing(study).await {
+            Ok(standing) => standing.is_some_and(|s| self.settling.is_whole(&s, self.clock.now())),
+            Err(error) => {
+                tracing::debug!(%study, "whether the study is whole is asked later: {error}");
+                false
+            }
+        };
+        if whole && let Err(error) = self.store.hasten_assembly(study).await {
+            tracing::warn!(%study, "the study is whole, but is waited for: {error}");
+        }
+    }
 }
 
 impl Intake {
@@ -103,7 +149,33 @@ impl Intake {
                 clock,
                 places,
                 ledger: Arc::new(Ledger::new(quotas)),
+                visits: Visits::default(),
             }),
+            visit: None,
+        }
+    }
+
+    /// Which studies come over associations that are open.
+    #[must_use]
+    pub fn visits(&self) -> Visits {
+        self.inner.visits.clone()
+    }
+
+    /// The door for one association: what comes through it belongs together, until this and its clones are dropped.
+    #[must_use]
+    pub fn visited(&self) -> Self {
+        let inner = Arc::clone(&self.inner);
+        let visit = inner.visits.begin();
+        Self {
+            inner: Arc::clone(&inner),
+            visit: Some(Arc::new(Leaving { visit, inner })),
+        }
+    }
+
+    /// Something became known of a study: if it is whole, and comes over no association that is open, it is not waited for.
+    pub async fn look(&self, study: &StudyUid) {
+        if !self.inner.visits.is_open(study) {
+            self.inner.left(study).await;
         }
     }
 
@@ -294,14 +366,15 @@ async fn admit(
     from: Actor,
 ) -> Result<(ObjectIdentity, Admission), Refused> {
     let inner = &intake.inner;
-    let file = incoming.reader().map_err(refused_by)?;
-    // They go side by side. A refused object's file is dropped, and has cost no sync.
-    let scanning = tokio::task::spawn_blocking(move || scan(file));
-    let (scanned, sealed) = tokio::join!(scanning, incoming.seal());
-    let scanned = scanned.map_err(|_| Refused::Unavailable("the scanner failed".into()))?;
-    let header = scanned.map_err(|error| Refused::Malformed(error.to_string()))?;
-    let sealed = sealed.map_err(refused_by)?;
+    let header = scanned(arrival, &incoming).await?;
+    // A refused object's file is dropped, and has cost no sync.
+    let sealed = incoming.seal().map_err(refused_by)?;
     check_announced(arrival, &header.identity)?;
+    if let Some(leaving) = &intake.visit
+        && let Some(left) = leaving.visit.note(&header.identity.study)
+    {
+        inner.leave(left);
+    }
     let settled = inner
         .settling
         .settled(&header.identity, &header.facts, inner.clock.now());
@@ -325,11 +398,32 @@ async fn admit(
     Ok((header.identity, admission))
 }
 
-fn scan(file: File) -> Result<Header, ScanError> {
-    scan_file(
-        &mut BufReader::with_capacity(SCAN_BUFFER_BYTES, file),
-        &ScanLimits::default(),
-    )
+async fn scanned(arrival: &Arrival, incoming: &Incoming) -> Result<Header, Refused> {
+    let file = incoming.reader().map_err(refused_by)?;
+    let scanned = if is_soon_scanned(arrival, incoming.len()) {
+        // A panic costs the peer that caused it this object, here as on a thread of its own.
+        catch_unwind(AssertUnwindSafe(|| scan(file))).ok()
+    } else {
+        tokio::task::spawn_blocking(move || scan(file)).await.ok()
+    };
+    let scanned = scanned.ok_or_else(|| Refused::Unavailable("the scanner failed".into()))?;
+    scanned.map_err(|error| Refused::Malformed(error.to_string()))
+}
+
+/// Whether a scan takes no time to speak of. What may inflate to more than it is does not, and of a file only its header
+/// would tell.
+fn is_soon_scanned(arrival: &Arrival, size_bytes: u64) -> bool {
+    let is_as_large_as_it_is = match arrival {
+        Arrival::DataSet {
+            transfer_syntax, ..
+        } => !is_deflated(transfer_syntax),
+        Arrival::File | Arrival::FileOf(_) => false,
+    };
+    is_as_large_as_it_is && size_bytes <= SCAN_HERE_MAX_BYTES
+}
+
+fn scan(mut received: Received) -> Result<Header, ScanError> {
+    scan_file(&mut received, &ScanLimits::default())
 }
 
 /// What a command announced must be what the data set says: a peer that mixes objects up is told so.
@@ -341,7 +435,10 @@ fn check_announced(arrival: &Arrival, found: &ObjectIdentity) -> Result<(), Refu
         Arrival::DataSet { sop_class, .. } if *sop_class != found.sop_class => {
             Err(Refused::Mismatch("SOP Class UID"))
         }
-        Arrival::DataSet { .. } | Arrival::File => Ok(()),
+        Arrival::FileOf(study) if *study != found.study => {
+            Err(Refused::OtherStudy(Box::new(found.clone())))
+        }
+        Arrival::DataSet { .. } | Arrival::File | Arrival::FileOf(_) => Ok(()),
     }
 }
 
@@ -373,7 +470,7 @@ fn refused_by(error: StoreError) -> Refused {
 fn refusal_of(arrival: &Arrival, refused: &Refused) -> Refusal {
     let instance = match arrival {
         Arrival::DataSet { instance, .. } => Some(instance.clone()),
-        Arrival::File => None,
+        Arrival::File | Arrival::FileOf(_) => None,
     };
     Refusal {
         what: "object".into(),
@@ -385,7 +482,7 @@ fn refusal_of(arrival: &Arrival, refused: &Refused) -> Refusal {
 fn counter_of(refused: &Refused) -> Counter {
     match refused {
         Refused::Malformed(_) => Counter::ObjectsMalformed,
-        Refused::Mismatch(_) => Counter::ObjectsMismatched,
+        Refused::Mismatch(_) | Refused::OtherStudy(_) => Counter::ObjectsMismatched,
         Refused::TooLarge { .. } => Counter::ObjectsTooLarge,
         Refused::OutOfStorage(_) => Counter::ObjectsOutOfStorage,
         Refused::Busy { .. } | Refused::QueueFull { .. } | Refused::OverQuota { .. } => {

@@ -10,9 +10,11 @@ mod door;
 mod quota;
 mod refused;
 mod settling;
+mod visit;
 
 pub use door::{Arrival, Intake, IntakeConfig, Parcel};
 pub use pericard_store::admission::Admission;
 pub use quota::{Quota, Quotas};
 pub use refused::Refused;
-pub use settling::{IdleTimeout, Settled, Settling};
+pub use settling::{AllThatIsKnown, IdleTimeout, Settled, Settling};
+pub use visit::Visits;

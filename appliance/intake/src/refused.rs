@@ -1,5 +1,7 @@
 //! Why an object is not taken, in words that every protocol can turn into its own.
 
+use pericard_domain::study::ObjectIdentity;
+
 /// Why an object is not taken. Nothing of it is kept; the sentences hold no patient data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -9,6 +11,9 @@ pub enum Refused {
     /// The object is not the one that the peer announced.
     #[error("the object's {0} is not the one that was announced")]
     Mismatch(&'static str),
+    /// The object is of another study than the one that it was sent to.
+    #[error("the object is of another study than the one that it was sent to")]
+    OtherStudy(Box<ObjectIdentity>),
     /// The object is larger than may be.
     #[error(
         "the object is larger than the {limit_mib} MiB that are accepted; raise max_object_mib if it is legitimate"
