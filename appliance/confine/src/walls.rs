@@ -40,6 +40,10 @@ pub struct Needs {
     pub descriptors: u64,
     /// Whether it may start threads once it is locked: a decoder of JPEG starts its own. Processes it may never start.
     pub threads: bool,
+    /// Whether it computes on a GPU: then it keeps the driver's devices and may ask them things, it may start threads, and
+    /// nothing bounds the memory that it reserves, because a driver reserves far more than there is. None of this was tried on
+    /// a GPU.
+    pub device: bool,
 }
 
 /// One wall: what it is, and whether it stands.

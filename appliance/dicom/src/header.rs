@@ -6,7 +6,7 @@ use crate::scan::walk::{PIXEL_DATA, Token, Walker};
 use crate::scan::{Place, ScanError, ScanLimits};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
-use pericard_domain::study::{InstanceFacts, ObjectIdentity};
+use pericard_domain::study::{InstanceFacts, ObjectIdentity, RequestFacts};
 use pericard_domain::uid::UidError;
 use std::collections::BTreeMap;
 
@@ -113,6 +113,8 @@ const KEPT: &[Tag] = &[
     tags::STUDY_INSTANCE_UID,
     tags::SERIES_INSTANCE_UID,
     tags::STUDY_ID,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
     tags::SERIES_NUMBER,
     tags::INSTANCE_NUMBER,
     tags::SAMPLES_PER_PIXEL,
@@ -126,6 +128,14 @@ const KEPT: &[Tag] = &[
     tags::HIGH_BIT,
     tags::PIXEL_REPRESENTATION,
 ];
+
+/// The elements of an item of the Request Attributes Sequence that a header keeps.
+const KEPT_OF_REQUEST: [Tag; 2] = [
+    tags::SCHEDULED_PROCEDURE_STEP_ID,
+    tags::REQUESTED_PROCEDURE_ID,
+];
+/// Items of the Request Attributes Sequence that are kept: a series is made for one or two orders.
+const REQUESTS_MAX: usize = 16;
 
 /// Two of these would leave it open which object it is, and another reader might take the other one.
 const IDENTIFYING: [Tag; 4] = [
@@ -141,6 +151,10 @@ pub(crate) struct Collector<'l> {
     values: BTreeMap<Tag, Vec<u8>>,
     bytes: Option<PixelBytes>,
     fragments: Option<Vec<Extent>>,
+    /// The items of the Request Attributes Sequence.
+    requests: Vec<BTreeMap<Tag, Vec<u8>>>,
+    /// Whether the walk is within that sequence.
+    in_requests: bool,
     big_endian: bool,
     words: bool,
 }
@@ -152,8 +166,18 @@ impl<'l> Collector<'l> {
             values: BTreeMap::new(),
             bytes: None,
             fragments: None,
+            requests: Vec::new(),
+            in_requests: false,
             big_endian: false,
             words: false,
+        }
+    }
+
+    fn keeps(&self, tag: Tag, depth: usize) -> bool {
+        match depth {
+            0 => KEPT.contains(&tag),
+            1 => self.in_requests && KEPT_OF_REQUEST.contains(&tag),
+            _ => false,
         }
     }
 
@@ -165,7 +189,7 @@ impl<'l> Collector<'l> {
     ) -> Result<(), ScanError> {
         let (depth, encoding) = (walker.depth(), walker.encoding());
         let value = match token {
-            Token::Element { tag, .. } if depth == 0 && KEPT.contains(&tag) => {
+            Token::Element { tag, .. } if self.keeps(tag, depth) => {
                 Some(walker.value(self.limits.fact_bytes_max)?)
             }
             _ => None,
@@ -182,9 +206,11 @@ impl<'l> Collector<'l> {
         value: Option<&[u8]>,
     ) -> Result<(), ScanError> {
         if depth > 0 {
+            self.take_of_request(token, depth, value);
             return Ok(());
         }
         match token {
+            Token::SequenceEnd => self.in_requests = false,
             Token::Element {
                 tag,
                 vr,
@@ -213,6 +239,28 @@ impl<'l> Collector<'l> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_of_request(&mut self, token: Token, depth: usize, value: Option<&[u8]>) {
+        match token {
+            Token::SequenceStart { tag } if depth == 1 => {
+                self.in_requests = tag == tags::REQUEST_ATTRIBUTES_SEQUENCE;
+            }
+            Token::ItemStart
+                if depth == 1 && self.in_requests && self.requests.len() < REQUESTS_MAX =>
+            {
+                self.requests.push(BTreeMap::new());
+            }
+            Token::Element { tag, .. } if self.keeps(tag, depth) => {
+                let is_short = |v: &&[u8]| v.len() as u64 <= self.limits.fact_bytes_max;
+                if let (Some(value), Some(item)) =
+                    (value.filter(is_short), self.requests.last_mut())
+                {
+                    item.insert(tag, value.to_owned());
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The header, once the walk is over.
@@ -273,11 +321,16 @@ impl<'l> Collector<'l> {
             .get(&tags::SPECIFIC_CHARACTER_SET)
             .unwrap_or(&empty);
         let charset = Charset::declared(declared);
-        let text = |tag| {
-            let text = charset.decode(self.values.get(&tag)?);
+        let text_of = |values: &BTreeMap<Tag, Vec<u8>>, tag| {
+            let text = charset.decode(values.get(&tag)?);
             let text = text.trim_matches([' ', '\0', '\t', '\r', '\n']);
             (!text.is_empty()).then(|| text.to_owned())
         };
+        let text = |tag| text_of(&self.values, tag);
+        let requests = self.requests.iter().map(|item| RequestFacts {
+            step_id: text_of(item, tags::SCHEDULED_PROCEDURE_STEP_ID),
+            procedure_id: text_of(item, tags::REQUESTED_PROCEDURE_ID),
+        });
         let count = |tag| Some(u32::from(self.number(tag)?));
         InstanceFacts {
             modality: text(tags::MODALITY),
@@ -301,6 +354,9 @@ impl<'l> Collector<'l> {
             rows: count(tags::ROWS),
             columns: count(tags::COLUMNS),
             frames: self.frames(),
+            performed_date: text(tags::PERFORMED_PROCEDURE_STEP_START_DATE),
+            performed_time: text(tags::PERFORMED_PROCEDURE_STEP_START_TIME),
+            requests: requests.filter(|r| *r != RequestFacts::default()).collect(),
         }
     }
 

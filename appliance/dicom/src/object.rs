@@ -3,7 +3,7 @@
 //! Built from the scanner's own steps: what one reader takes for a length, the other cannot take for something else.
 
 use crate::charset::Charset;
-use crate::header::{Collector, Header};
+use crate::header::{Collector, Extent, Header};
 use crate::scan::syntax::Encoding;
 use crate::scan::walk::{Token, Walker, dictionary_vr};
 use crate::scan::{Opened, ScanError, ScanLimits, open_data_set, open_file};
@@ -49,6 +49,24 @@ pub(crate) fn read_file_undecoded(
     )
 }
 
+/// Scans a DICOM file and keeps its data set, as [`read_file`] does, without binary values above `binary_bytes_max`; what
+/// is left out is listed.
+///
+/// # Errors
+/// As [`read_file`].
+pub(crate) fn read_file_by_reference(
+    reader: &mut (impl Read + Seek),
+    limits: &ScanLimits,
+    binary_bytes_max: u64,
+) -> Result<(Header, InMemDicomObject, Vec<Bulk>), ScanError> {
+    let mut builder = Builder {
+        binary_bytes_max,
+        ..Builder::new(limits)
+    };
+    let header = walk(open_file(reader, limits)?, limits, &mut builder)?;
+    Ok((header, builder.root, builder.bulk))
+}
+
 /// Scans a bare data set and keeps it, as [`read_file`] does.
 ///
 /// # Errors
@@ -66,35 +84,54 @@ fn read(opened: Opened<'_>, limits: &ScanLimits) -> Result<(Header, InMemDicomOb
 }
 
 fn read_with(
-    mut opened: Opened<'_>,
+    opened: Opened<'_>,
     limits: &ScanLimits,
     mut builder: Builder<'_>,
 ) -> Result<(Header, InMemDicomObject), ScanError> {
+    let header = walk(opened, limits, &mut builder)?;
+    Ok((header, builder.root))
+}
+
+fn walk(
+    mut opened: Opened<'_>,
+    limits: &ScanLimits,
+    builder: &mut Builder<'_>,
+) -> Result<Header, ScanError> {
     let mut collector = Collector::new(limits);
     let mut walker = opened.walker(limits);
     while let Some(token) = walker.next()? {
         let depth = walker.depth();
         let value = match token {
-            Token::Element { tag, length, .. } if !is_bulk(tag, length, limits) => {
-                Some(builder.value(&mut walker, length)?)
-            }
+            Token::Element {
+                tag, vr, length, ..
+            } if !builder.is_bulk(tag, vr, length) => Some(builder.value(&mut walker, length)?),
             _ => None,
         };
         collector.take_read(token, depth, walker.encoding(), value.as_deref())?;
         builder.take(token, walker.encoding(), value);
     }
     let elements = walker.elements();
-    let header = collector.header(opened.place, elements)?;
-    Ok((header, builder.root))
+    collector.header(opened.place, elements)
 }
 
-/// Pixels of every kind (group 7FE0) and whatever is too long.
-fn is_bulk(tag: Tag, length: u64, limits: &ScanLimits) -> bool {
-    let is_pixels = matches!(
-        tag,
-        tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA
-    );
-    is_pixels || length > limits.object_value_bytes_max
+/// A value that was left in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bulk {
+    /// The sequences around it from the outside in, each with the item, counted from 1.
+    pub(crate) items: Vec<(Tag, usize)>,
+    pub(crate) tag: Tag,
+    pub(crate) vr: VR,
+    pub(crate) encoding: Encoding,
+    /// Where its bytes are: one stretch, or the fragments of encapsulated pixels without their offset table.
+    pub(crate) extents: Vec<Extent>,
+}
+
+/// Binary values in the sense of the DICOM JSON model (PS3.18 section F.2.7).
+fn is_binary(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN
+    )
 }
 
 /// A sequence that is still open, and the item that is being filled.
@@ -114,6 +151,11 @@ struct Builder<'l> {
     /// Sequences around the next element, the innermost last. As deep as the walker lets it become.
     open: Vec<Open>,
     bytes: u64,
+    /// Longer binary values are left in the file.
+    binary_bytes_max: u64,
+    bulk: Vec<Bulk>,
+    /// Fragments that belong to the latest bulk; the first of them is an offset table.
+    fragments: Option<usize>,
 }
 
 impl<'l> Builder<'l> {
@@ -125,6 +167,45 @@ impl<'l> Builder<'l> {
             undecoded: false,
             open: Vec::new(),
             bytes: 0,
+            binary_bytes_max: u64::MAX,
+            bulk: Vec::new(),
+            fragments: None,
+        }
+    }
+
+    /// Pixels of every kind (group 7FE0) and whatever is too long.
+    fn is_bulk(&self, tag: Tag, vr: VR, length: u64) -> bool {
+        let is_pixels = matches!(
+            tag,
+            tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA
+        );
+        let is_long_binary = length > self.binary_bytes_max && is_binary(known(tag, vr));
+        is_pixels || is_long_binary || length > self.limits.object_value_bytes_max
+    }
+
+    fn leave_out(&mut self, tag: Tag, vr: VR, encoding: Encoding, extents: Vec<Extent>) {
+        let items = self.open.iter().map(|o| (o.tag, o.items.len() + 1));
+        let known = known(tag, vr);
+        self.bulk.push(Bulk {
+            items: items.collect(),
+            tag,
+            vr: known,
+            encoding: if known == vr {
+                encoding
+            } else {
+                Encoding::IMPLICIT_LE
+            },
+            extents,
+        });
+    }
+
+    fn fragment(&mut self, extent: Extent) {
+        let Some(count) = &mut self.fragments else {
+            return;
+        };
+        *count += 1;
+        if let (true, Some(bulk)) = (*count > 1, self.bulk.last_mut()) {
+            bulk.extents.push(extent);
         }
     }
 
@@ -139,11 +220,15 @@ impl<'l> Builder<'l> {
 
     fn take(&mut self, token: Token, encoding: Encoding, value: Option<Vec<u8>>) {
         match token {
-            Token::Element { tag, vr, .. } => {
-                if let Some(value) = value {
-                    self.element(tag, vr, encoding, &value);
-                }
-            }
+            Token::Element {
+                tag,
+                vr,
+                length,
+                offset,
+            } => match value {
+                Some(value) => self.element(tag, vr, encoding, &value),
+                None => self.leave_out(tag, vr, encoding, vec![Extent { offset, length }]),
+            },
             Token::SequenceStart { tag } => self.open.push(Open {
                 tag,
                 items: Vec::new(),
@@ -163,7 +248,12 @@ impl<'l> Builder<'l> {
                 }
             }
             Token::SequenceEnd => self.close(),
-            Token::FragmentsStart { .. } | Token::Fragment { .. } | Token::FragmentsEnd => {}
+            Token::FragmentsStart { tag } => {
+                self.leave_out(tag, VR::OB, encoding, Vec::new());
+                self.fragments = Some(0);
+            }
+            Token::Fragment { offset, length } => self.fragment(Extent { offset, length }),
+            Token::FragmentsEnd => self.fragments = None,
         }
     }
 
@@ -175,10 +265,9 @@ impl<'l> Builder<'l> {
                 None => self.charset = charset,
             }
         }
-        // A router that did not know an element wrote it as UN, in implicit little endian; the dictionary knows it
-        // (PS3.5 section 6.2.2 note 2).
-        let (vr, encoding) = match (vr, dictionary_vr(tag)) {
-            (VR::UN, known) if known != VR::SQ => (known, Encoding::IMPLICIT_LE),
+        // What a router wrote as UN is in implicit little endian.
+        let (vr, encoding) = match known(tag, vr) {
+            known if known != vr => (known, Encoding::IMPLICIT_LE),
             _ => (vr, encoding),
         };
         let value = if self.undecoded {
@@ -220,6 +309,14 @@ impl<'l> Builder<'l> {
             Some(outer) => &outer.charset,
             None => &self.charset,
         }
+    }
+}
+
+/// A router that did not know an element wrote it as UN; the dictionary knows it (PS3.5 section 6.2.2 note 2).
+fn known(tag: Tag, vr: VR) -> VR {
+    match (vr, dictionary_vr(tag)) {
+        (VR::UN, known) if known != VR::SQ => known,
+        _ => vr,
     }
 }
 

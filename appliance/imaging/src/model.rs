@@ -4,6 +4,7 @@ use crate::golden;
 use crate::text::TextSpotter;
 use crate::volume::VolumeSegmenter;
 use crate::{ImagingError, Runtime};
+use pericard_domain::device::Device;
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{GoldenCase, Package, Task};
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::path::Path;
 /// One loaded package. Same input, same number of threads, same library: same output, to the bit.
 pub struct Model {
     pipeline: Pipeline,
+    device: Device,
 }
 
 enum Pipeline {
@@ -48,9 +50,12 @@ impl Model {
             Task::VolumeSegmentation => {
                 Pipeline::Volume(Box::new(VolumeSegmenter::load(runtime, package, threads)?))
             }
-            task @ Task::Chat => return Err(ImagingError::Task { task }),
+            task @ (Task::Chat | Task::Embedding) => return Err(ImagingError::Task { task }),
         };
-        Ok(Self { pipeline })
+        Ok(Self {
+            pipeline,
+            device: runtime.device(),
+        })
     }
 
     /// Runs the model: frames give text (see the package's card for how clips are looked at), a volume gives a mask in
@@ -110,7 +115,7 @@ impl Model {
 
     /// Where it computes.
     #[must_use]
-    pub fn device(&self) -> &str {
-        "cpu"
+    pub const fn device(&self) -> Device {
+        self.device
     }
 }

@@ -1,9 +1,11 @@
 //! One ONNX network: one `f32` tensor in, one `f32` tensor out.
 
 use crate::{ImagingError, MODEL_FILE_BYTES_MAX, Runtime, onnx};
+use ort::ep;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
+use pericard_domain::device::Device;
 use std::io::Read;
 use std::path::Path;
 
@@ -140,7 +142,17 @@ fn session(runtime: &Runtime, bytes: &[u8], threads: usize) -> Result<Session, S
             .with_deterministic_compute(true)?
             // Shapes differ from call to call: planning memory for each of them would keep all the plans.
             .with_memory_pattern(false)?;
-        Ok(builder)
+        match runtime.device() {
+            Device::Cpu => Ok(builder),
+            // Without this word a library that cannot have the device takes the processor, and tells nobody.
+            Device::Cuda(number) => Ok(builder.with_execution_providers([ep::CUDA::default()
+                .with_device_id(number.into())
+                .build()
+                .error_on_failure()])?),
+            Device::Metal => Err(ort::Error::new(
+                "imaging models cannot compute on Metal; set `device = \"cpu\"`",
+            )),
+        }
     };
     options()
         .and_then(|mut builder| builder.commit_from_memory(bytes))

@@ -2,6 +2,7 @@
 
 use crate::{ImagingError, version};
 use ort::environment::Environment;
+use pericard_domain::device::Device;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ static LOADED: Mutex<Option<(PathBuf, Runtime)>> = Mutex::new(None);
 pub struct Runtime {
     environment: Environment,
     version: String,
+    device: Device,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -69,6 +71,7 @@ impl Runtime {
         let runtime = Self {
             environment,
             version,
+            device: Device::Cpu,
         };
         *loaded = Some((path, runtime.clone()));
         Ok(runtime)
@@ -78,6 +81,16 @@ impl Runtime {
     #[must_use]
     pub fn version(&self) -> String {
         self.version.clone()
+    }
+
+    /// The same library, whose models compute on this device. They do not load where it cannot be had.
+    #[must_use]
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    pub(crate) const fn device(&self) -> Device {
+        self.device
     }
 
     pub(crate) fn environment(&self) -> &Environment {

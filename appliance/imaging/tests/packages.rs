@@ -78,7 +78,7 @@ fn the_same_input_gives_the_same_bits() {
     let once = first.infer(&input).unwrap();
     assert_eq!(once, first.infer(&input).unwrap());
     assert_eq!(once, second.infer(&input).unwrap());
-    assert_eq!(first.device(), "cpu");
+    assert_eq!(first.device().to_string(), "cpu");
 }
 
 #[test]

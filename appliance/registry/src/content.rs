@@ -13,6 +13,8 @@ pub(crate) enum Content {
     Onnx,
     /// safetensors: a JSON header and raw numbers.
     Safetensors,
+    /// A JSON object: what a tokenizer or a configuration is written in. It has nothing to execute.
+    Json,
     /// A pickle, or an archive that may hold one (TorchScript, Keras, `.pt`): it can execute code when it is loaded.
     Executable,
     /// None of these.
@@ -29,6 +31,8 @@ pub(crate) fn content_of(path: &Path) -> io::Result<Content> {
         .read_to_end(&mut head)?;
     Ok(match head.as_slice() {
         [b'G', b'G', b'U', b'F', ..] => Content::Gguf,
+        // No opcode of a pickle is a brace that opens, and none follows it that JSON has.
+        [b'{', rest @ ..] if matches!(rest.trim_ascii_start(), [b'"' | b'}', ..]) => Content::Json,
         // Field 1 (ir_version), a varint below 128: every ONNX model that an exporter writes begins so.
         [0x08, version, ..] if *version < 0x80 => Content::Onnx,
         // A little-endian length below 100 MB, then the JSON header.

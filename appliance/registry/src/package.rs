@@ -61,7 +61,7 @@ pub enum PackageError {
     )]
     Executable(PathBuf),
     /// A payload of no format that is served here.
-    #[error("{0}: neither ONNX, GGUF nor safetensors")]
+    #[error("{0}: neither ONNX, GGUF nor safetensors, nor the JSON beside them")]
     UnknownFormat(PathBuf),
 }
 
@@ -183,7 +183,7 @@ fn check_unlisted(dir: &Path, manifest: &Manifest) -> Result<(), PackageError> {
 fn check_parts(dir: &Path, manifest: &Manifest) -> Result<(), PackageError> {
     for path in manifest.parts.values().collect::<BTreeSet<_>>() {
         match content_of(&dir.join(path)).map_err(PackageError::io(path))? {
-            Content::Gguf | Content::Onnx | Content::Safetensors => {}
+            Content::Gguf | Content::Onnx | Content::Safetensors | Content::Json => {}
             Content::Executable => return Err(PackageError::Executable(path.clone())),
             Content::Other => return Err(PackageError::UnknownFormat(path.clone())),
         }

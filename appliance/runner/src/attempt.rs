@@ -44,6 +44,7 @@ impl Prisoner {
                     library: config.onnxruntime.clone(),
                     package,
                     threads: config.cores,
+                    device: config.device,
                 },
             ),
             Kind::Language(package) => (
@@ -55,6 +56,7 @@ impl Prisoner {
                         sequences_max: config.chats_max,
                         queue_max: config.chats_waiting_max,
                     },
+                    device: config.device,
                 },
             ),
         };

@@ -6,6 +6,7 @@ use crate::staff::Staff;
 use crate::words::{Head, Load, Look, Seen, Started, clipped};
 use crate::worker::IMAGING;
 use pericard_confine::{Limits, Lost, Room, Worker};
+use pericard_domain::device::Device;
 use pericard_domain::image::{ImagingOutput, Mask};
 use pericard_domain::model::{ModelRef, Package};
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ pub(crate) struct Imaging {
     staff: Staff,
     library: PathBuf,
     threads: usize,
+    device: Device,
     seats: Mutex<HashMap<ModelRef, Arc<Seat>>>,
     /// One inference at a time: each uses every thread of the share. Fair, so the order of asking is the order of service.
     turn: Arc<Semaphore>,
@@ -47,11 +49,12 @@ struct Post {
 }
 
 impl Imaging {
-    pub(crate) fn new(staff: Staff, library: PathBuf, threads: usize) -> Self {
+    pub(crate) fn new(staff: Staff, library: PathBuf, (threads, device): (usize, Device)) -> Self {
         Self {
             staff,
             library,
             threads,
+            device,
             seats: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
         }
@@ -177,6 +180,7 @@ impl Imaging {
             library: self.library.clone(),
             package: package.clone(),
             threads: self.threads,
+            device: self.device,
         };
         self.staff.hire(IMAGING, &load)
     }

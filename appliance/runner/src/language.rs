@@ -9,7 +9,9 @@ use crate::staff::Staff;
 use crate::words::{Ask, Load, Share, Started, Tell, clipped};
 use crate::worker::LANGUAGE;
 use pericard_confine::{Channel, ChannelError, Lost, Worker};
-use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
+use pericard_domain::device::Device;
+use pericard_domain::figures::EngineFigures;
 use pericard_domain::model::Package;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,12 +27,17 @@ const STANDSTILL_S: u64 = 120;
 const ANSWER_TIMEOUT_S: u64 = 30;
 /// A context that holds more is not believed.
 const CONTEXT_TOKENS_MAX: u32 = 1 << 24;
+/// Questions that may wait for one encoder.
+const ASKED_MAX: usize = 32;
+/// When to try again once as many wait.
+const ASKED_S: u32 = 2;
 /// When to try again while a lost worker is being replaced.
 const REPLACING_S: u32 = 5;
 
 pub(crate) struct Language {
     staff: Staff,
     share: Share,
+    device: Device,
     seats: Mutex<BTreeMap<String, Arc<Seat>>>,
 }
 
@@ -38,7 +45,7 @@ pub(crate) struct Language {
 struct Seat {
     staff: Staff,
     load: Load,
-    loaded: Mutex<Option<Loaded>>,
+    loaded: Loaded,
     /// `None` while a lost worker is being replaced.
     line: Mutex<Option<Arc<Line>>>,
     closing: AtomicBool,
@@ -47,6 +54,8 @@ struct Seat {
 /// The conversation with one living worker.
 struct Line {
     pid: u32,
+    /// Whether the worker is still heard.
+    open: AtomicBool,
     /// To the thread that writes: nobody else ever waits for the worker to read.
     asks: mpsc::Sender<Ask>,
     next: AtomicU64,
@@ -56,28 +65,37 @@ struct Line {
 }
 
 impl Language {
-    pub(crate) fn new(staff: Staff, share: Share) -> Self {
+    pub(crate) fn new(staff: Staff, share: Share, device: Device) -> Self {
         Self {
             staff,
             share,
+            device,
             seats: Mutex::default(),
         }
     }
 
-    /// The device and the tokens that the context holds.
-    pub(crate) fn load(&self, package: &Package) -> Result<(String, u32), String> {
+    /// Loads a model. Where another version of it serves, that one serves until this one is ready, and then ends what it began: no
+    /// request falls between them.
+    pub(crate) fn load(&self, package: &Package) -> Result<Loaded, String> {
+        let begun = Instant::now();
         let load = Load::Language {
             package: package.clone(),
             share: self.share,
+            device: self.device,
         };
         let hired = self.staff.hire(LANGUAGE, &load);
         let (worker, started) = hired.map_err(|lost| lost.to_string())??;
-        let context_tokens = started.context_tokens.unwrap_or(0);
-        let facts = (started.device.clone(), context_tokens);
+        let loaded = Loaded {
+            model: package.model.clone(),
+            task: package.manifest.task,
+            device: started.device.clone(),
+            load_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            context_tokens: Some(started.context_tokens.unwrap_or(0)),
+        };
         let seat = Arc::new(Seat {
             staff: self.staff.clone(),
             load,
-            loaded: Mutex::default(),
+            loaded: loaded.clone(),
             line: Mutex::default(),
             closing: AtomicBool::new(false),
         });
@@ -92,21 +110,12 @@ impl Language {
         if let Some(seat) = before {
             seat.close(); // what it runs may end; new requests go to the new one
         }
-        Ok(facts)
-    }
-
-    pub(crate) fn list(&self, loaded: Loaded) {
-        if let Some(seat) = held(&self.seats).get(&loaded.model.name) {
-            *held(&seat.loaded) = Some(loaded);
-        }
+        Ok(loaded)
     }
 
     pub(crate) fn loaded(&self) -> Vec<Loaded> {
-        let seats: Vec<_> = held(&self.seats).values().cloned().collect();
-        seats
-            .iter()
-            .filter_map(|seat| held(&seat.loaded).clone())
-            .collect()
+        let seats = held(&self.seats);
+        seats.values().map(|seat| seat.loaded.clone()).collect()
     }
 
     /// Takes a model away: its process ends when its talks have.
@@ -123,33 +132,97 @@ impl Language {
     }
 
     pub(crate) fn chat(&self, model: &str, request: ChatRequest) -> Result<Talk, ChatRefusal> {
-        let line = self.line(model)?;
-        let number = line.number();
-        // As many as the worker may ever send for it: whoever has taken a worker over must not fill our memory.
-        let (sink, events) = events::channel(line.events_max);
-        held(&line.talks).insert(number, sink);
-        let mut talk = Talk {
-            line,
-            number,
-            events,
-            ended: false,
-        };
-        match talk.line.answer(number, Ask::Chat(number, request)) {
-            Ok(Tell::Accepted(_)) => Ok(talk),
-            refused => {
-                talk.ended = true;
-                held(&talk.line.talks).remove(&number);
-                Err(refusal(refused))
+        self.through(model, |line| {
+            let number = line.number();
+            // As many as the worker may ever send for it: whoever has taken a worker over must not fill our memory.
+            let (sink, events) = events::channel(line.events_max);
+            held(&line.talks).insert(number, sink);
+            let mut talk = Talk {
+                line: Arc::clone(line),
+                number,
+                events,
+                ended: false,
+            };
+            match line.answer(number, Ask::Chat(number, request.clone())) {
+                Ok(Tell::Accepted(_)) => Ok(talk),
+                refused => {
+                    talk.ended = true;
+                    held(&line.talks).remove(&number);
+                    Err(refusal(refused))
+                }
             }
-        }
+        })
     }
 
-    pub(crate) fn count_tokens(&self, model: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
+    pub(crate) fn tokens(&self, model: &str, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+        self.through(model, |line| {
+            let number = line.number();
+            match line.answer(number, Ask::Tokens(number, prompt.clone())) {
+                Ok(Tell::Tokens(_, tokens)) => Ok(tokens),
+                refused => Err(refusal(refused)),
+            }
+        })
+    }
+
+    pub(crate) fn text(&self, model: &str, tokens: &[u32]) -> Result<String, ChatRefusal> {
+        self.through(model, |line| {
+            let number = line.number();
+            match line.answer(number, Ask::Text(number, tokens.to_vec())) {
+                Ok(Tell::Text(_, text)) => Ok(text),
+                refused => Err(refusal(refused)),
+            }
+        })
+    }
+
+    pub(crate) fn embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal> {
+        self.through(model, |line| {
+            if held(&line.answers).len() >= ASKED_MAX {
+                return Err(ChatRefusal::Busy {
+                    retry_after_s: ASKED_S,
+                });
+            }
+            let number = line.number();
+            match line.answer(number, Ask::Embed(number, texts.to_vec())) {
+                Ok(Tell::Embedded(_, embedded)) if embedded.vectors.len() == texts.len() => {
+                    Ok(embedded)
+                }
+                refused => Err(refusal(refused)),
+            }
+        })
+    }
+
+    /// What each engine counts, as far as it answers.
+    pub(crate) fn figures(&self) -> Vec<(Loaded, EngineFigures)> {
+        let of = |loaded: Loaded| {
+            let line = self.line(&loaded.model.name).ok()?;
+            let number = line.number();
+            match line.answer(number, Ask::Figures(number)) {
+                Ok(Tell::Figures(_, figures)) => Some((loaded, *figures)),
+                _ => None,
+            }
+        };
+        self.loaded().into_iter().filter_map(of).collect()
+    }
+
+    /// Does something with a model's worker; once more with its successor when it was replaced at this very moment, so
+    /// that a new version of a model costs no request.
+    fn through<T>(
+        &self,
+        model: &str,
+        act: impl Fn(&Arc<Line>) -> Result<T, ChatRefusal>,
+    ) -> Result<T, ChatRefusal> {
         let line = self.line(model)?;
-        let number = line.number();
-        match line.answer(number, Ask::Count(number, prompt.clone())) {
-            Ok(Tell::Counted(_, tokens)) => Ok(tokens),
-            refused => Err(refusal(refused)),
+        match act(&line) {
+            Err(ChatRefusal::Busy { .. } | ChatRefusal::Closing)
+                if !line.open.load(Ordering::Acquire) =>
+            {
+                let next = self.line(model)?;
+                if Arc::ptr_eq(&line, &next) {
+                    return Err(REPLACING);
+                }
+                act(&next)
+            }
+            done => done,
         }
     }
 
@@ -158,8 +231,15 @@ impl Language {
     }
 
     fn line(&self, model: &str) -> Result<Arc<Line>, ChatRefusal> {
-        let seat = held(&self.seats).get(model).cloned();
-        let seat = seat.ok_or_else(|| ChatRefusal::UnknownModel(model.to_owned()))?;
+        let find = || {
+            let seat = held(&self.seats).get(model).cloned();
+            seat.ok_or_else(|| ChatRefusal::UnknownModel(model.to_owned()))
+        };
+        let mut seat = find()?;
+        if seat.closing.load(Ordering::Acquire) {
+            // Either everything closes, or another version has taken its place since it was found.
+            seat = find()?;
+        }
         if seat.closing.load(Ordering::Acquire) {
             return Err(ChatRefusal::Closing);
         }
@@ -191,7 +271,8 @@ impl Seat {
         loop {
             let begun = Instant::now();
             let Some(lost) = self.hear(&worker, &line) else {
-                return; // closed, and nothing is under way
+                line.fail_all(); // closed, and nothing is under way but what came at this very moment
+                return;
             };
             *held(&self.line) = None;
             line.fail_all();
@@ -290,6 +371,7 @@ impl Line {
         let events_max = 2 * context_tokens as usize + 2;
         Ok(Arc::new(Self {
             pid: worker.leash().pid(),
+            open: AtomicBool::new(true),
             asks,
             next: AtomicU64::new(0),
             answers: Mutex::default(),
@@ -310,6 +392,11 @@ impl Line {
     fn answer(&self, number: u64, ask: Ask) -> Result<Tell, ChatRefusal> {
         let (sink, answer) = mpsc::sync_channel(1);
         held(&self.answers).insert(number, sink);
+        // After it was put there: whoever closes the line either sees it there, or closed it before this.
+        if !self.open.load(Ordering::Acquire) {
+            held(&self.answers).remove(&number);
+            return Err(REPLACING);
+        }
         let sent = self.asks.send(ask);
         let answer = match sent {
             Ok(()) => answer.recv_timeout(Duration::from_secs(ANSWER_TIMEOUT_S)),
@@ -323,7 +410,12 @@ impl Line {
     fn take(&self, tell: Tell) -> Result<Option<u64>, ChannelError> {
         match tell {
             Tell::Steps(steps) => return Ok(Some(steps)),
-            Tell::Accepted(number) | Tell::Refused(number, _) | Tell::Counted(number, _) => {
+            Tell::Accepted(number)
+            | Tell::Refused(number, _)
+            | Tell::Tokens(number, _)
+            | Tell::Text(number, _)
+            | Tell::Embedded(number, _)
+            | Tell::Figures(number, _) => {
                 // Whoever asked may have given up.
                 if let Some(asked) = held(&self.answers).remove(&number) {
                     let _ = asked.try_send(tell);
@@ -350,6 +442,7 @@ impl Line {
 
     /// A generation never just goes silent.
     fn fail_all(&self) {
+        self.open.store(false, Ordering::Release);
         let word = "the language worker was lost before the answer ended; ask again";
         for (_, talk) in held(&self.talks).drain() {
             let _ = talk.try_send(ChatEvent::Failed(word.to_owned())); // a full one ends without a word

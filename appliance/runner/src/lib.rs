@@ -28,4 +28,4 @@ pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;
 pub use reader::Reader;
 pub use runner::{Loaded, RunFailure, Runner, RunnerConfig, workers_of};
-pub use view::{Form, Shown, ShownFacts, View};
+pub use view::{Form, Raw, Shown, ShownFacts, View};

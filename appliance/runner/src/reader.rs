@@ -4,7 +4,7 @@ use crate::imaging::held;
 use crate::picture::Picture;
 use crate::runner::RunFailure;
 use crate::staff::Staff;
-use crate::view::{Shown, View};
+use crate::view::{Raw, Shown, View};
 use crate::words::{FrameHead, Head, Load, Read, ReadAnswer, Started, clipped};
 use crate::worker::READER;
 use pericard_confine::{Limits, Lost, Room, Walls, Worker};
@@ -167,18 +167,84 @@ impl Reader {
             ReadAnswer::Shown { bytes, facts } => (bytes, facts),
             other => return Err(self.failure(other, instance)),
         };
-        let broke = |why: &str| RunFailure::Lost(format!("object {instance}: {why}"));
-        let memory = room
-            .filled()
-            .map_err(|_| broke("the reader keeps what it handed over"))?;
-        if bytes > memory.bytes() {
-            return Err(broke("the reader says more than it handed over"));
+        let bytes = taken(room, bytes, instance)?;
+        Ok(Shown { bytes, facts })
+    }
+
+    /// The bytes of a frame. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn bytes(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        frame: u32,
+        raw: Raw,
+    ) -> Result<Vec<u8>, RunFailure> {
+        self.reopen(instance, path)?;
+        let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
+        let read = Read::Bytes { frame, raw };
+        match self.ask(&read, room.as_fd(), Some(instance))? {
+            ReadAnswer::Filled { bytes } => taken(room, bytes, instance),
+            other => Err(self.failure(other, instance)),
         }
-        let mapped = memory.map().map_err(no_memory)?;
-        Ok(Shown {
-            bytes: mapped[..bytes].to_vec(),
-            facts,
-        })
+    }
+
+    /// An object's attributes as DICOM JSON; its large values are named by URIs that begin with `base`. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn describe(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        base: &str,
+    ) -> Result<Vec<u8>, RunFailure> {
+        let read = Read::Describe {
+            instance: instance.clone(),
+            base: base.to_owned(),
+        };
+        let (answer, room) = self.ask_of_file(&read, instance, path)?;
+        match answer {
+            ReadAnswer::Filled { bytes } => taken(room, bytes, instance),
+            other => Err(self.failure(other, instance)),
+        }
+    }
+
+    /// A value that [`Reader::describe`] names by a URI; `None` when there is none of that path. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn bulk(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        value: &str,
+    ) -> Result<Option<Vec<u8>>, RunFailure> {
+        let read = Read::Bulk {
+            instance: instance.clone(),
+            path: value.to_owned(),
+        };
+        let (answer, room) = self.ask_of_file(&read, instance, path)?;
+        match answer {
+            ReadAnswer::Filled { bytes } => taken(room, bytes, instance).map(Some),
+            ReadAnswer::NoSuchBulk => Ok(None),
+            other => Err(self.failure(other, instance)),
+        }
+    }
+
+    fn ask_of_file(
+        &mut self,
+        read: &Read,
+        instance: &InstanceUid,
+        path: &Path,
+    ) -> Result<(ReadAnswer, Room), RunFailure> {
+        let file = opened(instance, path)?;
+        let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
+        let about = format!("object {instance}");
+        let answer = self.ask_plain(read, &[file.as_fd(), room.as_fd()], &about)?;
+        Ok((answer, room))
     }
 
     /// What a segmentation marks, and the outlines of it in one image. Blocking.
@@ -364,6 +430,19 @@ fn failure_of(answer: ReadAnswer, about: &str) -> RunFailure {
         }
         _ => RunFailure::Lost(format!("{about}: the reader answered another question")),
     }
+}
+
+/// The first bytes of a room that the reader has filled.
+fn taken(room: Room, bytes: usize, instance: &InstanceUid) -> Result<Vec<u8>, RunFailure> {
+    let broke = |why: &str| RunFailure::Lost(format!("object {instance}: {why}"));
+    let memory = room
+        .filled()
+        .map_err(|_| broke("the reader keeps what it handed over"))?;
+    if bytes > memory.bytes() {
+        return Err(broke("the reader says more than it handed over"));
+    }
+    let mapped = memory.map().map_err(no_memory)?;
+    Ok(mapped[..bytes].to_vec())
 }
 
 /// Read-only: what the reader gets it cannot change.

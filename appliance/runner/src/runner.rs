@@ -5,9 +5,12 @@ use crate::language::{Language, Talk};
 use crate::picture::Picture;
 use crate::reader::{Reader, Readers};
 use crate::staff::Staff;
-use crate::words::Share;
+use crate::words::{Load, Share, clipped};
+use crate::worker::DEVICE;
 use pericard_confine::{Program, Walls};
-use pericard_domain::chat::{ChatRefusal, ChatRequest, Prompt};
+use pericard_domain::chat::{ChatRefusal, ChatRequest, Embeddings, Prompt};
+use pericard_domain::device::Device;
+use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{ModelRef, Package, Task};
 use pericard_imaging::NO_REPORTS;
@@ -34,6 +37,8 @@ pub struct RunnerConfig {
     pub reading_timeout: Duration,
     /// ONNX Runtime's shared library.
     pub onnxruntime: PathBuf,
+    /// What models compute on. Where it cannot be had, none is loaded: another never takes its place.
+    pub device: Device,
     /// Cores that all models share. Both engines collapse when more threads compute than there are cores, so imaging
     /// and language each get a fixed share of them.
     pub cores: usize,
@@ -96,6 +101,10 @@ pub struct Runner {
     language: Arc<Language>,
     readers: Arc<Readers>,
     walls: Arc<Mutex<Option<Result<Walls, String>>>>,
+    staff: Staff,
+    device: Device,
+    /// Whether the device computes right; `None` until it was tried.
+    trial: Arc<Mutex<Option<Result<(), String>>>>,
 }
 
 impl Runner {
@@ -103,20 +112,32 @@ impl Runner {
     #[must_use]
     pub fn new(config: RunnerConfig) -> Self {
         let cores = CoreShare::of(config.cores);
-        let staff = Staff {
-            program: config.worker,
-        };
+        let mut program = config.worker;
+        if config.device != Device::Cpu {
+            // A driver would write what it compiles under the home directory, which no worker has.
+            program
+                .environment
+                .push(("CUDA_CACHE_DISABLE".into(), "1".into()));
+        }
+        let staff = Staff { program };
         let share = Share {
             threads: cores.language,
             sequences_max: config.chats_max,
             queue_max: config.chats_waiting_max,
         };
-        let imaging = Imaging::new(staff.clone(), config.onnxruntime, cores.imaging);
+        let imaging = Imaging::new(
+            staff.clone(),
+            config.onnxruntime,
+            (cores.imaging, config.device),
+        );
         Self {
             imaging: Arc::new(imaging),
-            language: Arc::new(Language::new(staff.clone(), share)),
-            readers: Arc::new(Readers::new(staff, config.reading_timeout)),
+            language: Arc::new(Language::new(staff.clone(), share, config.device)),
+            readers: Arc::new(Readers::new(staff.clone(), config.reading_timeout)),
             walls: Arc::default(),
+            staff,
+            device: config.device,
+            trial: Arc::default(),
         }
     }
 
@@ -136,6 +157,44 @@ impl Runner {
         held(&self.walls).clone()
     }
 
+    /// Tries in a worker whether the device can be had and computes right, and keeps the result for
+    /// [`Runner::device_trouble`]. Blocking.
+    ///
+    /// # Errors
+    /// Why it cannot be used: then no model is loaded.
+    pub fn try_device(&self) -> Result<(), String> {
+        let tried = match self.device {
+            Device::Cpu => Ok(()),
+            device => {
+                let hired = self.staff.hire(DEVICE, &Load::Device(device));
+                let hired = hired
+                    .map_err(|lost| lost.to_string())
+                    .and_then(|hired| hired);
+                hired
+                    .map(|_| ())
+                    .map_err(|why| format!("{device}: {}", clipped(&why)))
+            }
+        };
+        *held(&self.trial) = Some(tried.clone());
+        tried
+    }
+
+    /// What models compute on.
+    #[must_use]
+    pub const fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Why the device cannot be used, as tried last; `None` when it can, and for the processor.
+    #[must_use]
+    pub fn device_trouble(&self) -> Option<String> {
+        match (self.device, held(&self.trial).clone()) {
+            (Device::Cpu, _) | (_, Some(Ok(()))) => None,
+            (_, Some(Err(why))) => Some(why),
+            (device, None) => Some(format!("{device} is being tried")),
+        }
+    }
+
     /// A reader of one study's objects.
     #[must_use]
     pub fn reader(&self) -> Reader {
@@ -147,32 +206,33 @@ impl Runner {
     /// # Errors
     /// [`RunFailure::Load`] with what did not come out right.
     pub fn load(&self, package: &Package) -> Result<Loaded, RunFailure> {
-        let begun = Instant::now();
-        let (device, context_tokens) = match package.manifest.task {
-            Task::Chat => self
-                .language
-                .load(package)
-                .map(|info| (info.0, Some(info.1))),
-            Task::TextSpotting | Task::VolumeSegmentation => {
-                self.imaging.load(package).map(|device| (device, None))
-            }
+        if held(&self.trial).is_none() {
+            // Kept, and told by what follows.
+            let _ = self.try_device();
         }
-        .map_err(|reason| RunFailure::Load {
+        if let Some(reason) = self.device_trouble() {
+            return Err(RunFailure::Load {
+                model: package.model.to_string(),
+                reason,
+            });
+        }
+        let failed = |reason| RunFailure::Load {
             model: package.model.to_string(),
             reason,
-        })?;
-        let load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        };
+        if let Task::Chat | Task::Embedding = package.manifest.task {
+            return self.language.load(package).map_err(failed);
+        }
+        let begun = Instant::now();
+        let device = self.imaging.load(package).map_err(failed)?;
         let loaded = Loaded {
             model: package.model.clone(),
             task: package.manifest.task,
             device,
-            load_ms,
-            context_tokens,
+            load_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            context_tokens: None,
         };
-        match package.manifest.task {
-            Task::Chat => self.language.list(loaded.clone()),
-            Task::TextSpotting | Task::VolumeSegmentation => self.imaging.list(loaded.clone()),
-        }
+        self.imaging.list(loaded.clone());
         Ok(loaded)
     }
 
@@ -232,12 +292,34 @@ impl Runner {
         self.language.chat(model, request)
     }
 
-    /// How many tokens a prompt has, template included.
+    /// The ids of a prompt's tokens, template included.
     ///
     /// # Errors
     /// See [`ChatRefusal`].
-    pub fn count_tokens(&self, model: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        self.language.count_tokens(model, prompt)
+    pub fn tokens(&self, model: &str, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+        self.language.tokens(model, prompt)
+    }
+
+    /// The text of tokens.
+    ///
+    /// # Errors
+    /// See [`ChatRefusal`].
+    pub fn text(&self, model: &str, tokens: &[u32]) -> Result<String, ChatRefusal> {
+        self.language.text(model, tokens)
+    }
+
+    /// Makes texts into vectors by the embedding model of that name.
+    ///
+    /// # Errors
+    /// See [`ChatRefusal`].
+    pub fn embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal> {
+        self.language.embed(model, texts)
+    }
+
+    /// What the engines of the language models count.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(Loaded, EngineFigures)> {
+        self.language.figures()
     }
 
     /// Takes up no new work; what runs may end.

@@ -1,5 +1,5 @@
 //! Pictures for people: one frame of a held object as PNG or JPEG. Decoded, windowed, scaled and encoded in the reader's
-//! process; what comes out is bytes that nobody here looks into.
+//! process; what comes out is bytes that nobody here looks into. Bytes for programs: a frame as it is stored or decoded.
 
 use pericard_domain::image::GreyWindow;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,15 @@ pub enum Form {
         /// 1 to 100.
         quality: u8,
     },
+}
+
+/// What the bytes of a frame are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Raw {
+    /// As they are stored, compressed or not; numbers of uncompressed ones in little endian.
+    Stored,
+    /// Uncompressed, in little endian; what has to be decoded comes pixel by pixel, colour as RGB.
+    Native,
 }
 
 impl View {

@@ -3,10 +3,12 @@
 //! The appliance trusts a worker with nothing but its own answer: counts, sizes and names that come back are held against
 //! what was asked.
 
-use crate::view::{ShownFacts, View};
+use crate::view::{Raw, ShownFacts, View};
 use pericard_confine::Walls;
 use pericard_dicom::segments::{Marked, Outline};
-use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
+use pericard_domain::device::Device;
+use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{Channels, FrameRef, TextBox};
 use pericard_domain::model::Package;
 use pericard_domain::uid::InstanceUid;
@@ -21,9 +23,16 @@ pub(crate) enum Load {
         library: PathBuf,
         package: Package,
         threads: usize,
+        device: Device,
     },
     /// A language model.
-    Language { package: Package, share: Share },
+    Language {
+        package: Package,
+        share: Share,
+        device: Device,
+    },
+    /// What models are to compute on, tried and let go of.
+    Device(Device),
     /// The reader of DICOM objects.
     Reader,
 }
@@ -102,6 +111,16 @@ pub(crate) enum Read {
     },
     /// Makes a picture of a frame of the object that is open, in the room that comes with the message.
     Show(View),
+    /// Gives a frame's bytes, in the room that comes with the message.
+    Bytes { frame: u32, raw: Raw },
+    /// Describes the object whose file comes with the message, in the room that comes with it.
+    Describe {
+        instance: InstanceUid,
+        /// What the URIs of its large values begin with.
+        base: String,
+    },
+    /// Gives a large value of the object whose file comes with the message, in the room that comes with it.
+    Bulk { instance: InstanceUid, path: String },
     /// Says what the open segmentation marks.
     Marks {
         /// Whose outlines are wanted.
@@ -128,6 +147,11 @@ pub(crate) enum ReadAnswer {
         bytes: usize,
         facts: ShownFacts,
     },
+    /// The room begins with so many bytes of what was asked for.
+    Filled {
+        bytes: usize,
+    },
+    NoSuchBulk,
     Marks {
         marked: Vec<Marked>,
         outlines: Vec<Outline>,
@@ -155,7 +179,14 @@ pub(crate) enum ReadAnswer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Ask {
     Chat(u64, ChatRequest),
-    Count(u64, Prompt),
+    /// The ids of a prompt's tokens.
+    Tokens(u64, Prompt),
+    /// The text of tokens.
+    Text(u64, Vec<u32>),
+    /// The vectors of texts.
+    Embed(u64, Vec<String>),
+    /// What the engine counts.
+    Figures(u64),
     Cancel(u64),
     /// How far the engine is.
     Steps,
@@ -166,7 +197,10 @@ pub(crate) enum Ask {
 pub(crate) enum Tell {
     Accepted(u64),
     Refused(u64, ChatRefusal),
-    Counted(u64, u32),
+    Tokens(u64, Vec<u32>),
+    Text(u64, String),
+    Embedded(u64, Embeddings),
+    Figures(u64, Box<EngineFigures>),
     Event(u64, ChatEvent),
     Steps(u64),
 }

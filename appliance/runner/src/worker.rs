@@ -7,6 +7,7 @@ mod show;
 
 use crate::words::{Load, Started};
 use pericard_confine::{Cell, Channel, Needs, attempts};
+use pericard_domain::device::Device;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -72,6 +73,8 @@ enum Bench {
     Imaging(imaging::Spectacles),
     Language(language::Speaker),
     Reader(Box<reader::Desk>),
+    /// The answer was all.
+    Trial,
 }
 
 impl Bench {
@@ -85,10 +88,17 @@ impl Bench {
                 library,
                 package,
                 threads,
-            } => imaging::load(&library, &package, threads, reports)
+                device,
+            } => imaging::load((library.as_path(), device), &package, threads, reports)
                 .map(|(bench, started)| (Self::Imaging(bench), started)),
-            Load::Language { package, share } => language::load(&package, share, channel)
+            Load::Language {
+                package,
+                share,
+                device,
+            } => language::load(&package, (share, device), channel)
                 .map(|(bench, started)| (Self::Language(bench), started)),
+            Load::Device(device) => pericard_language::try_device(device)
+                .map(|()| (Self::Trial, started(&device.to_string(), None))),
             Load::Reader => Ok((Self::Reader(Box::default()), started("cpu", None))),
         }
     }
@@ -98,6 +108,7 @@ impl Bench {
             Self::Imaging(spectacles) => spectacles.work(channel),
             Self::Language(speaker) => speaker.work(channel),
             Self::Reader(desk) => desk.work(channel),
+            Self::Trial => {}
         }
     }
 }
@@ -114,32 +125,49 @@ fn kind_of(load: &Load) -> &'static str {
     match load {
         Load::Imaging { .. } => IMAGING,
         Load::Language { .. } => LANGUAGE,
+        Load::Device(_) => DEVICE,
         Load::Reader => READER,
     }
 }
 
 pub(crate) const IMAGING: &str = "imaging";
 pub(crate) const LANGUAGE: &str = "language";
+pub(crate) const DEVICE: &str = "device";
 pub(crate) const READER: &str = "dicom";
 
 fn needs(load: &Load) -> Needs {
     let budget = |mib: u32| u64::from(mib) << 20;
     match load {
         Load::Imaging {
-            library, package, ..
+            library,
+            package,
+            device,
+            ..
         } => Needs {
             readable: [vec![package.dir.clone()], folders_of(library)].concat(),
             memory_bytes: budget(package.manifest.budget.memory_mib) + BESIDE_BUDGET_BYTES,
             shared_bytes: SHARED_BYTES,
             descriptors: DESCRIPTORS,
             threads: false,
+            device: device_of(*device),
         },
-        Load::Language { package, .. } => Needs {
+        Load::Language {
+            package, device, ..
+        } => Needs {
             readable: vec![package.dir.clone()],
             memory_bytes: budget(package.manifest.budget.memory_mib) + BESIDE_BUDGET_BYTES,
             shared_bytes: 0,
             descriptors: DESCRIPTORS,
             threads: false,
+            device: device_of(*device),
+        },
+        Load::Device(device) => Needs {
+            readable: Vec::new(),
+            memory_bytes: BESIDE_BUDGET_BYTES,
+            shared_bytes: 0,
+            descriptors: DESCRIPTORS,
+            threads: false,
+            device: device_of(*device),
         },
         Load::Reader => Needs {
             readable: Vec::new(),
@@ -147,8 +175,14 @@ fn needs(load: &Load) -> Needs {
             shared_bytes: SHARED_BYTES,
             descriptors: READER_DESCRIPTORS,
             threads: true,
+            device: false,
         },
     }
+}
+
+/// Whether a worker computes on something that a driver gives it.
+const fn device_of(device: Device) -> bool {
+    !matches!(device, Device::Cpu)
 }
 
 /// Where a library is, and where it really is when that is a link: what it loads in turn lies beside it.

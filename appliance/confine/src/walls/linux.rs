@@ -10,7 +10,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the loader and ONNX Runtime read beside what they load: libraries, and what the machine is.
 const SYSTEM_READABLE: [&str; 10] = [
@@ -25,6 +25,18 @@ const SYSTEM_READABLE: [&str; 10] = [
     "/proc/self/statm",
     "/sys/devices/system/cpu",
 ];
+/// What NVIDIA's driver reads beside that.
+const DRIVER_READABLE: [&str; 7] = [
+    "/proc/driver/nvidia",
+    "/proc/devices",
+    "/proc/modules",
+    "/proc/self/maps",
+    "/sys/bus/pci",
+    "/sys/devices",
+    "/usr/local/cuda",
+];
+/// How its devices are called.
+const DRIVER_DEVICES: &str = "nvidia";
 /// A file that is there on every system and readable by everybody, for the self-test.
 const READABLE_BY_ALL: &str = "/proc/version";
 
@@ -51,11 +63,13 @@ pub(super) fn build(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
 pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
     // Anonymous shared memory is not counted as data, so the address space has its own cap above what is mapped by now.
     let mapped = mapped_bytes().map_err(|e| error("limits", e))?;
-    set(
-        Resource::As,
-        mapped + needs.memory_bytes + needs.shared_bytes,
-    )?;
-    if !needs.threads {
+    if !needs.device {
+        set(
+            Resource::As,
+            mapped + needs.memory_bytes + needs.shared_bytes,
+        )?;
+    }
+    if !(needs.threads || needs.device) {
         set(Resource::Nproc, 0)?;
     }
     if walls.0.iter().any(|w| w.name == "landlock" && w.stands) {
@@ -68,7 +82,8 @@ pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
             other => return Err(error("landlock", format!("it does not hold: {other:?}"))),
         }
     }
-    syscalls::deny(needs.threads).map_err(|why| error("seccomp", why))?;
+    syscalls::deny(needs.threads || needs.device, needs.device)
+        .map_err(|why| error("seccomp", why))?;
     match File::open(READABLE_BY_ALL).map_err(|e| e.raw_os_error()) {
         Err(Some(libc::EPERM)) => walls.stands("seccomp", "allow-list on every thread, tried"),
         other => return Err(error("seccomp", format!("it does not hold: {other:?}"))),
@@ -119,10 +134,21 @@ fn limit(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
     set(Resource::Memlock, 0)?;
     set(Resource::Msgqueue, 0)?;
     set(Resource::Nofile, needs.descriptors)?;
-    set(Resource::Data, needs.memory_bytes)?;
+    if needs.device {
+        walls.is_missing(
+            "memory of its own",
+            "a GPU's driver reserves more than there is",
+        );
+    } else {
+        set(Resource::Data, needs.memory_bytes)?;
+    }
     let mib = needs.memory_bytes >> 20;
     let files = needs.descriptors;
-    let detail = format!("{mib} MiB of memory, {files} descriptors, no core file, no file written");
+    let memory = match needs.device {
+        true => String::new(),
+        false => format!("{mib} MiB of memory, "),
+    };
+    let detail = format!("{memory}{files} descriptors, no core file, no file written");
     walls.stands("limits", detail);
     Ok(())
 }
@@ -151,13 +177,35 @@ fn landlock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
         .map(|path| path.as_path())
         .chain(SYSTEM_READABLE.iter().map(Path::new));
     // What is not there on this system is passed over: then there is nothing to read.
-    let rules = path_beneath_rules(paths, AccessFs::ReadFile | AccessFs::ReadDir);
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let rules = path_beneath_rules(paths, read);
+    let (driver, devices) = match needs.device {
+        true => (
+            DRIVER_READABLE.map(PathBuf::from).to_vec(),
+            driver_devices(),
+        ),
+        false => (Vec::new(), Vec::new()),
+    };
+    let ask = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
     ruleset()
         .and_then(|ruleset| ruleset.add_rules(rules))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(driver, read)))
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(devices, ask)))
         .and_then(|ruleset| ruleset.restrict_self())
         .map_err(|e| error(NAME, e))?;
     walls.stands(NAME, format!("version {version}, tried"));
     Ok(())
+}
+
+/// The device nodes of NVIDIA's driver.
+fn driver_devices() -> Vec<PathBuf> {
+    let all = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let named = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes()
+            .starts_with(DRIVER_DEVICES.as_bytes())
+    };
+    all.filter(named).map(|entry| entry.path()).collect()
 }
 
 /// Every access that this kernel can deny, denied: files in any case, and what newer kernels know of network and signals.

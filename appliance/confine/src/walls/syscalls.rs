@@ -80,8 +80,17 @@ const DEADLY: [i64; 31] = [
     libc::SYS_acct,
 ];
 
-/// Denies the rest, on every thread, for ever.
-pub(super) fn deny(threads: bool) -> Result<(), String> {
+/// What a GPU's driver is asked with and waited for. Which questions it takes stands in no list that could be kept here: the
+/// devices at hand are the wall.
+const ASKING: [i64; 4] = [
+    libc::SYS_ioctl,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_eventfd2,
+];
+
+/// Denies the rest, on every thread, for ever. `threads`: it may start some; `device`: it may ask a driver.
+pub(super) fn deny(threads: bool, device: bool) -> Result<(), String> {
     let deadly = DEADLY.map(|call| (call, Vec::new()));
     // The deadly ones first: after the allow-list no further filter can be added.
     apply(
@@ -90,6 +99,9 @@ pub(super) fn deny(threads: bool) -> Result<(), String> {
         SeccompAction::KillProcess,
     )?;
     let mut rules = allowed()?;
+    if device {
+        rules.extend(ASKING.map(|call| (call, Vec::new())));
+    }
     if threads {
         // What `clone3` is asked for lies in memory, where no filter can look. Where there seems to be none, the system's
         // library takes `clone`, whose flags are seen.

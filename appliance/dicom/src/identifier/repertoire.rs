@@ -2,7 +2,7 @@
 
 use super::{Content, Identifier, is_extended};
 use crate::charset::{Charset, ESCAPES};
-use dicom_encoding::text::{SpecificCharacterSet, TextCodec};
+use crate::codec::Codec;
 use std::borrow::Cow;
 
 const LATIN_1: &str = "ISO_IR 100";
@@ -19,9 +19,11 @@ pub(super) struct Repertoire {
 
 /// One of the terms of Specific Character Set.
 struct Term {
-    codec: SpecificCharacterSet,
+    codec: Codec,
     /// The default repertoire, which its codec reads as more than it is.
     is_ascii: bool,
+    /// While it is invoked, two bytes are a character and nothing is ASCII.
+    replaces_ascii: bool,
     /// What invokes it when it is not the first; empty for those whose codec writes its own escapes.
     escape: Option<&'static [u8]>,
 }
@@ -57,8 +59,8 @@ impl Repertoire {
         let terms = declared.split('\\').enumerate().map(|(at, term)| {
             let term = term.trim();
             let codec = match term {
-                "" if at == 0 => SpecificCharacterSet::default(),
-                term => SpecificCharacterSet::from_code(term)?,
+                "" if at == 0 => Codec::default(),
+                term => Codec::named(term)?,
             };
             let name = match term {
                 "ISO 2022 IR 58" => Cow::Borrowed("GB2312"),
@@ -67,6 +69,7 @@ impl Repertoire {
             let escape = ESCAPES.iter().find(|(_, of)| *of == name).map(|(e, _)| *e);
             let is_ascii = matches!(term, "" | "ISO_IR 6" | "ISO 2022 IR 6");
             Some(Term {
+                replaces_ascii: matches!(codec, Codec::JisX0212),
                 codec,
                 is_ascii,
                 escape,
@@ -106,17 +109,22 @@ impl Repertoire {
         while !rest.is_empty() {
             let (term, length) = self.longest(rest)?;
             let own = self.terms.get(term)?;
-            let bytes = own.codec.encode(&rest[..length]).ok()?;
+            let bytes = own.codec.encode(&rest[..length])?;
             if term != invoked && !bytes.contains(&ESCAPE) {
                 out.push(ESCAPE);
                 out.extend_from_slice(own.escape?);
             }
             out.extend_from_slice(&bytes);
+            if own.replaces_ascii {
+                out.extend_from_slice(TO_ASCII);
+            }
             // A codec that shifts into two bytes does not shift back at the end.
             if bytes.contains(&ESCAPE) && !bytes.ends_with(TO_ASCII) {
                 out.extend_from_slice(TO_ASCII);
             }
-            (rest, invoked) = (&rest[length..], term);
+            // Shifted back, it is as at the beginning.
+            let is_back = out.ends_with(TO_ASCII) && term != 0;
+            (rest, invoked) = (&rest[length..], if is_back { 0 } else { term });
         }
         Some(())
     }
@@ -139,11 +147,8 @@ impl Term {
         if self.is_ascii {
             return text.is_ascii();
         }
-        let bytes = self.codec.encode(text).ok();
-        bytes
-            .and_then(|bytes| self.codec.decode(&bytes).ok())
-            .as_deref()
-            == Some(text)
+        let bytes = self.codec.encode(text);
+        bytes.and_then(|bytes| self.codec.decode(&bytes)).as_deref() == Some(text)
     }
 }
 

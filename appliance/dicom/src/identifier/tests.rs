@@ -59,6 +59,7 @@ fn every_character_set_of_the_standard_goes_out_as_it_came_in() {
         ("ISO_IR 138", "שרון^דבורה"),
         ("ISO_IR 144", "Люкceмбypг"),
         ("ISO_IR 166", "สมชาย"),
+        ("ISO_IR 148", "Şişi^İnci"),
         ("ISO_IR 13", "ﾔﾏﾀﾞ^ﾀﾛｳ"),
         ("ISO_IR 192", "Wang^XiaoDong=王^小東"),
         ("GB18030", "Wang^XiaoDong=王^小东"),
@@ -68,6 +69,9 @@ fn every_character_set_of_the_standard_goes_out_as_it_came_in() {
             "ISO 2022 IR 13\\ISO 2022 IR 87",
             "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
         ),
+        ("\\ISO 2022 IR 87\\ISO 2022 IR 159", "Toda=戸田^丂"),
+        ("ISO_IR 203", "Œuvre^Ÿ €"),
+        ("\\ISO 2022 IR 203", "Doe^œŸ"),
         ("\\ISO 2022 IR 149", "Hong^Gildong=洪^吉洞=홍^길동"),
         ("\\ISO 2022 IR 58", "Zhang^XiaoDong=张^小东"),
         (

@@ -12,6 +12,7 @@ mod jpeg;
 mod jpeg2000;
 mod layout;
 mod modality;
+mod raw;
 mod rle;
 mod samples;
 mod table;
@@ -25,7 +26,7 @@ use crate::header::{Extent, Header, PixelBytes};
 use crate::object;
 use crate::scan::source::ReadSeek;
 use crate::scan::syntax::{self, Encoding, encoding_of};
-use crate::scan::{ScanLimits, open_file};
+use crate::scan::{ScanLimits, bytes_at};
 use codec::Decoded;
 use color::{Model, Palette};
 use dicom_dictionary_std::tags;
@@ -38,7 +39,7 @@ use layout::{Layout, Photometric};
 use modality::Modality;
 use pericard_domain::image::{Channels, Frame, FrameRef, GreyWindow};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::Path;
 use window::Window;
@@ -251,20 +252,32 @@ impl Pixels {
     }
 
     fn decode(&mut self, frame: u32) -> Result<Decoded, PixelError> {
-        let native = match self.header.pixel.as_ref().map(|p| &p.data) {
-            Some(PixelBytes::Native(all) | PixelBytes::Float(all) | PixelBytes::Double(all)) => {
-                Some(*all)
-            }
-            _ => None,
-        };
-        let decoded = match native {
+        let decoded = match self.uncompressed() {
             Some(all) => self.native(all, frame)?,
             None => self.compressed(frame)?,
         };
         decoded.map_err(|f| self.fault(frame, f))
     }
 
+    /// Where the pixels are, when they are not compressed.
+    fn uncompressed(&self) -> Option<Extent> {
+        match self.header.pixel.as_ref().map(|p| &p.data) {
+            Some(PixelBytes::Native(all) | PixelBytes::Float(all) | PixelBytes::Double(all)) => {
+                Some(*all)
+            }
+            _ => None,
+        }
+    }
+
     fn native(&mut self, all: Extent, frame: u32) -> Result<Result<Decoded, Fault>, PixelError> {
+        let (bytes, bit) = self.cells(all, frame)?;
+        let samples = samples::unpack(&self.layout, self.encoding, &bytes, bit);
+        Ok(samples.map(plain))
+    }
+
+    /// The bytes of an uncompressed frame, and the bit of the first of them at which it begins. Bytes of a big endian
+    /// word stand in their order; longer numbers stand as in the file.
+    fn cells(&mut self, all: Extent, frame: u32) -> Result<(Vec<u8>, u32), PixelError> {
         let bits = self.layout.native_bits();
         // At most 2^32 frames of 2^32 bits.
         let first = bits * u64::from(frame - 1);
@@ -280,10 +293,9 @@ impl Pixels {
         if self.encoding.big_endian && self.layout.words && self.layout.allocated <= 8 {
             samples::swap_words(&mut bytes);
         }
-        let odd = (wanted.start - words.start) as usize;
-        let bytes = bytes.get(odd..).unwrap_or_default();
-        let samples = samples::unpack(&self.layout, self.encoding, bytes, bit);
-        Ok(samples.map(plain))
+        let odd = ((wanted.start - words.start) as usize).min(bytes.len());
+        bytes.drain(..odd);
+        Ok((bytes, bit))
     }
 
     fn compressed(&mut self, frame: u32) -> Result<Result<Decoded, Fault>, PixelError> {
@@ -333,17 +345,9 @@ impl Pixels {
 
     /// Bytes that the scan has seen to be there.
     fn bytes(&mut self, extent: Extent) -> Result<Vec<u8>, PixelError> {
-        // Believable: the scan saw them, and what asks is bounded by the size of a frame.
-        let mut bytes = vec![0; usize::try_from(extent.length).unwrap_or(usize::MAX)];
-        if self.header.deflated {
-            let mut source = open_file(&mut *self.reader, &self.limits)?.into_source();
-            source.skip(extent.offset)?;
-            source.read(&mut bytes)?;
-        } else {
-            self.reader.seek(SeekFrom::Start(extent.offset))?;
-            self.reader.read_exact(&mut bytes)?;
-        }
-        Ok(bytes)
+        // Believable: what asks is bounded by the size of a frame.
+        let deflated = self.header.deflated;
+        Ok(bytes_at(&mut *self.reader, &self.limits, deflated, extent)?)
     }
 
     fn modality(&self, frame: u32) -> Result<Modality, PixelError> {

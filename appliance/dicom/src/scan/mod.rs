@@ -12,11 +12,11 @@ pub(crate) mod walk;
 pub use error::ScanError;
 pub use limits::*;
 
-use crate::header::{Collector, Header};
+use crate::header::{Collector, Extent, Header};
 use dicom_core::Tag;
 use pericard_domain::uid::TransferSyntaxUid;
 use source::{ReadSeek, Source};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 use syntax::{Encoding, encoding_of};
 use walk::{Token, Walker};
 
@@ -129,6 +129,26 @@ pub(crate) fn open_file<'r>(
     }
     let syntax = file_meta_syntax(&mut source, limits)?;
     Opened::new(source, syntax, limits)
+}
+
+/// Bytes that a scan has seen to be there; of a deflated data set, bytes of what inflates out of it. What asks bounds the
+/// length.
+pub(crate) fn bytes_at(
+    reader: &mut dyn ReadSeek,
+    limits: &ScanLimits,
+    deflated: bool,
+    extent: Extent,
+) -> Result<Vec<u8>, ScanError> {
+    let mut bytes = vec![0; usize::try_from(extent.length).unwrap_or(usize::MAX)];
+    if deflated {
+        let mut source = open_file(reader, limits)?.into_source();
+        source.skip(extent.offset)?;
+        source.read(&mut bytes)?;
+    } else {
+        reader.seek(SeekFrom::Start(extent.offset))?;
+        reader.read_exact(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// The transfer syntax that the file meta information names. Its group length is not believed: it ends where group 2 ends.

@@ -1,5 +1,7 @@
 //! How a transfer syntax encodes a data set (PS3.5 section 10 and annex A).
 
+use pericard_domain::uid::TransferSyntaxUid;
+
 /// Implicit VR Little Endian.
 pub const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
 /// Explicit VR Little Endian.
@@ -68,6 +70,13 @@ impl Encoding {
             u64::from_le_bytes(bytes)
         }
     }
+}
+
+/// Whether a data set in this transfer syntax is deflated as a whole, and so may be far larger than its bytes (PS3.5
+/// section A.5).
+#[must_use]
+pub fn is_deflated(syntax: &TransferSyntaxUid) -> bool {
+    encoding_of(syntax.as_str()).is_some_and(|(_, deflated)| deflated)
 }
 
 /// The encoding of a transfer syntax, and whether the whole data set is deflated; `None` when it is not known.

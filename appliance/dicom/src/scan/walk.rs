@@ -412,7 +412,7 @@ fn tag_and_length(bytes: [u8; 8], encoding: Encoding) -> (Tag, u32) {
 }
 
 /// Whether a value representation has two reserved bytes and a 32-bit length in explicit encoding (PS3.5 section 7.1.2).
-fn is_long(vr: VR) -> bool {
+pub(crate) fn is_long(vr: VR) -> bool {
     use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
     matches!(
         vr,

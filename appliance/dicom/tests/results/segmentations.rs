@@ -167,6 +167,12 @@ fn one(name: &str, sources: &[Source], stack: &Stack) {
         );
     }
 
+    if let Some(said) = peers::read_by("dcmqi.py", &files) {
+        assert_eq!(said["identical"], true, "{name}: {said}");
+        assert!(said["worst_mm"].as_f64().unwrap() < 0.01, "{name}: {said}");
+        assert_eq!(said["labels"], json!(["Brain", "Brain"]), "{name}");
+    }
+
     // The structured report then refers to the segments.
     let context = ReportContext {
         segments: &placed,
@@ -182,6 +188,18 @@ fn one(name: &str, sources: &[Source], stack: &Stack) {
             said["evidence"].as_object().unwrap().len(),
             2,
             "images and segmentation"
+        );
+    }
+    if let Some(said) = peers::read_by("dcmqi.py", &[&written.path]) {
+        let [brain, lesion] = [0, 1].map(|n| report.findings[n].tracking_uid.as_str());
+        let tracking = json!([["brain", brain], ["lesion-1", lesion]]);
+        assert_eq!(said["tracking"], tracking, "{name}");
+        assert_eq!(said["segments"], json!([1, 2]), "{name}");
+        let volume = said["measured"][0][1].as_f64().unwrap();
+        let ours = report.findings[0].measurements[0].value;
+        assert!(
+            (volume - ours).abs() < 1e-3 * ours,
+            "{name}: {volume} {ours}"
         );
     }
 }

@@ -3,6 +3,7 @@
 use super::{contained, started};
 use crate::words::{Look, Seen, Started};
 use pericard_confine::{Channel, Memory, Room};
+use pericard_domain::device::Device;
 use pericard_domain::image::ImagingOutput;
 use pericard_domain::model::Package;
 use pericard_imaging::{ImagingError, Model, Runtime};
@@ -15,13 +16,13 @@ pub(super) struct Spectacles {
 }
 
 pub(super) fn load(
-    library: &Path,
+    (library, device): (&Path, Device),
     package: &Package,
     threads: usize,
     reports: Option<&str>,
 ) -> Result<(Spectacles, Started), String> {
     let load = || -> Result<_, ImagingError> {
-        let runtime = Runtime::load(library, reports)?;
+        let runtime = Runtime::load(library, reports)?.on(device);
         let mut model = Model::load(&runtime, package, threads)?;
         // They also warm the engine up: what it opens or starts late, it opens and starts before it is locked in.
         for case in &package.manifest.golden {
@@ -30,7 +31,7 @@ pub(super) fn load(
         Ok((runtime, model))
     };
     let (runtime, model) = load().map_err(|e| e.to_string())?;
-    let started = started(model.device(), None);
+    let started = started(&model.device().to_string(), None);
     let spectacles = Spectacles {
         model,
         _runtime: runtime,

@@ -2,10 +2,11 @@
 
 use super::contained;
 use super::show;
-use crate::view::{ShownFacts, View};
+use crate::view::{Raw, ShownFacts, View};
 use crate::words::{FrameHead, Read, ReadAnswer, VolumeHead};
 use pericard_confine::{Channel, Room};
 use pericard_dicom::geometry::{Place, Slice, assemble, suitable_series};
+use pericard_dicom::json::{self, JsonError};
 use pericard_dicom::pixels::Pixels;
 use pericard_dicom::scan::ScanLimits;
 use pericard_dicom::segments;
@@ -39,7 +40,7 @@ type Answer = Result<ReadAnswer, ReadAnswer>;
 impl Desk {
     pub(super) fn work(mut self, channel: &Channel) {
         while let Ok((read, descriptors)) = channel.receive_with::<Read>() {
-            let answer = contained(|| self.answer(read, descriptors.into_iter().next()));
+            let answer = contained(|| self.answer(read, descriptors));
             let last = answer.is_err();
             let answer = answer.map_or_else(ReadAnswer::Panicked, |a| a.unwrap_or_else(|e| e));
             if channel.send(&answer).is_err() || last {
@@ -48,8 +49,10 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, read: Read, descriptor: Option<OwnedFd>) -> Answer {
+    fn answer(&mut self, read: Read, descriptors: Vec<OwnedFd>) -> Answer {
         let unsuitable = |why: &str| ReadAnswer::Unsuitable(why.to_owned());
+        let mut descriptors = descriptors.into_iter();
+        let (descriptor, second) = (descriptors.next(), descriptors.next());
         match read {
             Read::Choose { slices_min } => self.choose(slices_min),
             Read::Open(instance) => {
@@ -70,6 +73,22 @@ impl Desk {
             Read::Show(view) => {
                 let room = descriptor.ok_or_else(|| unsuitable("there is no room"))?;
                 self.show(&view, &received(room)?)
+            }
+            Read::Bytes { frame, raw } => {
+                let room = descriptor.ok_or_else(|| unsuitable("there is no room"))?;
+                self.bytes(frame, raw, &received(room)?)
+            }
+            Read::Describe { instance, base } => {
+                let (Some(file), Some(room)) = (descriptor, second) else {
+                    return Err(unsuitable("there is no file or no room"));
+                };
+                describe(&instance, file.into(), &base, &received(room)?)
+            }
+            Read::Bulk { instance, path } => {
+                let (Some(file), Some(room)) = (descriptor, second) else {
+                    return Err(unsuitable("there is no file or no room"));
+                };
+                bulk(&instance, file.into(), &path, &received(room)?)
             }
             Read::Marks { source } => self.marks(source.as_ref()),
             Read::Assemble { slices_min } => {
@@ -135,6 +154,16 @@ impl Desk {
             bytes: bytes.len(),
             facts,
         })
+    }
+
+    fn bytes(&mut self, frame: u32, raw: Raw, room: &Room) -> Answer {
+        let open = self.opened()?;
+        let bytes = match raw {
+            Raw::Stored => open.pixels.stored_bytes(frame),
+            Raw::Native => open.pixels.native_bytes(frame),
+        };
+        let bytes = bytes.map_err(|e| undecodable(&open.instance, &e))?;
+        fill(&open.instance, &bytes, room)
     }
 
     fn marks(&mut self, source: Option<&FrameRef>) -> Answer {
@@ -244,6 +273,34 @@ impl Open {
         self.next += 1;
         Ok(Some(frame))
     }
+}
+
+/// The object's attributes as JSON.
+fn describe(instance: &InstanceUid, file: File, base: &str, room: &Room) -> Answer {
+    let described = json::describe(&mut BufReader::new(file), &ScanLimits::default(), base);
+    let value = described.map_err(|e| undecodable(instance, &e))?;
+    fill(instance, value.to_string().as_bytes(), room)
+}
+
+fn bulk(instance: &InstanceUid, file: File, path: &str, room: &Room) -> Answer {
+    let Ok(path) = path.parse() else {
+        return Ok(ReadAnswer::NoSuchBulk);
+    };
+    match json::bulk(&mut BufReader::new(file), &ScanLimits::default(), &path) {
+        Ok(bytes) => fill(instance, &bytes, room),
+        Err(JsonError::NoSuchBulk) => Ok(ReadAnswer::NoSuchBulk),
+        Err(error) => Err(undecodable(instance, &error)),
+    }
+}
+
+/// Puts the bytes at the beginning of the room.
+fn fill(instance: &InstanceUid, bytes: &[u8], room: &Room) -> Answer {
+    let mut mapped = room.map().map_err(|e| undecodable(instance, &e))?;
+    let place = mapped.get_mut(..bytes.len());
+    let place =
+        place.ok_or_else(|| undecodable(instance, &"it is larger than may be handed on"))?;
+    place.copy_from_slice(bytes);
+    Ok(ReadAnswer::Filled { bytes: bytes.len() })
 }
 
 fn received(room: OwnedFd) -> Result<Room, ReadAnswer> {
