@@ -155,6 +155,12 @@ impl CommandSet {
         self
     }
 
+    /// Without that element.
+    pub(crate) fn without(mut self, element: u16) -> Self {
+        self.elements.remove(&element);
+        self
+    }
+
     /// A UID, padded to an even length with a NUL (PS3.5 section 9.1).
     pub(crate) fn with_uid(self, element: u16, uid: &str) -> Self {
         self.with_padded(element, uid, b'\0')

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use pericard_domain::actor::Actor;
+use pericard_domain::uid::StudyUid;
 use pericard_intake::{Arrival, Intake, Parcel, Refused};
 use std::future::Future;
 
@@ -18,6 +19,17 @@ pub trait Door: Clone + Send + Sync + 'static {
     /// # Errors
     /// When nothing can be taken at the moment.
     fn begin(&self, arrival: Arrival, from: Actor) -> Result<Self::Parcel, Refused>;
+
+    /// The door for one association: what comes through it belongs together, until this is dropped.
+    #[must_use]
+    fn visited(&self) -> Self {
+        self.clone()
+    }
+
+    /// Something is known of a study that it may have waited for.
+    fn look(&self, _study: &StudyUid) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Writes into the audit log that a peer was refused before it could offer anything.
     fn refuse(&self, what: &str, why: &str, from: Actor) -> impl Future<Output = ()> + Send;
@@ -40,6 +52,14 @@ impl Door for Intake {
 
     fn begin(&self, arrival: Arrival, from: Actor) -> Result<Parcel, Refused> {
         Self::begin(self, arrival, from)
+    }
+
+    fn visited(&self) -> Self {
+        Self::visited(self)
+    }
+
+    async fn look(&self, study: &StudyUid) {
+        Self::look(self, study).await;
     }
 
     async fn refuse(&self, what: &str, why: &str, from: Actor) {

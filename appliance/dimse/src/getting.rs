@@ -92,7 +92,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
         let Some(way) = sending::way(as_provider, &head) else {
             return Ok(not_sent);
         };
-        let Some(body) = sending::body(way, path, &head, instance.is_result).await? else {
+        let Some(body) = sending::body(way, path, &head).await? else {
             return Ok(not_sent);
         };
         let request = sending::request(message_id, &head, None);

@@ -271,9 +271,10 @@ impl<D: Door> Reception<D> {
             accepted.peer_pdu_bytes_max,
             limits.message_timeout,
         );
+        let door = self.door.visited();
         let mut session = Session {
             association: &mut association,
-            door: &self.door,
+            door: &door,
             peer: peer.clone(),
             limits,
             stop: &self.stop,

@@ -169,7 +169,7 @@ async fn sub_operation(
     let Some(way) = sending::way(accepted, &head) else {
         return Ok(None);
     };
-    let Some(body) = sending::body(way, path, &head, instance.is_result).await? else {
+    let Some(body) = sending::body(way, path, &head).await? else {
         return Ok(None);
     };
     let request = sending::request(call.next_message_id(), &head, Some(origin));

@@ -12,7 +12,7 @@ use crate::status::Status;
 use futures_util::FutureExt;
 use pericard_domain::study::{Instance, ObjectIdentity};
 use pericard_domain::time::Clock;
-use pericard_egress::{Counter, Meter};
+use pericard_egress::{Counter, Meter, Stage};
 use pericard_store::outbox::{Delivery, DeliveryTrouble};
 use pericard_store::{Store, StoreError};
 use std::future::Future;
@@ -297,6 +297,10 @@ impl<M: Mail> Postman<M> {
             Attempt::Later(_) => Counter::DeliveriesTransient,
             Attempt::Never(_) => Counter::DeliveriesPermanent,
         });
+        if matches!(attempt, Attempt::Delivered) {
+            let waited = self.clock.now().since(delivery.waiting_since);
+            self.config.meter.observe(Stage::Deliver, waited);
+        }
         let settled = match attempt {
             Attempt::Delivered if self.peer.commit => {
                 self.mail.delivered_uncommitted(delivery).await
@@ -355,16 +359,12 @@ fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
     proposals
 }
 
-async fn attempt(
-    call: &mut Call,
-    (delivery, path, head): &Parcel,
-) -> Result<Attempt, crate::LinkError> {
+async fn attempt(call: &mut Call, (_, path, head): &Parcel) -> Result<Attempt, crate::LinkError> {
     let Some(way) = sending::way(call.association.contexts().iter(), head) else {
         let reason = "the peer does not accept this SOP class in a transfer syntax that we have";
         return Ok(Attempt::Never(reason.to_owned()));
     };
-    let is_ours = delivery.instance.is_result;
-    let Some(body) = sending::body(way, path.clone(), head, is_ours).await? else {
+    let Some(body) = sending::body(way, path.clone(), head).await? else {
         let reason = "the object cannot be written in the only transfer syntax that the peer takes";
         return Ok(Attempt::Never(reason.to_owned()));
     };

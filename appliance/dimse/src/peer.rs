@@ -30,6 +30,25 @@ pub struct Peer {
     /// SHA-256 of the certificates that are its own (DER). With any, it calls and is called over TLS only, and shows one of
     /// them; without, never over TLS. Several, so that a certificate can be renewed.
     pub certificates: Vec<Digest>,
+    /// How often its modality worklist is read; `None` for never.
+    pub worklist_every: Option<Duration>,
+    /// Whether it is asked how much it has of a study that arrives.
+    pub counts: bool,
+    /// By which ways earlier studies are fetched from it, the first first.
+    pub fetch: Vec<Fetch>,
+    /// Where its DICOMweb service is, for [`Fetch::Web`].
+    pub web: Option<crate::web::WebAddress>,
+}
+
+/// A way to fetch a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// C-GET: it comes over the association that asks for it.
+    Get,
+    /// C-MOVE to ourselves: it comes over an association of the peer's.
+    Move,
+    /// WADO-RS.
+    Web,
 }
 
 /// Where a call comes from.
@@ -93,6 +112,10 @@ impl Peer {
             rights: Rights::STORE,
             commit: false,
             certificates: Vec::new(),
+            worklist_every: None,
+            counts: false,
+            fetch: vec![Fetch::Get, Fetch::Move],
+            web: None,
         }
     }
 

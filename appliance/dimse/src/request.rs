@@ -117,7 +117,7 @@ pub enum CallError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Proposal {
     pub(crate) abstract_syntax: String,
-    pub(crate) transfer_syntax: String,
+    pub(crate) transfer_syntaxes: Vec<String>,
     /// The roles that we offer to take.
     pub(crate) roles: Roles,
 }
@@ -127,7 +127,16 @@ impl Proposal {
     pub(crate) fn new(abstract_syntax: &str, transfer_syntax: &str) -> Self {
         Self {
             abstract_syntax: abstract_syntax.to_owned(),
-            transfer_syntax: transfer_syntax.to_owned(),
+            transfer_syntaxes: vec![transfer_syntax.to_owned()],
+            roles: Roles::USER,
+        }
+    }
+
+    /// In whichever of these transfer syntaxes the peer chooses.
+    pub(crate) fn in_any_of(abstract_syntax: &str, transfer_syntaxes: &[&str]) -> Self {
+        Self {
+            abstract_syntax: abstract_syntax.to_owned(),
+            transfer_syntaxes: transfer_syntaxes.iter().map(|s| (*s).to_owned()).collect(),
             roles: Roles::USER,
         }
     }
@@ -260,7 +269,7 @@ impl Caller {
             .map(|(proposal, id)| PresentationContextProposed {
                 id,
                 abstract_syntax: proposal.abstract_syntax.clone(),
-                transfer_syntaxes: vec![proposal.transfer_syntax.clone()],
+                transfer_syntaxes: proposal.transfer_syntaxes.clone(),
             })
             .collect();
         let mut user_variables = negotiation::ours(self.limits.pdu_bytes_max);
@@ -288,27 +297,39 @@ impl Call {
             .map(|c| c.id)
     }
 
+    /// The accepted context of that class, in whichever transfer syntax.
+    pub(crate) fn context_of(&self, sop_class: &str) -> Option<(u8, TransferSyntaxUid)> {
+        let contexts = self.association.contexts().iter();
+        let mut fitting = contexts.filter(|c| c.abstract_syntax == sop_class);
+        fitting.next().map(|c| (c.id, c.transfer_syntax.clone()))
+    }
+
     /// A message id that no open operation has: operations follow each other.
     pub(crate) fn next_message_id(&mut self) -> u16 {
         self.message_id = self.message_id.wrapping_add(1).max(1);
         self.message_id
     }
 
-    /// Waits for the answer to our request.
-    pub(crate) async fn answer(&mut self, request: &CommandSet) -> Result<Answer, LinkError> {
+    /// The next command that the peer sends, an answer or a request of its own.
+    pub(crate) async fn heard(&mut self) -> Result<(u8, CommandSet), LinkError> {
         let wait = self.response_timeout;
-        let Heard::Command(_, answer) = self
+        match self
             .association
             .next(wait, "the answer to a request")
             .await?
-        else {
-            return Err(LinkError::violation(
+        {
+            Heard::Command(context, command) => Ok((context, command)),
+            Heard::Release => Err(LinkError::violation(
                 "a release in place of an answer",
                 AbortReason::UnexpectedPdu,
-            ));
-        };
-        let is_ours = answer.field() == request.field() | RESPONSE
-            && answer.number(tag::MESSAGE_ID_RESPONDED_TO) == Some(request.message_id());
+            )),
+        }
+    }
+
+    /// Waits for the answer to our request.
+    pub(crate) async fn answer(&mut self, request: &CommandSet) -> Result<Answer, LinkError> {
+        let (_, answer) = self.heard().await?;
+        let is_ours = answers(&answer, request);
         match answer.number(tag::STATUS) {
             Some(status) if is_ours => Ok(Answer {
                 status,
@@ -325,6 +346,12 @@ impl Call {
     }
 }
 
+/// Whether it answers that request.
+pub(crate) fn answers(answer: &CommandSet, request: &CommandSet) -> bool {
+    answer.field() == request.field() | RESPONSE
+        && answer.number(tag::MESSAGE_ID_RESPONDED_TO) == Some(request.message_id())
+}
+
 /// What the peer accepted of what we proposed.
 fn contexts(answer: &AssociationAC, proposals: &[Proposal]) -> Vec<Context> {
     let accepted = |r: &&dicom_ul::pdu::PresentationContextResult| {
@@ -335,12 +362,17 @@ fn contexts(answer: &AssociationAC, proposals: &[Proposal]) -> Vec<Context> {
             .get(usize::from(result.id / 2))
             .filter(|_| result.id % 2 == 1)?;
         let transfer_syntax = TransferSyntaxUid::new(&result.transfer_syntax).ok()?;
-        (transfer_syntax.as_str() == proposal.transfer_syntax).then(|| Context {
-            id: result.id,
-            abstract_syntax: proposal.abstract_syntax.clone(),
-            transfer_syntax,
-            requestor: roles_answered(answer, proposal),
-        })
+        let is_proposed = |syntax: &String| syntax == transfer_syntax.as_str();
+        proposal
+            .transfer_syntaxes
+            .iter()
+            .any(is_proposed)
+            .then(|| Context {
+                id: result.id,
+                abstract_syntax: proposal.abstract_syntax.clone(),
+                transfer_syntax,
+                requestor: roles_answered(answer, proposal),
+            })
     };
     answer
         .presentation_contexts

@@ -6,9 +6,9 @@ use crate::command::{CommandSet, field, tag};
 use crate::part10::FileHead;
 use crate::request::{Answer, Call, Proposal};
 use crate::wire::LinkError;
-use dicom_dictionary_std::tags;
+use pericard_dicom::anew;
 use pericard_domain::study::ObjectIdentity;
-use std::io::{Cursor, SeekFrom};
+use std::io::{BufReader, Cursor, SeekFrom};
 use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite};
@@ -83,12 +83,11 @@ fn other(syntax: &str) -> Option<&'static str> {
     }
 }
 
-/// What to send; `None` when the object cannot be written anew without a change of its texts.
+/// What to send; `None` when the object cannot be written anew.
 pub(crate) async fn body(
     way: Way,
     path: PathBuf,
     head: &FileHead,
-    is_ours: bool,
 ) -> Result<Option<Body>, LinkError> {
     match way {
         Way::AsItIs(_) => {
@@ -97,8 +96,7 @@ pub(crate) async fn body(
             Ok(Some((Box::new(file), head.data_bytes)))
         }
         Way::Anew { explicit, .. } => {
-            let anew =
-                tokio::task::spawn_blocking(move || written_anew(&path, explicit, is_ours)).await;
+            let anew = tokio::task::spawn_blocking(move || written_anew(&path, explicit)).await;
             let bytes = anew.ok().flatten();
             Ok(bytes.map(|bytes| {
                 let length = bytes.len() as u64;
@@ -109,27 +107,11 @@ pub(crate) async fn body(
     }
 }
 
-/// Only what the scanner passed when it was admitted, or what we made, is parsed here.
-fn written_anew(path: &Path, explicit: bool, is_ours: bool) -> Option<Vec<u8>> {
-    use dicom_transfer_syntax_registry::entries::{
-        EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN,
-    };
-    let object = dicom_object::open_file(path).ok()?;
-    let charset = object
-        .get(tags::SPECIFIC_CHARACTER_SET)
-        .and_then(|e| e.to_str().ok());
-    // Texts with code extensions would not come out as they went in.
-    if !is_ours && charset.is_some_and(|set| set.contains('\\') || set.starts_with("ISO 2022")) {
-        return None;
-    }
-    let syntax = if explicit {
-        EXPLICIT_VR_LITTLE_ENDIAN.erased()
-    } else {
-        IMPLICIT_VR_LITTLE_ENDIAN.erased()
-    };
-    let mut data_set = Vec::new();
-    object.write_dataset_with_ts(&mut data_set, &syntax).ok()?;
-    Some(data_set)
+fn written_anew(path: &Path, explicit: bool) -> Option<Vec<u8>> {
+    let file = std::fs::File::open(path).ok()?;
+    let anew = anew::written_anew(&mut BufReader::new(file), explicit, REWRITTEN_BYTES_MAX);
+    anew.inspect_err(|error| tracing::warn!("an object cannot be written anew: {error}"))
+        .ok()
 }
 
 /// A C-STORE-RQ.

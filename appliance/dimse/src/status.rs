@@ -67,7 +67,9 @@ impl From<&Refused> for Status {
                 Self::new(0xA701, "too much at once; try again later")
             }
             Refused::Unavailable(_) => Self::new(0xA702, "cannot keep objects; try again later"),
-            Refused::Mismatch(_) => Self::new(0xA900, "data set is not what was announced"),
+            Refused::Mismatch(_) | Refused::OtherStudy(_) => {
+                Self::new(0xA900, "data set is not what was announced")
+            }
             Refused::Malformed(_) => Self::new(0xC000, "data set cannot be read"),
             // Not 0xA7xx: a sender would try the same object for ever.
             Refused::TooLarge { .. } => Self::new(0xC003, "object is larger than accepted here"),

@@ -84,7 +84,10 @@ impl Tls {
     }
 
     /// The TLS session with whoever connected, and the SHA-256 of its certificate.
-    pub(crate) async fn accept(
+    ///
+    /// # Errors
+    /// When it does not come about, or shows no certificate.
+    pub async fn accept(
         &self,
         stream: TcpStream,
     ) -> io::Result<(server::TlsStream<TcpStream>, Digest)> {
@@ -96,7 +99,10 @@ impl Tls {
     }
 
     /// The TLS session with a peer at that host, which must show one of these certificates.
-    pub(crate) async fn connect(
+    ///
+    /// # Errors
+    /// When it does not come about, or the peer shows another certificate.
+    pub async fn connect(
         &self,
         stream: TcpStream,
         host: &str,

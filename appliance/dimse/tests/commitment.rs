@@ -97,6 +97,7 @@ async fn result_for(held: &Held, destination: &str, instance: &str) {
         rule: "all".into(),
         priority: Priority::Routine,
         destinations: vec![destination.into()],
+        messages: Vec::new(),
     };
     held.store
         .complete_study(&assembly, vec![planned])
@@ -126,7 +127,7 @@ async fn result_for(held: &Held, destination: &str, instance: &str) {
         transfer_syntax: TransferSyntaxUid::new(EXPLICIT_LE).unwrap(),
     };
     let object = ResultFile {
-        sealed: incoming.seal().await.unwrap(),
+        sealed: incoming.seal().unwrap(),
         identity,
         facts: InstanceFacts::default(),
     };

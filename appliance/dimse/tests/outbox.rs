@@ -47,6 +47,7 @@ impl Box_ {
             destination: destination.into(),
             instance: described(&instance),
             attempts: 0,
+            waiting_since: Timestamp::from_millis(0),
         };
         lines.push((delivery, path, State::Waiting));
         drop(lines);

@@ -1,0 +1,403 @@
+//! What we ask peers of our own accord: DCMTK's worklist, how much Orthanc has of a study, and a patient's earlier studies
+//! from Orthanc by C-GET, by C-MOVE and by neither.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use pericard_dimse::{Archive, Fetch, InquiryConfig, Peer, Rights, inquire};
+use pericard_domain::digest::Digest;
+use pericard_domain::job::{JobState, Priority, Work};
+use pericard_domain::model::ModelRef;
+use pericard_domain::order::Expecting;
+use pericard_domain::rule::Priors;
+use pericard_domain::time::Clock;
+use pericard_domain::uid::StudyUid;
+use pericard_store::prior::PriorState;
+use pericard_store::queue::{Completion, LeaseTerms, LeasedJob, PlannedInference};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use support::archive::{Held, Orthanc, files_in, listens, peer};
+use support::{free_port, python, run};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+/// Writes objects: `make(study, series, number, patient, date, accession)`.
+const MAKE: &str = r"
+import sys, numpy
+from pydicom.dataset import Dataset, FileMetaDataset
+def make(study, series, number, patient='P1', date='20260101', accession='', modality='CT', time='101500', side=16):
+    ds = Dataset()
+    ds.SOPClassUID = '1.2.840.10008.5.1.4.1.1.7'; ds.SOPInstanceUID = f'{series}.{number}'
+    ds.StudyInstanceUID = study; ds.SeriesInstanceUID = series; ds.Modality = modality
+    ds.PatientName = 'Doe^Jane'; ds.PatientID = patient; ds.StudyDate = date; ds.StudyTime = time
+    ds.AccessionNumber = accession; ds.SeriesNumber = 1; ds.InstanceNumber = number
+    ds.Rows = ds.Columns = side; ds.BitsAllocated = ds.BitsStored = 8; ds.HighBit = 7; ds.PixelRepresentation = 0
+    ds.SamplesPerPixel = 1; ds.PhotometricInterpretation = 'MONOCHROME2'
+    ds.PixelData = numpy.zeros(side * side, dtype='u1').tobytes()
+    ds.file_meta = FileMetaDataset(); ds.file_meta.TransferSyntaxUID = '1.2.840.10008.1.2.1'
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID; ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.save_as(f'{sys.argv[1]}/{ds.SOPInstanceUID}.dcm', enforce_file_format=True)
+";
+
+/// A worklist for wlmscpfs: one file a step, under the called title.
+const WORKLIST: &str = r"
+import sys
+from pydicom.dataset import Dataset, FileMetaDataset
+def entry(name, study, accession, priority, status='SCHEDULED'):
+    ds = Dataset()
+    ds.SpecificCharacterSet = 'ISO_IR 100'; ds.AccessionNumber = accession
+    ds.PatientName = 'Müller^Uwe'; ds.PatientID = 'P1'; ds.StudyInstanceUID = study
+    ds.RequestedProcedureID = 'RP1'; ds.RequestedProcedurePriority = priority; ds.RequestedProcedureDescription = 'CT'
+    step = Dataset(); step.Modality = 'CT'; step.ScheduledStationAETitle = 'CT1'
+    step.ScheduledProcedureStepStartDate = sys.argv[2]; step.ScheduledProcedureStepStartTime = '101500'
+    step.ScheduledProcedureStepID = name; step.ScheduledProcedureStepStatus = status
+    step.ScheduledPerformingPhysicianName = ''; step.ScheduledProcedureStepDescription = 'CT'
+    ds.ScheduledProcedureStepSequence = [step]
+    ds.file_meta = FileMetaDataset(); ds.file_meta.TransferSyntaxUID = '1.2.840.10008.1.2.1'
+    ds.file_meta.MediaStorageSOPClassUID = '1.2.276.0.7230010.3.1.0.1'; ds.file_meta.MediaStorageSOPInstanceUID = '1.2.3'
+    ds.save_as(f'{sys.argv[1]}/{name}.wl', enforce_file_format=True)
+entry('early', '1.2.77.1', 'ACC1', 'STAT')
+entry('late', '', 'ACC2', 'HIGH')
+entry('ordinary', '1.2.77.3', 'ACC3', 'ROUTINE')
+entry('cancelled', '1.2.77.4', 'ACC4', 'STAT', 'CANCELED')
+";
+
+fn hurried() -> InquiryConfig {
+    InquiryConfig {
+        count_again_after: Duration::ZERO,
+        retry: Duration::from_millis(100),
+        look_every: Duration::from_millis(50),
+        ..InquiryConfig::default()
+    }
+}
+
+fn inquiring(held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
+    let stop = CancellationToken::new();
+    let archive = Archive {
+        store: held.store.clone(),
+        caller: held.caller.clone(),
+    };
+    let clock: Arc<dyn Clock> = held.clock.clone();
+    let door = (held.intake.clone(), clock);
+    tokio::spawn(inquire(
+        hurried(),
+        archive,
+        door,
+        peers.into(),
+        stop.clone(),
+    ));
+    stop.drop_guard()
+}
+
+async fn until_async(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !is().await {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn study(uid: &str) -> StudyUid {
+    StudyUid::new(uid).unwrap()
+}
+
+async fn priority(held: &Held, of: &str) -> Priority {
+    let list = held
+        .store
+        .worklist(pericard_store::worklist::WorklistQuery {
+            limit: 100,
+            ..Default::default()
+        });
+    let rows = list.await.unwrap();
+    let row = rows.iter().find(|row| row.study.study == study(of));
+    row.unwrap_or_else(|| panic!("{of} is not here")).priority
+}
+
+#[tokio::test]
+async fn what_dcmtks_worklist_expects_is_urgent_whichever_comes_first() {
+    let held = Held::start(vec![]).await;
+    let one = format!("{MAKE}make('1.2.77.1', '1.2.77.1.1', 1, accession='ACC1')");
+    held.admit_made(&one).await;
+    assert_eq!(priority(&held, "1.2.77.1").await, Priority::Routine);
+
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("RIS");
+    std::fs::create_dir(&list).unwrap();
+    std::fs::write(list.join("lockfile"), "").unwrap();
+    let mut making = python();
+    let today = held.clock.now().dicom_date();
+    making.arg("-c").arg(WORKLIST).arg(&list).arg(today);
+    run(making).await;
+    let port = free_port();
+    let mut wlmscpfs = Command::new("wlmscpfs");
+    wlmscpfs
+        .kill_on_drop(true)
+        .args(["--disable-file-reject", "-dfp"]);
+    wlmscpfs.arg(dir.path()).arg(port.to_string());
+    let _wlmscpfs = wlmscpfs.spawn().expect("DCMTK is installed");
+    listens("wlmscpfs", port).await;
+
+    let ris = Peer {
+        worklist_every: Some(Duration::from_millis(200)),
+        ..peer("ris", "RIS", Some(port), Rights::STORE)
+    };
+    let _inquiring = inquiring(&held, vec![ris]);
+    until_async("the study that was here is urgent", async || {
+        priority(&held, "1.2.77.1").await == Priority::Stat
+    })
+    .await;
+    let expected = held.store.expected(100, 0).await.unwrap();
+    let keys: Vec<_> = expected.iter().map(|e| e.order.key.as_str()).collect();
+    assert_eq!(expected.len(), 3, "the cancelled one is none: {keys:?}");
+    assert!(expected.iter().all(|e| e.source == "worklist ris"));
+
+    // By accession number, since the worklist does not say the study; and one that is only ordinary.
+    let others = format!(
+        "{MAKE}make('1.2.77.2', '1.2.77.2.1', 1, accession='ACC2')\nmake('1.2.77.3', '1.2.77.3.1', 1, accession='ACC3')\n\
+         make('1.2.77.5', '1.2.77.5.1', 1, patient='P9', accession='ACC2')"
+    );
+    held.admit_made(&others).await;
+    assert_eq!(priority(&held, "1.2.77.2").await, Priority::Stat);
+    assert_eq!(priority(&held, "1.2.77.3").await, Priority::Routine);
+    let another_patients = priority(&held, "1.2.77.5").await;
+    assert_eq!(
+        another_patients,
+        Priority::Routine,
+        "another patient's number"
+    );
+
+    std::fs::remove_file(list.join("ordinary.wl")).unwrap();
+    until_async("what is listed no more is gone", async || {
+        let counts = held.store.expected_counts().await.unwrap();
+        counts.contains(&(Expecting::Gone, 1)) && counts.contains(&(Expecting::Expected, 2))
+    })
+    .await;
+    let audited = held.audited().await;
+    assert!(audited.contains("\"expect\"") && audited.contains("worklist ris"));
+    for word in ["ACC1", "ACC2", "Uwe", "ller"] {
+        assert!(!audited.contains(word), "{word} is in the audit log");
+    }
+}
+
+async fn store(files: &[std::path::PathBuf], orthanc: &Orthanc) {
+    let mut storescu = Command::new("storescu");
+    storescu.args(["-R", "-aec", "ORTHANC", "127.0.0.1"]);
+    storescu.arg(orthanc.dicom.to_string()).args(files);
+    run(storescu).await;
+}
+
+async fn made(script: &str) -> (tempfile::TempDir, Vec<std::path::PathBuf>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = python();
+    command
+        .arg("-c")
+        .arg(format!("{MAKE}{script}"))
+        .arg(dir.path());
+    run(command).await;
+    let files = files_in(Path::new(dir.path()));
+    (dir, files)
+}
+
+#[tokio::test]
+async fn orthanc_says_how_much_it_has_of_a_study_that_arrives() {
+    let held = Held::start(vec![]).await;
+    let orthanc = Orthanc::start(held.address.port()).await;
+    let (_dir, files) = made("for n in 1, 2, 3: make('1.2.78.1', '1.2.78.1.1', n)").await;
+    store(&files, &orthanc).await;
+    for file in &files[..2] {
+        held.admit(&std::fs::read(file).unwrap()).await;
+    }
+    let pacs = Peer {
+        counts: true,
+        ..peer("pacs", "ORTHANC", Some(orthanc.dicom), Rights::STORE)
+    };
+    let _inquiring = inquiring(&held, vec![pacs]);
+    until_async("the count", async || {
+        let standing = held.store.standing(&study("1.2.78.1")).await.unwrap();
+        let counts = standing.unwrap().counts;
+        counts.get("pacs").and_then(|c| c.get("1.2.78.1.1")) == Some(&3)
+    })
+    .await;
+}
+
+fn terms(objects_max: u32) -> Priors {
+    Priors {
+        from: "pacs".into(),
+        modalities: vec![],
+        age_max_days: 365,
+        studies_max: 2,
+        objects_max,
+        size_max_mib: 1,
+        wait_max_s: 60,
+    }
+}
+
+fn planned() -> PlannedInference {
+    PlannedInference {
+        model: ModelRef {
+            name: "chest".into(),
+            version: "1.0.0".into(),
+            digest: Digest::new([7; 32]),
+        },
+        rule: "all".into(),
+        priority: Priority::Routine,
+        destinations: vec![],
+        messages: vec![],
+    }
+}
+
+async fn lease(held: &Held) -> Option<LeasedJob> {
+    let terms = LeaseTerms {
+        lease: Duration::from_secs(600),
+        attempts_max: 3,
+    };
+    held.store.lease(terms).await.unwrap()
+}
+
+/// The study of today is complete; its inference waits for earlier ones.
+async fn complete(held: &Held, terms: Priors) {
+    held.clock.advance(Duration::from_secs(3601));
+    let assembly = lease(held).await.expect("an assembly is due");
+    let completion = Completion {
+        planned: vec![planned()],
+        priors: vec![terms],
+        because: None,
+    };
+    held.store
+        .complete_study(&assembly, completion)
+        .await
+        .unwrap();
+    assert!(lease(held).await.is_none(), "the inference waits");
+}
+
+/// Orthanc has four earlier studies of the patient, the latest with `latest` objects, one later, and one of another patient.
+async fn stage(orthanc: &Orthanc) {
+    let (_dir, files) = made(
+        "make('1.2.79.1', '1.2.79.1.1', 1, date='20251201')\n\
+         for n in 1, 2, 3: make('1.2.79.2', '1.2.79.2.1', n, date='20260201')\n\
+         make('1.2.79.3', '1.2.79.3.1', 1, date='20260301', modality='MR')\n\
+         make('1.2.79.4', '1.2.79.4.1', 1, date='20230301')\n\
+         make('1.2.79.5', '1.2.79.5.1', 1, date='20260501')\n\
+         make('1.2.79.6', '1.2.79.6.1', 1, date='20260201', patient='P2')",
+    )
+    .await;
+    store(&files, orthanc).await;
+}
+
+const TODAY: &str = "make('1.2.79.9', '1.2.79.9.1', 1, date='20260401')";
+
+async fn order_of(held: &Held) -> pericard_store::prior::PriorRow {
+    let orders = held.store.prior_orders(&study("1.2.79.9")).await.unwrap();
+    assert_eq!(orders.len(), 1);
+    orders[0].clone()
+}
+
+async fn fetched_by(ways: &[Fetch]) {
+    let dicom = free_port();
+    let pacs = Peer {
+        fetch: ways.to_vec(),
+        ..peer("pacs", "ORTHANC", Some(dicom), Rights::STORE)
+    };
+    let held = Held::start(vec![pacs.clone()]).await;
+    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    stage(&orthanc).await;
+    held.admit_made(&format!("{MAKE}{TODAY}")).await;
+    complete(&held, terms(100)).await;
+    let _inquiring = inquiring(&held, vec![pacs]);
+    until_async("the order's end", async || {
+        order_of(&held).await.state == "ended"
+    })
+    .await;
+
+    let order = order_of(&held).await;
+    let outcome = order.outcome.clone().unwrap();
+    assert_eq!(
+        (outcome.found, outcome.here, outcome.objects),
+        (2, 2, 4),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.lacking, None);
+    let here = [("1.2.79.1", 1), ("1.2.79.2", 3)];
+    assert_eq!(
+        order.studies,
+        here.map(|(uid, _)| (study(uid), PriorState::Here))
+    );
+    for (uid, objects) in here {
+        assert_eq!(held.count(uid).await, objects);
+    }
+    for uid in ["1.2.79.3", "1.2.79.4", "1.2.79.5", "1.2.79.6"] {
+        assert_eq!(held.count(uid).await, 0, "{uid} was not asked for");
+    }
+    // The inference that waited is due, and nothing else is to be done: earlier studies set off no analysis.
+    let job = lease(&held).await.expect("the inference");
+    assert!(matches!(&job.job.work, Work::Infer { study: of, .. } if *of == study("1.2.79.9")));
+    held.clock.advance(Duration::from_secs(7200));
+    let jobs = held.store.jobs(Default::default()).await.unwrap();
+    assert_eq!(jobs.len(), 2, "{jobs:?}");
+    assert_eq!(
+        held.store.go_on_without_priors(&study("1.2.79.9")).await,
+        Ok(0)
+    );
+    let audited = held.audited().await;
+    assert!(audited.contains("fetched prior") && audited.contains("end prior order"));
+}
+
+#[tokio::test]
+async fn earlier_studies_come_by_c_get() {
+    fetched_by(&[Fetch::Get]).await;
+}
+
+#[tokio::test]
+async fn earlier_studies_come_by_c_move() {
+    fetched_by(&[Fetch::Move]).await;
+}
+
+#[tokio::test]
+async fn a_budget_is_kept_and_what_lacks_is_said() {
+    let dicom = free_port();
+    let pacs = peer("pacs", "ORTHANC", Some(dicom), Rights::STORE);
+    let held = Held::start(vec![pacs.clone()]).await;
+    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let (_dir, files) = made(
+        "make('1.2.79.1', '1.2.79.1.1', 1, date='20251201')\n\
+         for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)",
+    )
+    .await;
+    store(&files, &orthanc).await;
+    held.admit_made(&format!("{MAKE}{TODAY}")).await;
+    complete(&held, terms(100)).await;
+    let _inquiring = inquiring(&held, vec![pacs]);
+    until_async("the order's end", async || {
+        order_of(&held).await.state == "ended"
+    })
+    .await;
+    let order = order_of(&held).await;
+    let outcome = order.outcome.unwrap();
+    // Eight objects of 256 KiB do not fit into 1 MiB.
+    let lacking = outcome.lacking.expect("not all of it is here");
+    assert!(lacking.contains("budget"), "{lacking}");
+    assert!(held.count("1.2.79.2").await < 8);
+    assert!(
+        order
+            .studies
+            .contains(&(study("1.2.79.2"), PriorState::Failed))
+    );
+    assert!(lease(&held).await.is_some(), "the analysis goes on");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_down_is_waited_for_as_long_as_the_rule_says() {
+    let held = Held::start(vec![]).await;
+    held.admit_made(&format!("{MAKE}{TODAY}")).await;
+    let pacs = peer("pacs", "ORTHANC", Some(free_port()), Rights::STORE);
+    let _inquiring = inquiring(&held, vec![pacs]);
+    complete(&held, terms(100)).await;
+    held.clock.advance(Duration::from_secs(61));
+    let job = lease(&held).await.expect("the inference goes on without");
+    assert!(matches!(job.job.state, JobState::Leased { .. }));
+    let today = study("1.2.79.9");
+    assert_eq!(held.store.go_on_without_priors(&today).await, Ok(1));
+    assert_eq!(order_of(&held).await.state, "late");
+    assert!(held.audited().await.contains("go on without priors"));
+}
