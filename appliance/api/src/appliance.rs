@@ -2,8 +2,11 @@
 
 use crate::ApiConfig;
 use crate::console::{Sessions, Setting};
+use crate::dicomweb::ups::CHANNELS_MAX;
 use crate::guard::Doorman;
+use crate::notice::Notice;
 use crate::painter::{PICTURES_AT_ONCE_MAX, Painter};
+use crate::reading::READINGS_AT_ONCE_MAX;
 use crate::talker::Talker;
 use pericard_domain::model::Package;
 use pericard_domain::time::{Clock, Timestamp};
@@ -34,6 +37,8 @@ pub struct Appliance {
     pub version: &'static str,
     /// The configuration as it is in effect by now, for people to read; without secrets.
     pub settings: watch::Receiver<Arc<[Setting]>>,
+    /// What the hub says of models.
+    pub notices: watch::Receiver<Arc<[Notice]>>,
 }
 
 /// What every handler is given.
@@ -47,6 +52,10 @@ pub(crate) struct Api {
     pub(crate) sessions: Arc<Sessions>,
     /// A place for each picture that is being made.
     pub(crate) easels: Arc<Semaphore>,
+    /// A place for each answer that is being read out of objects.
+    pub(crate) desks: Arc<Semaphore>,
+    /// A place for each channel of notifications.
+    pub(crate) channels: Arc<Semaphore>,
 }
 
 impl Api {
@@ -59,6 +68,8 @@ impl Api {
             doorman: Arc::new(doorman),
             sessions: Arc::default(),
             easels: Arc::new(Semaphore::new(PICTURES_AT_ONCE_MAX)),
+            desks: Arc::new(Semaphore::new(READINGS_AT_ONCE_MAX)),
+            channels: Arc::new(Semaphore::new(CHANNELS_MAX)),
         }
     }
 }

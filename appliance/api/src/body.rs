@@ -95,14 +95,33 @@ pub(crate) async fn json(
     if media_type(headers).as_deref() != Some("application/json") {
         return Err(Problem::unsupported_media("application/json"));
     }
-    let all = whole(config, headers, body, kib(config.json_max_kib)).await?;
+    parsed(&whole(config, headers, body, kib(config.json_max_kib)).await?)
+}
+
+fn parsed(all: &[u8]) -> Result<serde_json::Value, Problem> {
     // What serde says may quote the body, and the body may hold patient data: only the place is told.
-    serde_json::from_slice(&all).map_err(|error| {
+    serde_json::from_slice(all).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Problem::bad_request(format!(
             "the body is not JSON at line {line}, column {column}"
         ))
     })
+}
+
+/// A body in the DICOM JSON model, whole.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) async fn dicom_json(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<serde_json::Value, Problem> {
+    const TAKEN: [&str; 2] = ["application/dicom+json", "application/json"];
+    if !media_type(headers).is_some_and(|m| TAKEN.contains(&m.as_str())) {
+        return Err(Problem::unsupported_media(TAKEN[0]));
+    }
+    parsed(&whole(config, headers, body, kib(config.json_max_kib)).await?)
 }
 
 /// A form's fields, in their order.

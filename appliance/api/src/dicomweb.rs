@@ -2,11 +2,13 @@
 
 mod attributes;
 mod found;
-mod matching;
-mod metadata;
+pub(crate) mod frames;
+pub(crate) mod matching;
+mod parts;
 pub(crate) mod qido;
 pub(crate) mod rendered;
 pub(crate) mod stow;
+pub(crate) mod ups;
 pub(crate) mod wado;
 
 use crate::problem::Problem;
@@ -36,7 +38,7 @@ fn accept_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The media ranges of the `Accept` headers, in lower case, each with all of its text.
-fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, String)> {
     let all = headers
         .get_all(header::ACCEPT)
         .iter()

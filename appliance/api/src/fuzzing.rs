@@ -4,10 +4,12 @@ use crate::body::Inflow;
 use crate::config::ApiConfig;
 use crate::multipart::{Multipart, MultipartType};
 use crate::openai;
+use crate::operations::archive::unpack_and_forget;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use std::convert::Infallible;
+use std::fs::File;
 
 /// Reads a multipart body to its end, as STOW-RS and uploads do. The first byte says in what pieces the network brings
 /// it, and the first line is its `Content-Type`.
@@ -41,4 +43,11 @@ pub fn question(bytes: &[u8]) {
     if let Ok(body) = serde_json::from_slice(bytes) {
         openai::read(body);
     }
+}
+
+/// Unpacks a zip archive, as an upload brings it.
+pub fn archive(file: &File) {
+    const ENTRIES_MAX: usize = 1000;
+    const INFLATED_MAX_BYTES: u64 = 16 << 20;
+    unpack_and_forget(file, ENTRIES_MAX, INFLATED_MAX_BYTES);
 }

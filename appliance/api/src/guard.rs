@@ -60,8 +60,8 @@ pub(crate) async fn let_in(
     // What was offered or asked and not taken is a refusal; a look at something that is not there is none. The code
     // only: the sentence may repeat what a stranger wrote.
     let refused = response.extensions().get::<Problem>().map(|p| p.code);
-    if let (Verb::Post, Some(why)) = (route.verb, refused) {
-        let what = format!("POST {}", route.path);
+    if let (Verb::Post | Verb::Put | Verb::Delete, Some(why)) = (route.verb, refused) {
+        let what = format!("{} {}", route.verb.name(), route.path);
         api.note_refusal(what, why, by).await;
     }
     response

@@ -1,4 +1,4 @@
-//! HTTPS: OpenAI-compatible chat, DICOMweb, operations, the console; identity and refusals.
+//! HTTPS: OpenAI-compatible chat, DICOMweb, FHIR, operations, the console; identity and refusals.
 //!
 //! This room speaks protocols and decides nothing about medicine: objects go through `intake`, questions through a
 //! [`Talker`], pictures through a [`Painter`], and everything else is read from `store`. It is given its listener, its
@@ -21,32 +21,40 @@ mod appliance;
 mod asked;
 mod body;
 mod config;
+#[cfg(test)]
+mod conformance;
 mod console;
 mod dicomweb;
 mod door;
+mod fhir;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
 mod multipart;
+mod notice;
 mod openai;
 mod openapi;
 mod operations;
 mod origin;
 mod painter;
 mod problem;
+mod reading;
 mod reception;
 mod route;
 mod router;
 mod talker;
+mod texts;
 mod token;
 
 pub use appliance::Appliance;
 pub use config::ApiConfig;
 pub use console::Setting;
 pub use door::serve;
+pub use notice::Notice;
 pub use openapi::document as openapi;
 pub use painter::{Kept, Painter};
 pub use pericard_door::tls_config;
+pub use reading::Reading;
 pub use router::router;
 pub use talker::{Speech, Talker};
 pub use token::{Minted, mint};

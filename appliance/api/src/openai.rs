@@ -3,10 +3,16 @@
 //! A parameter that is not obeyed is refused by name; only those that cannot change an answer are passed over.
 
 mod answer;
-mod fields;
-mod metered;
+mod calls;
+mod embeddings;
+pub(crate) mod fields;
+pub(crate) mod metered;
 mod question;
 mod thoughts;
+mod tools;
+
+pub(crate) use embeddings::embeddings;
+pub(crate) use question::priority;
 
 use crate::access::Caller;
 use crate::appliance::Api;
@@ -19,6 +25,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use metered::Metered;
 use pericard_domain::actor::Actor;
+use pericard_domain::chat::ChatRefusal;
 use pericard_domain::model::Task;
 use pericard_runner::Loaded;
 use question::{Form, Question};
@@ -34,7 +41,7 @@ pub(crate) async fn models(State(api): State<Api>) -> Json<Value> {
     let loaded = api.rooms.talker.loaded();
     let data: Vec<_> = loaded
         .iter()
-        .filter(|m| m.task == Task::Chat)
+        .filter(|m| speaks(m.task))
         .map(|m| card(&api, m))
         .collect();
     Json(json!({"object": "list", "data": data}))
@@ -45,7 +52,12 @@ pub(crate) async fn model(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let name: String = id("model", &name)?;
-    loaded(&api, &name).map(|model| Json(card(&api, &model)))
+    any_loaded(&api, &name).map(|model| Json(card(&api, &model)))
+}
+
+/// Whether a model has to do with texts.
+const fn speaks(task: Task) -> bool {
+    matches!(task, Task::Chat | Task::Embedding)
 }
 
 pub(crate) async fn chat_completions(
@@ -64,7 +76,7 @@ pub(crate) async fn completions(
     complete(api, caller, request, Form::Text).await
 }
 
-/// How many tokens a prompt has: `{"model", "prompt"}` or `{"model", "messages"}` in, `{"count", "max_model_len"}` out.
+/// A prompt's tokens: `{"model", "prompt"}` or `{"model", "messages"}` in, `{"count", "max_model_len", "tokens"}` out.
 pub(crate) async fn tokenize(
     State(api): State<Api>,
     request: Request,
@@ -72,12 +84,26 @@ pub(crate) async fn tokenize(
     let (parts, body) = request.into_parts();
     let body = body::json(&api.config, &parts.headers, body).await?;
     let (name, prompt) = question::prompt_alone(body)?;
-    let model = loaded(&api, &name)?;
+    let model = any_loaded(&api, &name)?;
     let talker = api.rooms.talker.clone();
-    let count = off_thread(move || talker.count_tokens(&name, &prompt)).await??;
-    Ok(Json(
-        json!({"count": count, "max_model_len": model.context_tokens}),
-    ))
+    let tokens = off_thread(move || talker.tokens(&name, &prompt)).await??;
+    Ok(Json(json!({
+        "count": tokens.len(), "max_model_len": model.context_tokens, "tokens": tokens,
+    })))
+}
+
+/// The text of tokens: `{"model", "tokens"}` in, `{"prompt"}` out.
+pub(crate) async fn detokenize(
+    State(api): State<Api>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = body::json(&api.config, &parts.headers, body).await?;
+    let (name, tokens) = question::tokens_alone(body)?;
+    any_loaded(&api, &name)?;
+    let talker = api.rooms.talker.clone();
+    let text = off_thread(move || talker.text(&name, &tokens)).await??;
+    Ok(Json(json!({"prompt": text})))
 }
 
 async fn complete(
@@ -90,7 +116,8 @@ async fn complete(
     let body = body::json(&api.config, &parts.headers, body).await?;
     let mut question = Question::read(form, body)?;
     // Whatever salt somebody chooses, nobody shares with another caller.
-    question.ask.scope = format!("{} {}", own_scope(&caller.actor), question.ask.scope);
+    question.ask.tenant = own_scope(&caller.actor);
+    question.ask.scope = format!("{} {}", question.ask.tenant, question.ask.scope);
     let model = loaded(&api, &question.model)?;
     api.note_access("ask model", &model.model.to_string(), &caller)
         .await?;
@@ -119,27 +146,36 @@ async fn complete(
     }
 }
 
-/// Who shares with whom without a salt: requests with the same token, from wherever they come.
-fn own_scope(actor: &Actor) -> String {
+/// Who asks, and so who shares with whom without a salt: requests with the same token, from wherever they come.
+pub(crate) fn own_scope(actor: &Actor) -> String {
     match actor {
         Actor::Token { id, .. } => id.clone(),
         other => format!("{other:?}"),
     }
 }
 
-/// The loaded language model of that name.
-fn loaded(api: &Api, name: &str) -> Result<Loaded, Problem> {
+/// The loaded language model of that name that converses.
+pub(crate) fn loaded(api: &Api, name: &str) -> Result<Loaded, Problem> {
+    loaded_for(api, name, |task| task == Task::Chat)
+}
+
+fn any_loaded(api: &Api, name: &str) -> Result<Loaded, Problem> {
+    loaded_for(api, name, speaks)
+}
+
+fn loaded_for(api: &Api, name: &str, does: impl Fn(Task) -> bool) -> Result<Loaded, Problem> {
     let models = api.rooms.talker.loaded();
     let found = models
         .into_iter()
-        .find(|m| m.task == Task::Chat && m.model.name == name);
-    found.ok_or_else(|| pericard_domain::chat::ChatRefusal::UnknownModel(name.to_owned()).into())
+        .find(|m| does(m.task) && m.model.name == name);
+    found.ok_or_else(|| ChatRefusal::UnknownModel(name.to_owned()).into())
 }
 
 fn card(api: &Api, loaded: &Loaded) -> Value {
     json!({
         "id": loaded.model.name,
         "object": "model",
+        "task": loaded.task,
         "created": api.started_at.as_millis() / 1000,
         "owned_by": "pericard",
         "version": loaded.model.version,
@@ -150,7 +186,7 @@ fn card(api: &Api, loaded: &Loaded) -> Value {
 }
 
 /// Tokenising a long prompt takes as long as answering many other requests: it happens elsewhere.
-async fn off_thread<T: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {

@@ -15,7 +15,10 @@ pub(crate) async fn serve() -> Json<Value> {
 pub fn document() -> Value {
     let mut paths = Map::new();
     for route in table() {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        // A parameter that takes several segments is one to its readers too.
+        let path = paths
+            .entry(route.path.replace("{*", "{"))
+            .or_insert_with(|| json!({}));
         path[route.verb.name().to_ascii_lowercase()] = operation(&route);
     }
     json!({
@@ -75,6 +78,7 @@ fn operation(route: &Route) -> Value {
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
+        let name = name.trim_start_matches('*');
         Some(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
     });
     let in_query = route.query.iter().map(|(name, description)| {
@@ -101,7 +105,8 @@ fn responses(route: &Route) -> Value {
             .ok()
             .and_then(|s| s.canonical_reason());
         let body = match status {
-            204 => Value::Null,
+            101 | 204 => Value::Null,
+            ..300 if route.produces.is_empty() => Value::Null,
             ..300 => content(route.produces),
             303 => Value::Null,
             _ if route.door == Door::Person => content(&["text/html"]),
@@ -109,6 +114,7 @@ fn responses(route: &Route) -> Value {
                 json!({"application/json": {"schema": {"$ref": "#/components/schemas/OpenAiError"}}})
             }
             503 if route.path == "/readyz" => content(route.produces),
+            _ if route.path.starts_with("/fhir/") => content(route.produces),
             _ => {
                 json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}})
             }
@@ -129,8 +135,9 @@ fn content(media_types: &[&str]) -> Value {
 
 fn tag(path: &str) -> &'static str {
     match path {
-        p if p.starts_with("/v1/") => "OpenAI",
+        p if p.starts_with("/v1/") || p == "/tokenize" || p == "/detokenize" => "OpenAI",
         p if p.starts_with("/dicomweb/") => "DICOMweb",
+        p if p.starts_with("/fhir/") => "FHIR",
         p if p.starts_with("/api/") => "Operations",
         p if p == "/" || p.starts_with("/console/") => "Console",
         _ => "Monitoring",
@@ -140,7 +147,7 @@ fn tag(path: &str) -> &'static str {
 fn operation_id(route: &Route) -> String {
     let words = route
         .path
-        .split(['/', '{', '}', '.', '_'])
+        .split(['/', '{', '}', '.', '_', '*'])
         .filter(|w| !w.is_empty());
     let words: Vec<_> = words.collect();
     format!(

@@ -4,6 +4,7 @@
 use crate::appliance::Api;
 use crate::dicomweb::wado::refuse_damaged;
 use crate::problem::Problem;
+use crate::reading::Reading;
 use http::StatusCode;
 use pericard_dicom::segments::{Marked, Outline};
 use pericard_domain::image::{FrameRef, GreyWindow};
@@ -51,6 +52,9 @@ pub trait Painter: Send + Sync + 'static {
         segmentation: &Kept,
         source: Option<&FrameRef>,
     ) -> Result<(Vec<Marked>, Vec<Outline>), RunFailure>;
+
+    /// A reader for one answer.
+    fn reading(&self) -> Box<dyn Reading>;
 }
 
 impl Painter for Runner {
@@ -65,6 +69,10 @@ impl Painter for Runner {
     ) -> Result<(Vec<Marked>, Vec<Outline>), RunFailure> {
         let Kept { instance, path } = segmentation;
         self.reader().marks(instance, path, source)
+    }
+
+    fn reading(&self) -> Box<dyn Reading> {
+        Box::new(self.reader())
     }
 }
 
@@ -99,10 +107,7 @@ impl Api {
         work: impl FnOnce(&dyn Painter, &Kept) -> Result<T, RunFailure> + Send + 'static,
     ) -> Result<T, Problem> {
         refuse_damaged(self, &instance.identity.study, slice::from_ref(instance)).await?;
-        let kept = Kept {
-            instance: instance.identity.instance.clone(),
-            path: self.rooms.store.object_path(instance),
-        };
+        let kept = self.kept(instance);
         let turn = turn(&self.easels).await?;
         let painter = Arc::clone(&self.rooms.painter);
         let painted = tokio::task::spawn_blocking(move || {
@@ -131,7 +136,7 @@ pub(crate) fn grey_window(named: &str, center: f64, width: f64) -> Result<GreyWi
     ))
 }
 
-async fn turn(easels: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+pub(crate) async fn turn(easels: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
     let patience = Duration::from_secs(PICTURE_WAIT_S);
     match tokio::time::timeout(patience, Arc::clone(easels).acquire_owned()).await {
         Ok(Ok(turn)) => Ok(turn),

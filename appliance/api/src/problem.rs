@@ -118,6 +118,29 @@ impl Problem {
         self.respond(&body, "application/json")
     }
 
+    /// The same refusal as FHIR's clients read it.
+    fn operation_outcome(&self) -> Value {
+        let code = match self.status.as_u16() {
+            401 => "login",
+            403 => "forbidden",
+            404 => "not-found",
+            406 => "not-supported",
+            429 | 503 => "throttled",
+            400..500 => "invalid",
+            _ => "exception",
+        };
+        json!({
+            "resourceType": "OperationOutcome",
+            "issue": [{"severity": "error", "code": code, "diagnostics": self.detail}],
+        })
+    }
+
+    /// The same refusal under `/fhir`.
+    pub(crate) fn into_fhir_response(self) -> Response {
+        let body = self.operation_outcome();
+        self.respond(&body, crate::fhir::FHIR_JSON)
+    }
+
     fn respond(self, body: &Value, media_type: &'static str) -> Response {
         let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
         let mut response = (self.status, content_type, body.to_string()).into_response();
@@ -165,7 +188,9 @@ impl From<Refused> for Problem {
         let detail = refused.to_string();
         match refused {
             Refused::Malformed(_) => Self::new(StatusCode::BAD_REQUEST, "malformed_object", detail),
-            Refused::Mismatch(_) => Self::new(StatusCode::CONFLICT, "mismatch", detail),
+            Refused::Mismatch(_) | Refused::OtherStudy(_) => {
+                Self::new(StatusCode::CONFLICT, "mismatch", detail)
+            }
             Refused::TooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
             }
@@ -201,6 +226,10 @@ impl From<ChatRefusal> for Problem {
             },
             ChatRefusal::DoesNotFit { .. } => Self {
                 param: Some("messages".to_owned()),
+                ..Self::new(StatusCode::BAD_REQUEST, "context_length_exceeded", detail)
+            },
+            ChatRefusal::TextTooLong { .. } => Self {
+                param: Some("input".to_owned()),
                 ..Self::new(StatusCode::BAD_REQUEST, "context_length_exceeded", detail)
             },
             ChatRefusal::Busy { retry_after_s } => {

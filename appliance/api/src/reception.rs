@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::StatusCode;
 use pericard_domain::study::ObjectIdentity;
+use pericard_domain::uid::StudyUid;
 use pericard_intake::{Admission, Arrival, Parcel, Refused};
 
 /// What became of one object.
@@ -26,6 +27,8 @@ pub(crate) struct Reception<'a> {
     caller: &'a Caller,
     /// The route, for the audit log.
     what: &'static str,
+    /// The only study whose objects are taken, when the request names one.
+    study: Option<StudyUid>,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -47,8 +50,14 @@ impl<'a> Reception<'a> {
             api,
             caller,
             what,
+            study: None,
             outcomes: Vec::new(),
         }
+    }
+
+    /// Takes objects of this study only.
+    pub(crate) fn of_study(self, study: Option<StudyUid>) -> Self {
+        Self { study, ..self }
     }
 
     /// Opens the next object.
@@ -68,11 +77,15 @@ impl<'a> Reception<'a> {
                 detail,
             ));
         }
+        let arrival = match &self.study {
+            Some(study) => Arrival::FileOf(study.clone()),
+            None => Arrival::File,
+        };
         let begun = self
             .api
             .rooms
             .intake
-            .begin(Arrival::File, self.caller.actor.clone());
+            .begin(arrival, self.caller.actor.clone());
         Ok(Receiving(begun))
     }
 
@@ -133,7 +146,9 @@ impl<'a> Reception<'a> {
             None => Ok(StatusCode::OK),
             Some(_) if self.taken() > 0 => Ok(StatusCode::ACCEPTED),
             // PS3.18 table 10.5.3-1: 409 is "none of them could be stored".
-            Some(Refused::Malformed(_) | Refused::Mismatch(_)) => Ok(StatusCode::CONFLICT),
+            Some(Refused::Malformed(_) | Refused::Mismatch(_) | Refused::OtherStudy(_)) => {
+                Ok(StatusCode::CONFLICT)
+            }
             Some(refused) => Ok(Problem::from(refused.clone()).status),
         }
     }

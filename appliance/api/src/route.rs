@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::appliance::Api;
-use crate::{console, dicomweb, openai, openapi, operations};
+use crate::{console, dicomweb, fhir, openai, openapi, operations, texts};
 use axum::routing::{self, MethodRouter};
 use pericard_domain::actor::Role;
 
@@ -14,6 +14,8 @@ const READS: Access = Access::Roles(&[Role::Clinician]);
 const COMPARES: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin, Role::Auditor]);
 /// Objects in.
 const SENDS: Access = Access::Roles(&[Role::Modality]);
+/// Orders and who follows them: the hospital's information system, and people.
+const ORDERS: Access = Access::Roles(&[Role::Modality, Role::Clinician]);
 /// The queue: ids and reasons, no patient data.
 const WATCHES: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin, Role::SecurityAdmin]);
 /// Changes to the queue.
@@ -39,6 +41,8 @@ pub(crate) enum Door {
 pub(crate) enum Verb {
     Get,
     Post,
+    Put,
+    Delete,
 }
 
 impl Verb {
@@ -46,6 +50,8 @@ impl Verb {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
         }
     }
 }
@@ -137,7 +143,10 @@ pub(crate) fn table() -> Vec<Route> {
     table.extend(openai_routes());
     table.extend(dicomweb_routes());
     table.extend(rendered_routes());
+    table.extend(worklist_routes());
+    table.extend(fhir_routes());
     table.extend(operations_routes());
+    table.extend(text_routes());
     table.extend(console_routes());
     table
 }
@@ -202,15 +211,66 @@ fn openai_routes() -> Vec<Route> {
         })
         .produces(STREAM)
         .statuses(ANSWERS),
-        post("/v1/tokenize", ASKS, "Count the tokens of a prompt", || {
+        post("/v1/embeddings", ASKS, "Make texts into vectors", || {
+            routing::post(openai::embeddings)
+        })
+        .statuses(ANSWERS),
+        post("/v1/tokenize", ASKS, "The tokens of a prompt", || {
             routing::post(openai::tokenize)
+        })
+        .statuses(&[200, 400, 404]),
+        post("/v1/detokenize", ASKS, "The text of tokens", || {
+            routing::post(openai::detokenize)
+        })
+        .statuses(&[200, 400, 404]),
+        // As vLLM has them, for clients that know no other.
+        post("/tokenize", ASKS, "The tokens of a prompt", || {
+            routing::post(openai::tokenize)
+        })
+        .statuses(&[200, 400, 404]),
+        post("/detokenize", ASKS, "The text of tokens", || {
+            routing::post(openai::detokenize)
         })
         .statuses(&[200, 400, 404]),
     ]
 }
 
+/// Drafts by language models; whoever reads a patient's study may have them, and who tries models out.
+fn text_routes() -> Vec<Route> {
+    const DRAFTED: &[u16] = &[200, 400, 404, 413, 422, 429, 503];
+    vec![
+        get(
+            "/api/v1/texts/tasks",
+            ASKS,
+            "What a language model can be asked to do, to the digest of its words",
+            || routing::get(texts::tasks),
+        ),
+        post(
+            "/api/v1/texts/structure",
+            ASKS,
+            "Draft coded findings of a radiology report, each with its sentence",
+            || routing::post(texts::structure),
+        )
+        .statuses(DRAFTED),
+        post(
+            "/api/v1/texts/deidentify",
+            ASKS,
+            "Take out of a text what identifies somebody",
+            || routing::post(texts::deidentify),
+        )
+        .statuses(DRAFTED),
+        post(
+            "/api/v1/studies/{study}/impression",
+            READS,
+            "Draft an impression from the findings of a study's structured reports",
+            || routing::post(texts::impression),
+        )
+        .statuses(DRAFTED),
+    ]
+}
+
 fn dicomweb_routes() -> Vec<Route> {
-    use dicomweb::{qido, stow, wado};
+    use dicomweb::{frames, qido, stow, wado};
     const DICOM_JSON: &[&str] = &["application/dicom+json"];
     const OBJECTS_IN: &[&str] = &["multipart/related; type=\"application/dicom\""];
     const OBJECTS_OUT: &[&str] = &["multipart/related; type=\"application/dicom\""];
@@ -234,10 +294,15 @@ fn dicomweb_routes() -> Vec<Route> {
             .produces(OBJECTS_OUT)
             .statuses(FOUND)
     };
+    let bytes = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .produces(frames::MEDIA_TYPES)
+            .statuses(&[200, 400, 404, 406, 422, 503])
+    };
     let describe = |path, summary, handler| {
         get(path, READS, summary, handler)
             .produces(DICOM_JSON)
-            .statuses(FOUND)
+            .statuses(&[200, 404, 406, 422, 503])
     };
     vec![
         store("/dicomweb/studies", "STOW-RS: store objects", || {
@@ -287,6 +352,16 @@ fn dicomweb_routes() -> Vec<Route> {
             "WADO-RS: retrieve an instance",
             || routing::get(wado::instance),
         ),
+        bytes(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frame}",
+            "WADO-RS: frames, as a list parted by commas: as stored, or uncompressed",
+            || routing::get(frames::frames),
+        ),
+        bytes(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}",
+            "WADO-RS: a large value that the metadata names",
+            || routing::get(frames::bulk),
+        ),
         describe(
             "/dicomweb/studies/{study}/metadata",
             "WADO-RS: a study's metadata",
@@ -307,6 +382,16 @@ fn dicomweb_routes() -> Vec<Route> {
 
 fn rendered_routes() -> Vec<Route> {
     use dicomweb::rendered;
+    const OF_PARTS: &[&str] = &[
+        "multipart/related; type=\"image/jpeg\"",
+        "multipart/related; type=\"image/png\"",
+    ];
+    let pictures = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .query(rendered::PARAMETERS)
+            .produces(OF_PARTS)
+            .statuses(&[200, 400, 404, 406, 413, 422, 503])
+    };
     let picture = |path, summary, handler| {
         get(path, READS, summary, handler)
             .query(rendered::PARAMETERS)
@@ -314,9 +399,19 @@ fn rendered_routes() -> Vec<Route> {
             .statuses(&[200, 400, 404, 406, 422, 503])
     };
     vec![
+        pictures(
+            "/dicomweb/studies/{study}/rendered",
+            "WADO-RS: every frame of a study as a picture",
+            || routing::get(rendered::study),
+        ),
+        pictures(
+            "/dicomweb/studies/{study}/series/{series}/rendered",
+            "WADO-RS: every frame of a series as a picture",
+            || routing::get(rendered::series),
+        ),
         picture(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/rendered",
-            "WADO-RS: an instance's first frame as a picture",
+            "WADO-RS: an instance's first frame as a picture; all of them as several parts",
             || routing::get(rendered::instance),
         ),
         picture(
@@ -347,8 +442,137 @@ fn rendered_routes() -> Vec<Route> {
     ]
 }
 
+fn worklist_routes() -> Vec<Route> {
+    use dicomweb::ups;
+    const CHANGED: &[u16] = &[200, 400, 404, 409, 413, 415];
+    let change = |path, summary, handler| {
+        post(path, ORDERS, summary, handler)
+            .consumes(ups::MEDIA_TYPES)
+            .produces(&[])
+            .statuses(CHANGED)
+    };
+    let subscription = |path, summary, handler| {
+        post(path, ORDERS, summary, handler)
+            .consumes(&[])
+            .produces(&[])
+            .statuses(&[200, 400, 404])
+    };
+    let delete = |route: Route| Route {
+        verb: Verb::Delete,
+        ..route
+    };
+    vec![
+        change("/dicomweb/workitems", "UPS-RS: create a workitem", || {
+            routing::post(ups::create)
+        })
+        .query(&[("workitem", "its UID, when the dataset has none")])
+        .statuses(&[201, 400, 409, 413, 415]),
+        get(
+            "/dicomweb/workitems",
+            ORDERS,
+            "UPS-RS: search workitems",
+            || routing::get(ups::search),
+        )
+        .query(ups::PARAMETERS)
+        .produces(ups::MEDIA_TYPES)
+        .statuses(&[200, 204, 400, 406]),
+        get(
+            "/dicomweb/workitems/{workitem}",
+            ORDERS,
+            "UPS-RS: retrieve a workitem",
+            || routing::get(ups::retrieve),
+        )
+        .produces(ups::MEDIA_TYPES)
+        .statuses(&[200, 404, 406]),
+        change(
+            "/dicomweb/workitems/{workitem}",
+            "UPS-RS: update a workitem",
+            || routing::post(ups::update),
+        )
+        .query(&[("transaction-uid", "what it was claimed with")]),
+        Route {
+            verb: Verb::Put,
+            ..change(
+                "/dicomweb/workitems/{workitem}/state",
+                "UPS-RS: claim, complete or cancel a workitem",
+                || routing::put(ups::change_state),
+            )
+        },
+        change(
+            "/dicomweb/workitems/{workitem}/cancelrequest",
+            "UPS-RS: ask for a workitem's cancellation",
+            || routing::post(ups::cancel),
+        )
+        .statuses(&[202, 400, 404, 409, 413, 415]),
+        subscription(
+            "/dicomweb/workitems/{workitem}/subscribers/{aetitle}",
+            "UPS-RS: subscribe to a workitem, or under a well-known UID to all",
+            || routing::post(ups::subscribe),
+        )
+        .query(ups::SUBSCRIPTION_PARAMETERS)
+        .statuses(&[201, 400, 404]),
+        delete(subscription(
+            "/dicomweb/workitems/{workitem}/subscribers/{aetitle}",
+            "UPS-RS: give a subscription up",
+            || routing::delete(ups::unsubscribe),
+        )),
+        subscription(
+            "/dicomweb/workitems/{workitem}/subscribers/{aetitle}/suspend",
+            "UPS-RS: be told of no more new workitems",
+            || routing::post(ups::suspend),
+        ),
+        get(
+            "/dicomweb/subscribers/{aetitle}",
+            ORDERS,
+            "UPS-RS: open the channel of notifications, a WebSocket",
+            || routing::get(ups::open),
+        )
+        .produces(&[])
+        .statuses(&[101, 400, 426, 503]),
+    ]
+}
+
+fn fhir_routes() -> Vec<Route> {
+    let read = |path, summary, handler| {
+        get(path, READS, summary, handler)
+            .produces(&[fhir::FHIR_JSON])
+            .statuses(&[200, 400, 404, 406])
+    };
+    vec![
+        get(
+            "/fhir/metadata",
+            Access::AnyRole,
+            "FHIR R4: what this service can do",
+            || routing::get(fhir::metadata),
+        )
+        .produces(&[fhir::FHIR_JSON])
+        .statuses(&[200, 406]),
+        read("/fhir/ImagingStudy", "FHIR R4: search studies", || {
+            routing::get(fhir::imaging_studies)
+        })
+        .query(fhir::STUDY_PARAMETERS),
+        read("/fhir/ImagingStudy/{id}", "FHIR R4: a study", || {
+            routing::get(fhir::imaging_study)
+        }),
+        read("/fhir/DiagnosticReport", "FHIR R4: search reports", || {
+            routing::get(fhir::diagnostic_reports)
+        })
+        .query(fhir::FINDING_PARAMETERS),
+        read("/fhir/DiagnosticReport/{id}", "FHIR R4: a report", || {
+            routing::get(fhir::diagnostic_report)
+        }),
+        read("/fhir/Observation", "FHIR R4: search findings", || {
+            routing::get(fhir::observations)
+        })
+        .query(fhir::FINDING_PARAMETERS),
+        read("/fhir/Observation/{id}", "FHIR R4: a finding", || {
+            routing::get(fhir::observation)
+        }),
+    ]
+}
+
 fn operations_routes() -> Vec<Route> {
-    use operations::{audit, egress, jobs, kept, models, reviews, studies, system, upload};
+    use operations::{audit, egress, jobs, kept, models, orders, reviews, studies, system, upload};
     const PAGE: &[(&str, &str)] = &[
         ("limit", "at most so many"),
         ("offset", "from this one on, counted from 0"),
@@ -436,6 +660,28 @@ fn operations_routes() -> Vec<Route> {
         )
         .query(jobs::DELIVERY_PARAMETERS),
         get(
+            "/api/v1/orders",
+            READS,
+            "What worklists and order messages say will come, latest said first",
+            || routing::get(orders::list),
+        )
+        .query(PAGE),
+        get(
+            "/api/v1/messages",
+            WATCHES,
+            "Results as HL7 messages, and where they are to go",
+            || routing::get(orders::messages),
+        )
+        .query(orders::MESSAGE_PARAMETERS),
+        post(
+            "/api/v1/messages/{message}/retry",
+            STEERS,
+            "Try a message again that was given up",
+            || routing::post(orders::retry),
+        )
+        .consumes(&[])
+        .statuses(&[200, 400, 404]),
+        get(
             "/api/v1/models",
             Access::AnyRole,
             "The models, and whether they are loaded",
@@ -469,6 +715,12 @@ fn operations_routes() -> Vec<Route> {
             AUDITS,
             "What would be sent to the hub",
             || routing::get(egress::preview),
+        ),
+        get(
+            "/api/v1/egress/advisories",
+            Access::AnyRole,
+            "Recalls and advisories of the hub's about models, and what was done about them",
+            || routing::get(crate::notice::list),
         ),
         get(
             "/api/v1/system",

@@ -77,9 +77,13 @@ async fn dress(State(api): State<Api>, request: Request, next: Next) -> Response
     // The route's pattern: the path itself holds ids, and a query may hold names.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let openai = request.uri().path().starts_with("/v1/");
+    let fhir = request.uri().path().starts_with("/fhir/");
     let mut response = next.run(request).await;
     if openai && let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.into_openai_response();
+    }
+    if fhir && let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = problem.into_fhir_response();
     }
     for (name, value) in HEADERS {
         response

@@ -1,7 +1,8 @@
 //! The language models, as this room needs them: the runner in production, a scripted one in tests.
 
 use futures_util::future::BoxFuture;
-use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Prompt};
+use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
+use pericard_domain::figures::EngineFigures;
 use pericard_runner::{Loaded, Runner, Talk, Walls};
 
 /// Whoever answers questions.
@@ -13,17 +14,37 @@ pub trait Talker: Send + Sync + 'static {
     /// be started behind them.
     fn walls(&self) -> Option<Result<Walls, String>>;
 
+    /// Why what models compute on cannot be used; `None` when it can.
+    fn device_trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Begins an answer. May take as long as tokenising takes: never called on an async thread.
     ///
     /// # Errors
     /// See [`ChatRefusal`].
     fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal>;
 
-    /// How many tokens a prompt has, template included. May take as long as tokenising takes.
+    /// The ids of a prompt's tokens, template included. May take as long as tokenising takes.
     ///
     /// # Errors
     /// See [`ChatRefusal`].
-    fn count_tokens(&self, model: &str, prompt: &Prompt) -> Result<u32, ChatRefusal>;
+    fn tokens(&self, model: &str, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal>;
+
+    /// The text of tokens.
+    ///
+    /// # Errors
+    /// See [`ChatRefusal`].
+    fn text(&self, model: &str, tokens: &[u32]) -> Result<String, ChatRefusal>;
+
+    /// Makes texts into vectors. Takes as long as computing them takes: never called on an async thread.
+    ///
+    /// # Errors
+    /// See [`ChatRefusal`].
+    fn embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal>;
+
+    /// What the engines of the language models count. May take as long as an engine takes to answer.
+    fn figures(&self) -> Vec<(Loaded, EngineFigures)>;
 }
 
 /// An answer under way. Dropped, it stops.
@@ -41,12 +62,28 @@ impl Talker for Runner {
         Self::walls(self)
     }
 
+    fn device_trouble(&self) -> Option<String> {
+        Self::device_trouble(self)
+    }
+
     fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal> {
         Self::chat(self, model, request).map(|talk| Box::new(talk) as Box<dyn Speech>)
     }
 
-    fn count_tokens(&self, model: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        Self::count_tokens(self, model, prompt)
+    fn tokens(&self, model: &str, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+        Self::tokens(self, model, prompt)
+    }
+
+    fn text(&self, model: &str, tokens: &[u32]) -> Result<String, ChatRefusal> {
+        Self::text(self, model, tokens)
+    }
+
+    fn embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal> {
+        Self::embed(self, model, texts)
+    }
+
+    fn figures(&self) -> Vec<(Loaded, EngineFigures)> {
+        Self::figures(self)
     }
 }
 

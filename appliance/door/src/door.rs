@@ -184,7 +184,7 @@ impl<W: Watch> Door<W> {
             router.clone().oneshot(request.map(Body::new))
         });
         let io = TokioIo::new(Stalling::new(stream, silence, stall));
-        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {

@@ -4,6 +4,7 @@ use super::layout::{Page, page};
 use super::settings::Setting;
 use super::visit::Visit;
 use crate::appliance::Api;
+use crate::notice::Notice;
 use crate::operations::egress::preview_for;
 use crate::problem::Problem;
 use axum::Extension;
@@ -20,6 +21,7 @@ pub(crate) async fn preview(
     let content = html! {
         h1 { "Egress" }
         (hold(&api.rooms.settings.borrow()))
+        (notices(&api.rooms.notices.borrow()))
         p {
             "One frame of " strong { (preview.frame_bytes) " bytes" } ": "
             (preview.numbers.len()) " unsigned numbers in fixed places, and "
@@ -52,6 +54,20 @@ fn hold(settings: &[Setting]) -> Markup {
                 h2 #gate { "The gate, as configured" }
                 dl.facts { @for setting in gate {
                     div { dt { (setting.key) } dd.uid { (setting.value) } }
+                } }
+            }
+        }
+    }
+}
+
+/// What the hub says of models.
+fn notices(notices: &[Notice]) -> Markup {
+    html! {
+        @if !notices.is_empty() {
+            section.sheet aria-labelledby="notices" {
+                h2 #notices { "Recalls and advisories of the hub" }
+                ul { @for notice in notices {
+                    li { (notice.said()) }
                 } }
             }
         }

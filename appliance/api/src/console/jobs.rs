@@ -13,6 +13,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use pericard_domain::job::{Job, JobState};
+use pericard_egress::Counter;
 
 /// The page itself.
 const HERE: &str = "/console/jobs";
@@ -66,6 +67,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     let by = visit.caller.actor;
     api.rooms.store.cancel_job(job_id(&job)?, by).await?;
+    api.rooms.meter.count(Counter::JobsCancelled);
     Ok(elsewhere(HERE, None))
 }
 

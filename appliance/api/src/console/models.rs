@@ -72,5 +72,6 @@ const fn task(task: Task) -> &'static str {
         Task::TextSpotting => "finds text in images",
         Task::VolumeSegmentation => "outlines a structure in a volume",
         Task::Chat => "continues a conversation",
+        Task::Embedding => "makes texts comparable",
     }
 }

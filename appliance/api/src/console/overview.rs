@@ -27,6 +27,7 @@ struct Health {
     depth: Depth,
     disk: Option<DiskFacts>,
     care: CareFacts,
+    notices: std::sync::Arc<[crate::Notice]>,
 }
 
 pub(crate) async fn show(
@@ -39,6 +40,7 @@ pub(crate) async fn show(
         depth: store.depth().await?,
         disk: store.disk().ok(),
         care: store.care().await?,
+        notices: api.rooms.notices.borrow().clone(),
     };
     let sees_jobs = may(&visit, JOBS);
     let (mut latest, mut damages) = (Vec::new(), Vec::new());
@@ -76,6 +78,7 @@ fn alarms(health: &Health, damages: &[Damage]) -> Markup {
         depth,
         disk,
         care,
+        notices,
     } = health;
     let level = disk.map(|disk| disk.level);
     let said: Vec<(Tone, String)> = [
@@ -129,6 +132,7 @@ fn alarms(health: &Health, damages: &[Damage]) -> Markup {
     ]
     .into_iter()
     .flatten()
+    .chain(recalled(notices))
     .collect();
     let unready = parts
         .iter()
@@ -156,6 +160,19 @@ fn alarms(health: &Health, damages: &[Damage]) -> Markup {
             }
         }
     }
+}
+
+/// Models that the hub recalled.
+fn recalled(notices: &[crate::Notice]) -> impl Iterator<Item = (Tone, String)> + '_ {
+    let alarms = notices.iter().filter(|notice| notice.is_alarm());
+    alarms.map(|notice| {
+        let tone = if notice.stopped {
+            Tone::Warn
+        } else {
+            Tone::Bad
+        };
+        (tone, notice.said())
+    })
 }
 
 fn readiness(parts: &[Part]) -> Markup {

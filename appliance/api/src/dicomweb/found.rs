@@ -1,8 +1,20 @@
 //! What searches match and answer: the store's words for studies, series and instances, as attributes.
 
 use super::attributes::Attributes;
-use pericard_domain::study::{Instance, InstanceFacts, Study};
+use pericard_domain::study::{Instance, InstanceFacts, RequestFacts, Study};
 use std::collections::BTreeSet;
+
+/// Scheduled Procedure Step ID, where series have it.
+pub(super) const STEP_ID: &str = "RequestAttributesSequence.ScheduledProcedureStepID";
+/// Requested Procedure ID, where series have it.
+pub(super) const PROCEDURE_ID: &str = "RequestAttributesSequence.RequestedProcedureID";
+
+pub(super) fn request_value<'a>(request: &'a RequestFacts, keyword: &str) -> Option<&'a str> {
+    match keyword {
+        STEP_ID => request.step_id.as_deref(),
+        _ => request.procedure_id.as_deref(),
+    }
+}
 
 pub(super) fn study_value<'a>(study: &'a Study, keyword: &str) -> Option<&'a str> {
     let facts = &study.facts;
@@ -29,6 +41,8 @@ pub(super) fn series_value<'a>(instance: &'a Instance, keyword: &str) -> Option<
         "BodyPartExamined" => instance.facts.body_part.as_deref(),
         "SeriesInstanceUID" => Some(instance.identity.series.as_str()),
         "SeriesNumber" => instance.facts.series_number.as_deref(),
+        "PerformedProcedureStepStartDate" => instance.facts.performed_date.as_deref(),
+        "PerformedProcedureStepStartTime" => instance.facts.performed_time.as_deref(),
         _ => None,
     }
 }
@@ -113,7 +127,25 @@ pub(super) fn series_attributes(series: &[&Instance], base: &str) -> Attributes 
 }
 
 fn of_series(instance: &Instance) -> Attributes {
-    Attributes::default()
+    let facts = &instance.facts;
+    let mut attributes = Attributes::default();
+    for (tag, vr, value) in [
+        ("00400244", "DA", &facts.performed_date),
+        ("00400245", "TM", &facts.performed_time),
+    ] {
+        if value.is_some() {
+            attributes = attributes.text(tag, vr, value.as_deref());
+        }
+    }
+    if !facts.requests.is_empty() {
+        let items = facts.requests.iter().map(|request| {
+            Attributes::default()
+                .text("00400009", "SH", request.step_id.as_deref())
+                .text("00401001", "SH", request.procedure_id.as_deref())
+        });
+        attributes = attributes.sequence("00400275", items.collect());
+    }
+    attributes
         .text("00080060", "CS", instance.facts.modality.as_deref())
         .text(
             "0008103E",

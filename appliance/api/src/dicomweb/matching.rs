@@ -4,7 +4,7 @@ use crate::problem::Problem;
 
 /// How an attribute is matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Matching {
+pub(crate) enum Matching {
     /// Any of a list of UIDs.
     Uids,
     /// A text, with `*` and `?` as wildcards; names in any case.
@@ -13,12 +13,24 @@ pub(super) enum Matching {
     Range,
 }
 
+#[cfg(test)]
+impl Matching {
+    /// Its name in the conformance statement.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Uids => "list of UIDs",
+            Self::Text => "single value, wildcard",
+            Self::Range => "single value, range",
+        }
+    }
+}
+
 /// An attribute that may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) keyword: &'static str,
-    pub(super) tag: &'static str,
-    pub(super) matching: Matching,
+pub(crate) struct Key {
+    pub(crate) keyword: &'static str,
+    pub(crate) tag: &'static str,
+    pub(crate) matching: Matching,
 }
 
 /// What one attribute must be like.
@@ -48,9 +60,14 @@ impl Wanted {
         }))
     }
 
+    /// Whether everything is wanted, also what has no value.
+    pub(super) fn is_universal(&self) -> bool {
+        self.value.is_empty() || self.value == "*"
+    }
+
     /// Whether an attribute with this value is wanted. An empty key matches everything (universal matching).
     pub(super) fn accepts(&self, value: Option<&str>) -> bool {
-        if self.value.is_empty() || self.value == "*" {
+        if self.is_universal() {
             return true;
         }
         let value = value.unwrap_or_default();

@@ -2,8 +2,8 @@
 
 use super::attributes::Attributes;
 use super::found::{
-    instance_attributes, instance_value, modalities, series_attributes, series_of, series_value,
-    study_attributes, study_value,
+    PROCEDURE_ID, STEP_ID, instance_attributes, instance_value, modalities, request_value,
+    series_attributes, series_of, series_value, study_attributes, study_value,
 };
 use super::matching::{Key, Matching, Wanted};
 use super::{accept_json, json_type};
@@ -38,6 +38,8 @@ pub(crate) const PARAMETERS: &[(&str, &str)] = &[
     ("{attribute}", "a keyword or a tag, with a value to match"),
 ];
 
+/// Parameters that match nothing.
+const CONTROLS: [&str; 4] = ["limit", "offset", "includefield", "fuzzymatching"];
 /// How many studies are read from the store at a time.
 const PAGE: u32 = 200;
 /// The longest answer to a search over everything that names no limit of its own.
@@ -69,13 +71,25 @@ const STUDY_KEYS: [Key; 12] = [
     key("StudyID", "00200010", Matching::Text),
 ];
 
-/// What may be asked for of a series.
-const SERIES_KEYS: [Key; 5] = [
+/// What may be asked for of a series (PS3.18 table 10.6.1-5), attributes of sequences by their path.
+const SERIES_KEYS: [Key; 9] = [
     key("Modality", "00080060", Matching::Text),
     key("SeriesDescription", "0008103E", Matching::Text),
     key("BodyPartExamined", "00180015", Matching::Text),
     key("SeriesInstanceUID", "0020000E", Matching::Uids),
     key("SeriesNumber", "00200011", Matching::Text),
+    key(
+        "PerformedProcedureStepStartDate",
+        "00400244",
+        Matching::Range,
+    ),
+    key(
+        "PerformedProcedureStepStartTime",
+        "00400245",
+        Matching::Range,
+    ),
+    key(STEP_ID, "00400275.00400009", Matching::Text),
+    key(PROCEDURE_ID, "00400275.00401001", Matching::Text),
 ];
 
 /// What may be asked for of an instance.
@@ -84,6 +98,18 @@ const INSTANCE_KEYS: [Key; 3] = [
     key("SOPInstanceUID", "00080018", Matching::Uids),
     key("InstanceNumber", "00200013", Matching::Text),
 ];
+
+/// Every key with its level, for the conformance statement.
+#[cfg(test)]
+pub(crate) fn keys() -> impl Iterator<Item = (&'static str, Key)> {
+    let of = |level, keys: &[Key]| keys.iter().map(|key| (level, *key)).collect::<Vec<_>>();
+    let all = [
+        of("study", &STUDY_KEYS),
+        of("series", &SERIES_KEYS),
+        of("instance", &INSTANCE_KEYS),
+    ];
+    all.into_iter().flatten()
+}
 
 /// At which level is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +231,10 @@ async fn search(
             asking.asked.text("fuzzymatching") == Some("true"),
             "299 - \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
         ),
+        (
+            search.is_unmatched,
+            "299 - \"Some of the attributes that were asked for are not matched here and were passed over\"",
+        ),
     ] {
         if applies {
             response
@@ -225,6 +255,8 @@ struct Search {
     limit: usize,
     offset: usize,
     base: String,
+    /// Whether something was to be matched that is not matched here.
+    is_unmatched: bool,
 }
 
 impl Search {
@@ -253,17 +285,20 @@ impl Search {
                 .min(MATCHES_MAX),
             offset: asking.asked.offset()? as usize,
             base: origin(&api.config, &asking.headers, &asking.uri),
+            is_unmatched: false,
         };
         for (name, value) in &asking.asked.0 {
-            search
-                .of_study
-                .extend(Wanted::read(name, value, &STUDY_KEYS)?);
-            search
-                .of_series
-                .extend(Wanted::read(name, value, &SERIES_KEYS)?);
-            search
-                .of_instance
-                .extend(Wanted::read(name, value, &INSTANCE_KEYS)?);
+            let of_study = Wanted::read(name, value, &STUDY_KEYS)?;
+            let of_series = Wanted::read(name, value, &SERIES_KEYS)?;
+            let of_instance = Wanted::read(name, value, &INSTANCE_KEYS)?;
+            let is_known = CONTROLS.contains(&name.as_str())
+                || [&of_study, &of_series, &of_instance]
+                    .iter()
+                    .any(|w| w.is_some());
+            search.is_unmatched |= !is_known && !value.is_empty();
+            search.of_study.extend(of_study);
+            search.of_series.extend(of_series);
+            search.of_instance.extend(of_instance);
         }
         if let Some(series) = series {
             search.of_series.extend(Wanted::read(
@@ -288,19 +323,20 @@ impl Search {
             }
             return Ok(self.page(found));
         }
-        for page in 0.. {
-            let studies = api.rooms.store.studies(PAGE, page * PAGE).await?;
-            for study in &studies {
+        let mut before = None;
+        loop {
+            let studies = api.rooms.store.studies_before(before, PAGE).await?;
+            for (_, study) in &studies {
                 self.look(api, study, &mut found).await?;
                 if found.len() >= enough {
                     return Ok(self.page(found));
                 }
             }
-            if studies.len() < PAGE as usize {
-                break;
+            match studies.last() {
+                Some((place, _)) if studies.len() == PAGE as usize => before = Some(*place),
+                _ => return Ok(self.page(found)),
             }
         }
-        Ok(self.page(found))
     }
 
     /// The studies that the search names by their UIDs; `None` when it may be any.
@@ -338,6 +374,9 @@ impl Search {
             return Ok(());
         }
         let wanted: Vec<_> = instances.iter().filter(|i| self.wants(i)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let of_study = study_attributes(study, &instances, &self.base);
         match self.level {
             Level::Studies => found.push(of_study.into_json()),
@@ -362,12 +401,15 @@ impl Search {
     }
 
     fn wants(&self, instance: &Instance) -> bool {
-        self.of_series
+        self.of_series.iter().all(|w| match w.key.keyword {
+            STEP_ID | PROCEDURE_ID => {
+                let mut items = instance.facts.requests.iter();
+                w.is_universal() || items.any(|r| w.accepts(request_value(r, w.key.keyword)))
+            }
+            keyword => w.accepts(series_value(instance, keyword)),
+        }) && self
+            .of_instance
             .iter()
-            .all(|w| w.accepts(series_value(instance, w.key.keyword)))
-            && self
-                .of_instance
-                .iter()
-                .all(|w| w.accepts(instance_value(instance, w.key.keyword)))
+            .all(|w| w.accepts(instance_value(instance, w.key.keyword)))
     }
 }

@@ -1,17 +1,23 @@
-//! Rendered images and thumbnails of WADO-RS (PS3.18 section 10.4.1.1): one frame as JPEG or PNG, made
+//! Rendered images and thumbnails of WADO-RS (PS3.18 section 10.4.1.1): frames as JPEG or PNG, made
 //! behind walls by the same reader that the console's pictures come from.
 
+use super::frames::frames_of;
 use super::media_ranges;
-use super::wado::Wanted;
+use super::parts::Parts;
+use super::wado::{Wanted, refuse_damaged};
 use crate::access::Caller;
 use crate::appliance::Api;
 use crate::asked::{Asked, id};
+use crate::multipart::parameters;
 use crate::painter::grey_window;
 use crate::problem::Problem;
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, header};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::{HeaderMap, StatusCode, header};
 use pericard_domain::image::GreyWindow;
 use pericard_domain::study::Instance;
 use pericard_runner::{Form, View};
@@ -28,12 +34,36 @@ pub(crate) const MEDIA_TYPES: &[&str] = &["image/jpeg", "image/png"];
 const OFFERED: &str = "image/jpeg, image/png";
 /// A JPEG in which no artefact is seen at a glance; whoever measures, asks for PNG.
 const QUALITY: u8 = 90;
+/// The most pictures of one answer; more are asked for by series or instance.
+const PICTURES_MAX: usize = 2000;
 /// A thumbnail's columns and rows, when no viewport is asked for.
 const THUMBNAIL_SIDE: u32 = 128;
 
 type Handled = Result<Response, Problem>;
 type OfInstance = (String, String, String);
 type OfFrame = (String, String, String, String);
+
+pub(crate) async fn study(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(study): Path<String>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Handled {
+    let view = view(1, &asked, &headers)?;
+    give_all(&api, &caller, &Wanted::study(&study)?, view).await
+}
+
+pub(crate) async fn series(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path((study, series)): Path<(String, String)>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Handled {
+    let view = view(1, &asked, &headers)?;
+    give_all(&api, &caller, &Wanted::series(&study, &series)?, view).await
+}
 
 pub(crate) async fn instance(
     State(api): State<Api>,
@@ -44,6 +74,10 @@ pub(crate) async fn instance(
 ) -> Handled {
     let wanted = Wanted::instance(&study, &series, &instance)?;
     let view = view(1, &asked, &headers)?;
+    // Bare, it is the first frame: a picture is one. As several parts it is all of them.
+    if wants_parts(&headers) {
+        return give_all(&api, &caller, &wanted, view).await;
+    }
     give(&api, &caller, &wanted, view).await
 }
 
@@ -114,11 +148,59 @@ async fn give(api: &Api, caller: &Caller, wanted: &Wanted, view: View) -> Handle
     api.note_access("view image", shown.identity.instance.as_str(), caller)
         .await?;
     let picture = api.show(shown, view).await?;
-    let content_type = match view.form {
+    let content_type = media_type(view.form);
+    Ok(([(header::CONTENT_TYPE, content_type)], picture.bytes).into_response())
+}
+
+/// Every frame of every image among them, each as a part.
+async fn give_all(api: &Api, caller: &Caller, wanted: &Wanted, view: View) -> Handled {
+    let mut found = wanted.find(api).await?;
+    found.retain(|i| i.facts.rows.is_some());
+    let each = |i: &Instance| {
+        let kept = api.kept(i);
+        (1..=frames_of(i)).map(move |frame| (kept.clone(), View { frame, ..view }))
+    };
+    let pictures: Vec<_> = found.iter().flat_map(each).take(PICTURES_MAX + 1).collect();
+    let Some(first) = found.first() else {
+        return Err(Problem::not_found("such image"));
+    };
+    if pictures.len() > PICTURES_MAX {
+        let detail = format!(
+            "more than {PICTURES_MAX} pictures in one answer; ask for a series or an instance"
+        );
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_many_pictures",
+            detail,
+        ));
+    }
+    refuse_damaged(api, &first.identity.study, &found).await?;
+    api.note_access("view image", wanted.subject(), caller)
+        .await?;
+    let (parts, of_parts) = (Parts::new(), media_type(view.form));
+    let content_type = [(header::CONTENT_TYPE, parts.media_type(of_parts))];
+    let desk = api.desk().await?;
+    let each = desk.each(pictures, |r, (kept, view): &(_, View)| {
+        r.show(kept, view).map(|shown| shown.bytes)
+    });
+    let end = parts.end();
+    let each = each
+        .await?
+        .map_ok(move |(_, bytes)| parts.part(of_parts, None, &bytes));
+    let end = stream::once(async move { Ok::<Bytes, std::io::Error>(end) });
+    Ok((content_type, Body::from_stream(each.chain(end))).into_response())
+}
+
+const fn media_type(form: Form) -> &'static str {
+    match form {
         Form::Jpeg { .. } => "image/jpeg",
         Form::Png => "image/png",
-    };
-    Ok(([(header::CONTENT_TYPE, content_type)], picture.bytes).into_response())
+    }
+}
+
+fn wants_parts(headers: &HeaderMap) -> bool {
+    let first = media_ranges(headers).next();
+    first.is_some_and(|(essence, _)| essence == "multipart/related")
 }
 
 /// The one that stands for all: the only one, or the first that has pixels.
@@ -154,11 +236,21 @@ fn form(headers: &HeaderMap, quality: u8) -> Result<Form, Problem> {
     if accepted.peek().is_none() {
         return Ok(Form::Jpeg { quality });
     }
-    let mut forms = accepted.filter_map(|(essence, _)| match essence.as_str() {
-        "image/jpeg" | "image/*" | "*/*" => Some(Form::Jpeg { quality }),
-        "image/png" => Some(Form::Png),
-        _ => None,
-    });
+    // Of several parts, it is the parts that have a form.
+    let of_parts = |(essence, range): (String, String)| match essence.as_str() {
+        "multipart/related" => {
+            let named = parameters(&range).into_iter().find(|(n, _)| n == "type");
+            named.map_or_else(|| "*/*".to_owned(), |(_, kind)| kind.to_ascii_lowercase())
+        }
+        _ => essence,
+    };
+    let mut forms = accepted
+        .map(of_parts)
+        .filter_map(|kind| match kind.as_str() {
+            "image/jpeg" | "image/*" | "*/*" => Some(Form::Jpeg { quality }),
+            "image/png" => Some(Form::Png),
+            _ => None,
+        });
     forms.next().ok_or_else(|| Problem::not_acceptable(OFFERED))
 }
 

@@ -23,9 +23,6 @@ use std::collections::BTreeSet;
 const DICOM: &str = "application/dicom";
 /// What is said of a body of another type.
 const EXPECTED: &str = "multipart/related; type=\"application/dicom\"";
-/// Warning Reason (0008,1196): the object is kept, in the study that it says it belongs to, which is not the one that
-/// the request named.
-const NOT_THAT_STUDY: u16 = 0xB007;
 /// For the audit log.
 const WHAT: &str = "POST /dicomweb/studies";
 
@@ -63,7 +60,7 @@ async fn receive(
     }
     let inflow = Inflow::upload(&api.config, &parts.headers, body)?;
     let mut multipart = Multipart::new(inflow, &kind.boundary);
-    let mut reception = Reception::new(api, caller, WHAT);
+    let mut reception = Reception::new(api, caller, WHAT).of_study(study);
     while let Some(part) = next(&mut multipart, &reception).await? {
         if part.media_type.is_some_and(|t| t != DICOM) {
             let other = Refused::Malformed("its part is not of type application/dicom".into());
@@ -77,7 +74,7 @@ async fn receive(
         reception.close(object).await;
     }
     let base = origin(&api.config, &parts.headers, &parts.uri);
-    respond(&reception, study.as_ref(), &base)
+    respond(&reception, &base)
 }
 
 async fn next(
@@ -100,20 +97,9 @@ fn broken(problem: Problem, reception: &Reception<'_>) -> Problem {
     Problem { detail, ..problem }
 }
 
-fn respond(
-    reception: &Reception<'_>,
-    expected: Option<&StudyUid>,
-    base: &str,
-) -> Result<Response, Problem> {
-    let mut status = reception.status()?;
-    let elsewhere = reception.outcomes.iter().any(|outcome| match outcome {
-        Outcome::Taken { identity, .. } => expected.is_some_and(|e| *e != identity.study),
-        Outcome::Refused(_) => false,
-    });
-    if elsewhere {
-        status = StatusCode::ACCEPTED;
-    }
-    let body = store_response(&reception.outcomes, expected, base);
+fn respond(reception: &Reception<'_>, base: &str) -> Result<Response, Problem> {
+    let status = reception.status()?;
+    let body = store_response(&reception.outcomes, base);
     let mut response = (status, [json_type()], body.to_string()).into_response();
     let headers = response.headers_mut();
     if let Some(seconds) = reception.retry_after_s() {
@@ -137,42 +123,40 @@ fn respond(
 }
 
 /// The Store Instances Response Module (PS3.18 section I.2).
-fn store_response(
-    outcomes: &[Outcome],
-    expected: Option<&StudyUid>,
-    base: &str,
-) -> serde_json::Value {
-    let (mut stored, mut failed) = (Vec::new(), Vec::new());
+fn store_response(outcomes: &[Outcome], base: &str) -> serde_json::Value {
+    let (mut stored, mut failed, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     let mut studies = BTreeSet::new();
     for outcome in outcomes {
         match outcome {
             Outcome::Taken { identity, .. } => {
                 studies.insert(identity.study.clone());
-                let elsewhere = expected.is_some_and(|e| *e != identity.study);
-                let item = referenced(identity, base);
-                stored.push(if elsewhere {
-                    item.number("00081196", "US", NOT_THAT_STUDY)
-                } else {
-                    item
-                });
+                stored.push(referenced(identity).text(
+                    "00081190",
+                    "UR",
+                    Some(&url(identity, base)),
+                ));
             }
+            // It passed the scanner, so it is believed about who it is.
+            Outcome::Refused(Refused::OtherStudy(identity)) => {
+                failed.push(referenced(identity).number("00081197", "US", PROCESSING_FAILURE));
+            }
+            // What did not pass is not: it cannot be named, as the Failed SOP Sequence would have to.
             Outcome::Refused(refused) => {
                 let reason = Attributes::default().number("00081197", "US", reason(refused));
-                failed.push(reason);
+                unknown.push(reason);
             }
         }
     }
     let mut body = Attributes::default();
     if let (Some(study), 1) = (studies.first(), studies.len()) {
-        body = body.text(
-            "00081190",
-            "UR",
-            Some(&format!("{base}/dicomweb/studies/{study}")),
-        );
+        let url = format!("{base}/dicomweb/studies/{study}");
+        body = body.text("00081190", "UR", Some(&url));
     }
-    // Not the Failed SOP Sequence (0008,1198): its items name the object, and what did not pass the scanner is not
-    // believed about who it is.
-    for (tag, items) in [("0008119A", failed), ("00081199", stored)] {
+    for (tag, items) in [
+        ("00081198", failed),
+        ("0008119A", unknown),
+        ("00081199", stored),
+    ] {
         if !items.is_empty() {
             body = body.sequence(tag, items);
         }
@@ -180,14 +164,19 @@ fn store_response(
     body.into_json()
 }
 
-fn referenced(identity: &ObjectIdentity, base: &str) -> Attributes {
+fn url(identity: &ObjectIdentity, base: &str) -> String {
     let (study, series, instance) = (&identity.study, &identity.series, &identity.instance);
-    let url = format!("{base}/dicomweb/studies/{study}/series/{series}/instances/{instance}");
+    format!("{base}/dicomweb/studies/{study}/series/{series}/instances/{instance}")
+}
+
+fn referenced(identity: &ObjectIdentity) -> Attributes {
     Attributes::default()
         .text("00081150", "UI", Some(identity.sop_class.as_str()))
-        .text("00081155", "UI", Some(instance.as_str()))
-        .text("00081190", "UR", Some(&url))
+        .text("00081155", "UI", Some(identity.instance.as_str()))
 }
+
+/// Failure Reason (0008,1197): processing failure.
+const PROCESSING_FAILURE: u16 = 0x0110;
 
 /// Failure Reason (0008,1197), with the codes of PS3.18 table I.2-2.
 const fn reason(refused: &Refused) -> u16 {
@@ -195,9 +184,10 @@ const fn reason(refused: &Refused) -> u16 {
         Refused::Malformed(_) => 0xC000,
         Refused::Mismatch(_) => 0xA900,
         Refused::TooLarge { .. } | Refused::OutOfStorage(_) => 0xA700,
-        Refused::Busy { .. }
+        Refused::OtherStudy(_)
+        | Refused::Busy { .. }
         | Refused::QueueFull { .. }
         | Refused::OverQuota { .. }
-        | Refused::Unavailable(_) => 0x0110,
+        | Refused::Unavailable(_) => PROCESSING_FAILURE,
     }
 }

@@ -1,20 +1,24 @@
 //! WADO-RS (PS3.18 section 10.4): objects out, as they are stored, and their metadata.
 
-use super::{DICOM_JSON, accept_json, media_ranges, metadata};
+use super::frames::url;
+use super::parts::Parts;
+use super::{DICOM_JSON, accept_json, media_ranges};
 use crate::access::Caller;
 use crate::appliance::Api;
 use crate::asked::id;
 use crate::multipart::parameters;
+use crate::origin::origin;
 use crate::problem::Problem;
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use pericard_domain::study::Instance;
 use pericard_domain::uid::{InstanceUid, SeriesUid, StudyUid};
+use std::convert::Infallible;
 use std::io;
 use tokio_util::io::ReaderStream;
 
@@ -59,30 +63,30 @@ pub(crate) async fn study_metadata(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(study): Path<String>,
-    headers: HeaderMap,
+    asking: Asking,
 ) -> Handled {
     let wanted = Wanted::study(&study)?;
-    describe(&api, &caller, wanted, &headers).await
+    describe(&api, &caller, wanted, &asking).await
 }
 
 pub(crate) async fn series_metadata(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
+    asking: Asking,
 ) -> Handled {
     let wanted = Wanted::series(&study, &series)?;
-    describe(&api, &caller, wanted, &headers).await
+    describe(&api, &caller, wanted, &asking).await
 }
 
 pub(crate) async fn instance_metadata(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
+    asking: Asking,
 ) -> Handled {
     let wanted = Wanted::instance(&study, &series, &instance)?;
-    describe(&api, &caller, wanted, &headers).await
+    describe(&api, &caller, wanted, &asking).await
 }
 
 /// Which objects are wanted.
@@ -135,7 +139,7 @@ impl Wanted {
     }
 
     /// What is written into the audit log: the narrowest id.
-    fn subject(&self) -> &str {
+    pub(super) fn subject(&self) -> &str {
         let series = self
             .series
             .as_ref()
@@ -245,34 +249,27 @@ async fn open(api: &Api, instance: &Instance) -> io::Result<tokio::fs::File> {
 }
 
 fn multipart(api: &Api, found: Vec<Instance>) -> Response {
-    // A name that no object's bytes are likely to hold: random, and long.
-    let random = [(); 2].map(|()| getrandom::u64().unwrap_or_default());
-    let boundary = format!("pericard-{:016x}{:016x}", random[0], random[1]);
-    let content_type =
-        format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-    let body = Body::from_stream(parts(api.clone(), found, boundary));
+    let parts = Parts::new();
+    let content_type = parts.media_type("application/dicom");
+    let body = Body::from_stream(objects(api.clone(), found, parts));
     ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }
 
-fn parts(
+fn objects(
     api: Api,
     found: Vec<Instance>,
-    boundary: String,
+    parts: Parts,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let end = Bytes::from(format!("--{boundary}--\r\n"));
+    let end = parts.end();
     let each = stream::iter(found).then(move |instance| {
-        let (api, boundary) = (api.clone(), boundary.clone());
+        let (api, head) = (api.clone(), parts.head(&object_type(&instance), None));
         async move {
             let file = open(&api, &instance).await.inspect_err(|error| {
                 tracing::error!(%error, "a stored object cannot be opened; the answer breaks off");
             })?;
-            let head = format!(
-                "--{boundary}\r\nContent-Type: {}\r\n\r\n",
-                object_type(&instance)
-            );
             let content = ReaderStream::with_capacity(file, PIECE_BYTES);
-            let head = stream::once(async move { Ok(Bytes::from(head)) });
-            let tail = stream::once(async { Ok(Bytes::from_static(b"\r\n")) });
+            let head = stream::once(async move { Ok(head) });
+            let tail = stream::once(async { Ok(Bytes::from_static(Parts::TAIL)) });
             Ok::<_, io::Error>(head.chain(content).chain(tail))
         }
     });
@@ -280,26 +277,42 @@ fn parts(
         .chain(stream::once(async move { Ok(end) }))
 }
 
-async fn describe(api: &Api, caller: &Caller, wanted: Wanted, headers: &HeaderMap) -> Handled {
-    accept_json(headers)?;
+async fn describe(api: &Api, caller: &Caller, wanted: Wanted, asking: &Asking) -> Handled {
+    accept_json(&asking.headers)?;
     let found = wanted.find(api).await?;
+    refuse_damaged(api, &wanted.study, &found).await?;
     api.note_access("retrieve metadata", wanted.subject(), caller)
         .await?;
-    let api = api.clone();
+    let base = origin(&api.config, &asking.headers, &asking.uri);
+    let all = found.iter().map(|i| (api.kept(i), url(&base, i))).collect();
     // One object after the other, so that a study of thousands of them never stands in memory.
-    let each = stream::iter(found.into_iter().enumerate()).then(move |(place, instance)| {
-        let path = api.rooms.store.object_path(&instance);
-        async move {
-            let read = tokio::task::spawn_blocking(move || metadata::read(&path)).await;
-            let value = read.map_err(io::Error::other)?.map_err(|error| {
-                tracing::error!(%error, "a stored object cannot be read; the answer breaks off");
-                io::Error::other("unreadable")
-            })?;
-            let before = if place == 0 { "[" } else { "," };
-            Ok::<_, io::Error>(Bytes::from(format!("{before}{value}")))
-        }
+    let desk = api.desk().await?;
+    let each = desk.each(all, |r, (kept, url): &(_, String)| r.describe(kept, url));
+    let each = each.await?.map_ok(|(place, described)| {
+        let before: &[u8] = if place == 0 { b"[" } else { b"," };
+        Bytes::from([before, &described].concat())
     });
     let end = stream::once(async { Ok(Bytes::from_static(b"]")) });
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON))];
     Ok((content_type, Body::from_stream(each.chain(end))).into_response())
+}
+
+/// What a request says besides its path.
+pub(crate) struct Asking {
+    headers: HeaderMap,
+    uri: Uri,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asking {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut http::request::Parts,
+        _: &S,
+    ) -> Result<Self, Infallible> {
+        Ok(Self {
+            headers: parts.headers.clone(),
+            uri: parts.uri.clone(),
+        })
+    }
 }

@@ -1,5 +1,6 @@
 //! What is answered: the language model's events, made into OpenAI's JSON, whole or as server-sent events.
 
+use super::calls::{Calls, Piece};
 use super::question::{Form, Question};
 use super::thoughts::{Heard, Thoughts};
 use crate::problem::Problem;
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, StatusCode};
-use pericard_domain::chat::{ChatEvent, Choice, Finish, Usage};
+use pericard_domain::chat::{ChatEvent, Choice, Finish, Shape, Usage};
 use pericard_domain::time::Timestamp;
 use pericard_runner::Loaded;
 use serde_json::{Value, json};
@@ -31,6 +32,9 @@ const DEVICE_HEADER: HeaderName = HeaderName::from_static("x-pericard-device");
 pub(super) struct Answer {
     form: Form,
     include_usage: bool,
+    /// Whether tools may be called in it.
+    calls: bool,
+    unique: u64,
     id: String,
     created: i64,
     model: String,
@@ -47,20 +51,18 @@ impl Answer {
         };
         // Only a name: when there are no random numbers, answers share one, and nothing rests on it.
         let unique = getrandom::u64().unwrap_or_default();
-        let digest = loaded.model.digest.to_string();
         let (version, device) = (&loaded.model.version, &loaded.device);
         Self {
             form: question.form,
             include_usage: question.include_usage,
+            calls: matches!(question.ask.sampling.shape, Shape::Calls { .. }),
+            unique,
             id: format!("{prefix}-{unique:016x}"),
             created: now.as_millis() / 1000,
             model: loaded.model.name.clone(),
             version: version.clone(),
             device: device.clone(),
-            fingerprint: format!(
-                "{version}-{}-{device}",
-                digest.get(..12).unwrap_or_default()
-            ),
+            fingerprint: fingerprint(loaded),
         }
     }
 
@@ -153,23 +155,69 @@ impl Answer {
     }
 
     fn choice(&self, index: usize, said: &mut Said, finish: Finish) -> Value {
-        let mut choice =
-            json!({"index": index, "finish_reason": finish, "logprobs": said.logprobs()});
+        let logprobs = said.logprobs();
+        let mut choice = json!({"index": index, "logprobs": logprobs});
         match self.form {
             Form::Text => choice["text"] = json!(said.text),
-            Form::Chat => {
-                let mut thoughts = Thoughts::default();
-                let (first, last) = (thoughts.push(&said.text), thoughts.finish());
-                let content = first.said + &last.said;
-                let thought = first.thought + &last.thought;
-                let mut message = json!({"role": "assistant", "content": content, "refusal": null});
-                if !thought.is_empty() {
-                    message["reasoning_content"] = json!(thought.trim_end());
+            Form::Chat => choice["message"] = self.message(index, said),
+        }
+        choice["finish_reason"] = self.reason(finish, said);
+        choice
+    }
+
+    fn message(&self, index: usize, said: &mut Said) -> Value {
+        let (first, last) = (said.thoughts.push(&said.text), said.thoughts.finish());
+        let thought = first.thought + &last.thought;
+        let mut pieces = self.pieces(said, first.said + &last.said);
+        pieces.extend(said.calls.finish());
+        let (mut content, mut calls) = (String::new(), Vec::<(String, String)>::new());
+        for piece in pieces {
+            match piece {
+                Piece::Said(text) => content.push_str(&text),
+                Piece::Call { name, .. } => calls.push((name, String::new())),
+                Piece::Arguments { json, .. } => {
+                    if let Some((_, arguments)) = calls.last_mut() {
+                        arguments.push_str(&json);
+                    }
                 }
-                choice["message"] = message;
             }
         }
-        choice
+        let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+        if !thought.is_empty() {
+            message["reasoning_content"] = json!(thought.trim_end());
+        }
+        if !calls.is_empty() {
+            message["content"] = Value::Null;
+            let calls = calls.into_iter().enumerate();
+            message["tool_calls"] = calls
+                .map(|(at, (name, arguments))| {
+                    let function = json!({"name": name, "arguments": arguments});
+                    json!({"id": self.call_id(index, at), "type": "function", "function": function})
+                })
+                .collect();
+        }
+        message
+    }
+
+    /// What is said, with the calls in it where there may be any.
+    fn pieces(&self, said: &mut Said, text: String) -> Vec<Piece> {
+        match (self.calls, text.is_empty()) {
+            (_, true) => Vec::new(),
+            (true, _) => said.calls.push(&text),
+            (false, _) => vec![Piece::Said(text)],
+        }
+    }
+
+    fn call_id(&self, choice: usize, call: usize) -> String {
+        format!("call_{:016x}{choice:02x}{call:02x}", self.unique)
+    }
+
+    /// An answer that called tools ended for that.
+    fn reason(&self, finish: Finish, said: &Said) -> Value {
+        match finish {
+            Finish::Stop if said.calls.begun() > 0 => json!("tool_calls"),
+            finish => json!(finish),
+        }
     }
 
     /// A chunk: `content` is a delta of the conversation, or a piece of the text.
@@ -178,7 +226,7 @@ impl Answer {
         index: usize,
         content: &Value,
         logprobs: Option<Value>,
-        finish: Option<Finish>,
+        finish: Option<&Value>,
     ) -> String {
         let mut chunk = match self.form {
             Form::Chat => self.envelope("chat.completion.chunk"),
@@ -198,24 +246,34 @@ impl Answer {
     }
 
     /// What a piece of text is told as; nothing when all of it is held back.
-    fn piece(&self, index: usize, heard: &Heard, said: &mut Said) -> Option<String> {
-        if heard.said.is_empty() && heard.thought.is_empty() {
-            return None;
+    fn told(&self, index: usize, heard: Heard, said: &mut Said) -> Vec<String> {
+        let mut deltas = Vec::new();
+        if !heard.thought.is_empty() {
+            deltas.push(json!({"reasoning_content": heard.thought}));
         }
-        let content = match self.form {
-            Form::Text => json!(heard.said),
-            Form::Chat => {
-                let mut delta = json!({});
-                if !heard.thought.is_empty() {
-                    delta["reasoning_content"] = json!(heard.thought);
-                }
-                if !heard.said.is_empty() {
-                    delta["content"] = json!(heard.said);
-                }
-                delta
+        for piece in self.pieces(said, heard.said) {
+            deltas.push(self.delta(index, piece));
+        }
+        let chunks = deltas.iter();
+        chunks
+            .map(|delta| self.chunk(index, delta, said.logprobs(), None))
+            .collect()
+    }
+
+    fn delta(&self, index: usize, piece: Piece) -> Value {
+        let call = |call: Value| json!({"tool_calls": [call]});
+        match (self.form, piece) {
+            (Form::Text, Piece::Said(text)) => json!(text),
+            (_, Piece::Said(text)) => json!({"content": text}),
+            (_, Piece::Call { index: at, name }) => {
+                let function = json!({"name": name, "arguments": ""});
+                let id = self.call_id(index, at);
+                call(json!({"index": at, "id": id, "type": "function", "function": function}))
             }
-        };
-        Some(self.chunk(index, &content, said.logprobs(), None))
+            (_, Piece::Arguments { index: at, json }) => {
+                call(json!({"index": at, "function": {"arguments": json}}))
+            }
+        }
     }
 
     fn finish_chunk(&self, index: usize, said: &mut Said, finish: Finish) -> String {
@@ -223,7 +281,8 @@ impl Answer {
             Form::Chat => json!({}),
             Form::Text => json!(""),
         };
-        self.chunk(index, &nothing, said.logprobs(), Some(finish))
+        let reason = self.reason(finish, said);
+        self.chunk(index, &nothing, said.logprobs(), Some(&reason))
     }
 
     fn usage_chunk(&self, usage: Usage) -> String {
@@ -237,6 +296,13 @@ impl Answer {
     }
 }
 
+/// What decides an answer beside the question: the model to the digest, and what it runs on.
+pub(super) fn fingerprint(loaded: &Loaded) -> String {
+    let digest = loaded.model.digest.to_string();
+    let digest = digest.get(..12).unwrap_or_default();
+    format!("{}-{digest}-{}", loaded.model.version, loaded.device)
+}
+
 const NO_END: &str = "it ended without an end";
 
 /// What one speech said that is not told yet.
@@ -244,6 +310,7 @@ const NO_END: &str = "it ended without an end";
 struct Said {
     text: String,
     thoughts: Thoughts,
+    calls: Calls,
     chosen: Vec<Value>,
 }
 
@@ -329,11 +396,16 @@ impl Telling {
                         ..Heard::default()
                     },
                 };
-                self.ready.extend(answer.piece(index, &heard, said));
+                self.ready.extend(answer.told(index, heard, said));
             }
             ChatEvent::Finished { finish, usage } => {
                 let rest = said.thoughts.finish();
-                self.ready.extend(answer.piece(index, &rest, said));
+                self.ready.extend(answer.told(index, rest, said));
+                for piece in said.calls.finish() {
+                    let delta = answer.delta(index, piece);
+                    self.ready
+                        .push_back(answer.chunk(index, &delta, None, None));
+                }
                 self.ready
                     .push_back(answer.finish_chunk(index, said, finish));
                 self.usage = together(self.usage, usage);

@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// A request's fields that have not been taken yet. `null` is the same as absent.
-pub(super) struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
-    pub(super) fn of(value: Value) -> Result<Self, Problem> {
+    pub(crate) fn of(value: Value) -> Result<Self, Problem> {
         match value {
             Value::Object(fields) => Ok(Self(fields)),
             _ => Err(Problem::bad_request("the body must be a JSON object")),
@@ -16,7 +16,7 @@ impl Fields {
     }
 
     /// A field's value, when it is there and has the right type.
-    pub(super) fn take<T: DeserializeOwned>(
+    pub(crate) fn take<T: DeserializeOwned>(
         &mut self,
         name: &str,
         expected: &str,
@@ -28,7 +28,7 @@ impl Fields {
             .transpose()
     }
 
-    pub(super) fn require<T: DeserializeOwned>(
+    pub(crate) fn require<T: DeserializeOwned>(
         &mut self,
         name: &str,
         expected: &str,
@@ -39,7 +39,7 @@ impl Fields {
     }
 
     /// A number within a range.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         name: &str,
         range: std::ops::RangeInclusive<f32>,
@@ -56,21 +56,21 @@ impl Fields {
     }
 
     /// Passes over a field that cannot change the answer.
-    pub(super) fn ignore(&mut self, names: &[&str]) {
+    pub(crate) fn ignore(&mut self, names: &[&str]) {
         for name in names {
             self.0.remove(*name);
         }
     }
 
     /// Passes over a field whose value asks for nothing but what is done anyway; any other value is refused below.
-    pub(super) fn ignore_when(&mut self, name: &str, asks_for_nothing: impl Fn(&Value) -> bool) {
+    pub(crate) fn ignore_when(&mut self, name: &str, asks_for_nothing: impl Fn(&Value) -> bool) {
         if self.0.get(name).is_some_and(asks_for_nothing) {
             self.0.remove(name);
         }
     }
 
     /// Refuses what is left over.
-    pub(super) fn finish(self, within: &str) -> Result<(), Problem> {
+    pub(crate) fn finish(self, within: &str) -> Result<(), Problem> {
         match self.0.into_iter().find(|(_, value)| !value.is_null()) {
             None => Ok(()),
             Some((name, _)) => {

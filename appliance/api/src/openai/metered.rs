@@ -7,7 +7,7 @@ use pericard_egress::{Counter, Meter, Stage};
 use std::time::Instant;
 
 /// A speech that counts its end, however it ends, and times its first words.
-pub(super) struct Metered {
+pub(crate) struct Metered {
     speech: Box<dyn Speech>,
     meter: Meter,
     begun: Instant,
@@ -18,7 +18,7 @@ pub(super) struct Metered {
 
 impl Metered {
     /// Counts a refusal, or listens to what was begun.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         begun: Result<Box<dyn Speech>, ChatRefusal>,
         meter: &Meter,
     ) -> Result<Box<dyn Speech>, ChatRefusal> {

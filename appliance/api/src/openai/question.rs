@@ -1,6 +1,7 @@
 //! What is asked: the request's JSON, made into the words of the domain.
 
 use super::fields::Fields;
+use super::tools::{self, Offer};
 use crate::problem::Problem;
 use pericard_domain::chat::{ChatRequest, Message, Prompt, Sampling, Shape};
 use pericard_domain::job::Priority;
@@ -14,13 +15,22 @@ const CHOICES_MAX: u64 = 8;
 const TOP_LOGPROBS_MAX: u8 = 20;
 
 /// Parameters that say who asks, or where to keep what was said: the answer is the same without them.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 5] = [
     "user",
     "metadata",
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "parallel_tool_calls",
+];
+
+/// How long a reasoning model may think for each of OpenAI's `reasoning_effort`, tokens; `None` sets no limit.
+const EFFORTS: [(&str, Option<u32>); 6] = [
+    ("none", Some(0)),
+    ("minimal", Some(64)),
+    ("low", Some(512)),
+    ("medium", Some(2048)),
+    ("high", None),
+    ("xhigh", None),
 ];
 
 /// Which of the two interfaces is spoken.
@@ -52,16 +62,21 @@ impl Question {
     pub(super) fn read(form: Form, body: Value) -> Result<Self, Problem> {
         let mut fields = Fields::of(body)?;
         let model = fields.require("model", "the name of a model of /v1/models")?;
+        let offer = match form {
+            Form::Chat => Offer::read(&mut fields)?,
+            Form::Text => None,
+        };
         let prompt = match form {
-            Form::Chat => messages(&mut fields)?,
+            Form::Chat => messages(&mut fields, offer.as_ref())?,
             Form::Text => text(&mut fields)?,
         };
         let stream = fields.take("stream", "true or false")?.unwrap_or(false);
         let include_usage = stream_options(&mut fields, stream)?;
         let ask = ChatRequest {
             prompt,
-            sampling: sampling(&mut fields, form)?,
+            sampling: sampling(&mut fields, form, offer.as_ref())?,
             priority: priority(&mut fields)?,
+            tenant: String::new(), // known to whoever knows the caller
             scope: fields.take("cache_salt", "a text")?.unwrap_or_default(),
         };
         let choices = choices(&mut fields)?;
@@ -89,13 +104,25 @@ pub(super) fn prompt_alone(body: Value) -> Result<(String, Prompt), Problem> {
     let prompt = if is_text {
         text(&mut fields)?
     } else {
-        messages(&mut fields)?
+        messages(&mut fields, None)?
     };
     fields.finish("")?;
     Ok((model, prompt))
 }
 
-fn messages(fields: &mut Fields) -> Result<Prompt, Problem> {
+/// A model's name and token ids, and nothing else.
+///
+/// # Errors
+/// 400, naming the parameter that is wrong.
+pub(super) fn tokens_alone(body: Value) -> Result<(String, Vec<u32>), Problem> {
+    let mut fields = Fields::of(body)?;
+    let model = fields.require("model", "the name of a model of /v1/models")?;
+    let tokens = fields.require("tokens", "a list of token ids")?;
+    fields.finish("")?;
+    Ok((model, tokens))
+}
+
+fn messages(fields: &mut Fields, offer: Option<&Offer>) -> Result<Prompt, Problem> {
     let messages: Vec<Value> = fields.require("messages", "a list of messages")?;
     if messages.is_empty() {
         return Err(Problem::parameter(
@@ -103,11 +130,18 @@ fn messages(fields: &mut Fields) -> Result<Prompt, Problem> {
             "\"messages\" must hold at least one message",
         ));
     }
-    let read = messages.into_iter().enumerate().map(|(i, m)| message(i, m));
-    read.collect::<Result<_, _>>().map(Prompt::Messages)
+    let mut read = Vec::new();
+    for (index, given) in messages.into_iter().enumerate() {
+        message(index, given, &mut read)?;
+    }
+    if let Some(offer) = offer {
+        offer.tell(&mut read);
+    }
+    Ok(Prompt::Messages(read))
 }
 
-fn message(index: usize, message: Value) -> Result<Message, Problem> {
+/// Adds a message to those that were read.
+fn message(index: usize, message: Value, read: &mut Vec<Message>) -> Result<(), Problem> {
     let within = format!("messages[{index}].");
     let named = |field: &str| format!("{within}{field}");
     let Ok(mut fields) = Fields::of(message) else {
@@ -121,31 +155,56 @@ fn message(index: usize, message: Value) -> Result<Message, Problem> {
         .map_err(|p| prefixed(p, &within))?;
     let role = match role.as_str() {
         "system" | "developer" => "system",
-        "user" | "assistant" => role.as_str(),
+        "user" | "assistant" | "tool" => role.as_str(),
         _ => {
-            let detail = "a message's role must be system, developer, user or assistant";
+            let detail = "a message's role must be system, developer, user, assistant or tool";
             return Err(Problem::parameter(&named("role"), detail));
         }
     };
-    let content: Value = fields
-        .require("content", "a text, or a list of text parts")
+    fields.ignore_when("tool_calls", is_empty_list);
+    let calls: Option<Vec<Value>> = match role {
+        "assistant" => fields
+            .take("tool_calls", "a list of calls")
+            .map_err(|p| prefixed(p, &within))?,
+        _ => None,
+    };
+    const CONTENT: &str = "a text, or a list of text parts";
+    let content: Option<Value> = fields
+        .take("content", CONTENT)
         .map_err(|p| prefixed(p, &within))?;
     let content = match content {
-        Value::String(text) => text,
-        Value::Array(parts) => joined(&named("content"), parts)?,
-        _ => {
+        None if calls.is_some() => String::new(),
+        None => {
+            let detail = format!("\"content\" is missing; it must be {CONTENT}");
+            return Err(Problem::parameter(&named("content"), detail));
+        }
+        Some(Value::String(text)) => text,
+        Some(Value::Array(parts)) => joined(&named("content"), parts)?,
+        Some(_) => {
             let detail = "a message's content must be a text, or a list of text parts";
             return Err(Problem::parameter(&named("content"), detail));
         }
     };
-    // What OpenAI's own client sends back of an answer it received.
-    fields.ignore_when("tool_calls", is_empty_list);
+    // What OpenAI's own client sends back of an answer it received; thoughts are not said again.
     fields.ignore_when("annotations", is_empty_list);
+    fields.ignore(&["reasoning_content"]);
+    if role == "tool" {
+        // Which call it answers: answers stand in the order of their calls.
+        fields.ignore(&["tool_call_id"]);
+        fields.finish(&within)?;
+        tools::responded(read, &content);
+        return Ok(());
+    }
     fields.finish(&within)?;
-    Ok(Message {
+    let content = match calls {
+        Some(calls) => tools::called(&within, &content, calls)?,
+        None => content,
+    };
+    read.push(Message {
         role: role.to_owned(),
         content,
-    })
+    });
+    Ok(())
 }
 
 /// The text of a list of parts. A picture, a sound or a file is refused: no model here would look at it.
@@ -185,7 +244,7 @@ fn text(fields: &mut Fields) -> Result<Prompt, Problem> {
     one.map(Prompt::Text).ok_or_else(refused)
 }
 
-fn sampling(fields: &mut Fields, form: Form) -> Result<Sampling, Problem> {
+fn sampling(fields: &mut Fields, form: Form, offer: Option<&Offer>) -> Result<Sampling, Problem> {
     let default = Sampling::default();
     let temperature = fields.number("temperature", 0.0..=2.0)?;
     let top_p = fields.number("top_p", 0.0..=1.0)?;
@@ -206,6 +265,7 @@ fn sampling(fields: &mut Fields, form: Form) -> Result<Sampling, Problem> {
         top_p: top_p.unwrap_or(default.top_p),
         seed: seed.map_or_else(any_seed, |seed| Ok(seed.cast_unsigned()))?,
         max_tokens,
+        min_tokens: min_tokens(fields)?,
         stop: stop(fields)?,
         presence_penalty: fields
             .number("presence_penalty", -2.0..=2.0)?
@@ -217,11 +277,43 @@ fn sampling(fields: &mut Fields, form: Form) -> Result<Sampling, Problem> {
             Form::Chat => top_logprobs(fields)?,
             Form::Text => None, // an older form of them, which is refused
         },
-        shape: match form {
-            Form::Chat => shape(fields)?,
-            Form::Text => Shape::Free,
+        shape: match (form, offer) {
+            (Form::Chat, None) => shape(fields)?,
+            (Form::Chat, Some(offer)) => offer.shape(shape(fields)?),
+            (Form::Text, _) => Shape::Free,
+        },
+        thought_tokens_max: match form {
+            Form::Chat => thought_tokens(fields)?,
+            Form::Text => None, // without a template nothing tells thoughts from the rest
         },
     })
+}
+
+/// `min_tokens` and `ignore_eos`, which load generators of vLLM's kind ask for: answers of a length that they know.
+fn min_tokens(fields: &mut Fields) -> Result<u32, Problem> {
+    let least: Option<u32> = fields.take("min_tokens", "a whole number from 0")?;
+    let for_ever = fields.take("ignore_eos", "true or false")?.unwrap_or(false);
+    Ok(if for_ever {
+        u32::MAX
+    } else {
+        least.unwrap_or(0)
+    })
+}
+
+/// How long a reasoning model may think: `thinking_token_budget`, vLLM's name for it, or OpenAI's `reasoning_effort`.
+fn thought_tokens(fields: &mut Fields) -> Result<Option<u32>, Problem> {
+    let budget: Option<u32> = fields.take("thinking_token_budget", "a whole number from 0")?;
+    let effort: Option<String> = fields.take("reasoning_effort", "a text")?;
+    let Some(effort) = effort else {
+        return Ok(budget);
+    };
+    let known = EFFORTS.iter().find(|(name, _)| *name == effort);
+    let Some((_, tokens)) = known else {
+        let names: Vec<&str> = EFFORTS.iter().map(|(name, _)| *name).collect();
+        let detail = format!("\"reasoning_effort\" must be one of {}", names.join(", "));
+        return Err(Problem::parameter("reasoning_effort", detail));
+    };
+    Ok(budget.or(*tokens))
 }
 
 fn choices(fields: &mut Fields) -> Result<u64, Problem> {
@@ -306,7 +398,7 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, Problem> {
 }
 
 /// `service_tier` is OpenAI's word for how urgent a request is.
-fn priority(fields: &mut Fields) -> Result<Priority, Problem> {
+pub(crate) fn priority(fields: &mut Fields) -> Result<Priority, Problem> {
     let tier: Option<String> = fields.take("service_tier", "a text")?;
     match tier.as_deref() {
         None | Some("auto" | "default") => Ok(Priority::Routine),
@@ -331,7 +423,8 @@ fn stream_options(fields: &mut Fields, stream: bool) -> Result<bool, Problem> {
     let include_usage = options
         .take("include_usage", "true or false")?
         .unwrap_or(false);
-    options.ignore(&["include_obfuscation"]); // Padding against traffic analysis: none is added, none is asked for.
+    // Padding against traffic analysis: none is added, none is asked for. And counts in every chunk, where the last has them.
+    options.ignore(&["include_obfuscation", "continuous_usage_stats"]);
     options.finish("stream_options.")?;
     Ok(include_usage)
 }
@@ -346,7 +439,6 @@ fn pass_over(fields: &mut Fields, form: Form) {
         ("logprobs", json!(false)),
         ("modalities", json!(["text"])),
         ("response_format", json!({"type": "text"})),
-        ("tool_choice", json!("none")),
         ("function_call", json!("none")),
         ("suffix", json!("")),
     ] {
@@ -356,7 +448,6 @@ fn pass_over(fields: &mut Fields, form: Form) {
         given.as_object().is_some_and(serde_json::Map::is_empty)
     });
     if form == Form::Chat {
-        fields.ignore_when("tools", is_empty_list);
         fields.ignore_when("functions", is_empty_list);
     }
 }
@@ -383,6 +474,7 @@ mod tests {
             "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "service_tier": "flex",
             "presence_penalty": 0.5, "frequency_penalty": -1, "logprobs": true, "top_logprobs": 3, "n": 2,
             "response_format": {"type": "json_object"}, "cache_salt": "ward 9",
+            "reasoning_effort": "low", "min_tokens": 3,
         }))
         .expect("all supported");
         let sampling = Sampling {
@@ -390,11 +482,13 @@ mod tests {
             top_p: 0.5,
             seed: u64::MAX,
             max_tokens: Some(7),
+            min_tokens: 3,
             stop: vec!["a".into(), "b".into()],
             presence_penalty: 0.5,
             frequency_penalty: -1.0,
             top_logprobs: Some(3),
             shape: Shape::Schema(r#"{"type":"object"}"#.into()),
+            thought_tokens_max: Some(512),
         };
         assert_eq!(question.ask.sampling, sampling);
         assert_eq!(question.ask.priority, Priority::Batch);
@@ -423,7 +517,25 @@ mod tests {
         for (extra, param) in [
             (json!({"n": 0}), "n"),
             (json!({"n": 9}), "n"),
-            (json!({"tools": [{"type": "function"}]}), "tools"),
+            (json!({"tools": [{"type": "wand"}]}), "tools[0].type"),
+            (
+                json!({"tools": [{"type": "function"}]}),
+                "tools[0].function.name",
+            ),
+            (
+                json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]}),
+                "tools[0].function.parameters",
+            ),
+            (json!({"tool_choice": "required"}), "tool_choice"),
+            (json!({"tool_choice": "perhaps"}), "tool_choice"),
+            (
+                json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": {"type": "function", "function": {"name": "g"}}}),
+                "tool_choice",
+            ),
+            (
+                json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "["}}]}]}),
+                "messages[0].tool_calls[0]",
+            ),
             (
                 json!({"response_format": {"type": "grammar"}}),
                 "response_format",
@@ -444,7 +556,11 @@ mod tests {
             ),
             (json!({"presence_penalty": 2.5}), "presence_penalty"),
             (json!({"logit_bias": {"5": 1}}), "logit_bias"),
-            (json!({"reasoning_effort": "low"}), "reasoning_effort"),
+            (json!({"reasoning_effort": "immense"}), "reasoning_effort"),
+            (
+                json!({"thinking_token_budget": -1}),
+                "thinking_token_budget",
+            ),
             (json!({"temperature": 2.5}), "temperature"),
             (json!({"temperature": "hot"}), "temperature"),
             (json!({"top_p": -0.1}), "top_p"),
@@ -461,7 +577,7 @@ mod tests {
             (json!({"messages": []}), "messages"),
             (json!({"messages": ["hi"]}), "messages"),
             (
-                json!({"messages": [{"role": "tool", "content": "x"}]}),
+                json!({"messages": [{"role": "wizard", "content": "x"}]}),
                 "messages[0].role",
             ),
             (
@@ -485,6 +601,66 @@ mod tests {
             assert_eq!(refused.param.as_deref(), Some(param), "{extra}");
             assert_eq!(refused.status, 400);
         }
+    }
+
+    #[test]
+    fn tools_are_told_and_what_came_of_them() {
+        let find = json!({"type": "function", "function": {"name": "find", "description": "Finds.", "parameters": {
+            "type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}}});
+        let call = |q: &str| json!({"id": "c", "type": "function", "function": {"name": "find", "arguments": json!({"q": q}).to_string()}});
+        let question = chat(
+            json!({"tools": [find], "parallel_tool_calls": false, "messages": [
+                {"role": "user", "content": "Where?"},
+                {"role": "assistant", "content": null, "tool_calls": [call("a"), call("b")]},
+                {"role": "tool", "tool_call_id": "c", "content": "1"},
+                {"role": "tool", "tool_call_id": "d", "content": "2"},
+            ]}),
+        )
+        .expect("supported");
+        let Shape::Calls {
+            tools,
+            must,
+            several,
+            otherwise,
+        } = &question.ask.sampling.shape
+        else {
+            panic!("calls");
+        };
+        assert_eq!(
+            (tools.len(), *must, *several, otherwise),
+            (1, false, false, &None)
+        );
+        let schema: Value = serde_json::from_str(&tools[0].parameters).expect("JSON");
+        assert_eq!(schema["additionalProperties"], false);
+        let Prompt::Messages(read) = question.ask.prompt else {
+            panic!("messages");
+        };
+        let roles: Vec<&str> = read.iter().map(|m| m.role.as_str()).collect();
+        assert_eq!(roles, ["system", "user", "assistant", "user"]);
+        assert!(read[0].content.contains("\"description\":\"Finds.\""));
+        assert_eq!(
+            read[2].content,
+            "<tool_call>\n{\"name\": \"find\", \"arguments\": {\"q\":\"a\"}}\n</tool_call>\n\
+             <tool_call>\n{\"name\": \"find\", \"arguments\": {\"q\":\"b\"}}\n</tool_call>"
+        );
+        assert_eq!(
+            read[3].content,
+            "<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>"
+        );
+        let named = json!({"type": "function", "function": {"name": "find"}});
+        let find = json!({"type": "function", "function": {"name": "find"}});
+        let question =
+            chat(json!({"tools": [find.clone()], "tool_choice": named})).expect("supported");
+        assert!(matches!(
+            question.ask.sampling.shape,
+            Shape::Calls {
+                must: true,
+                several: false,
+                ..
+            }
+        ));
+        let question = chat(json!({"tools": [find], "tool_choice": "none"})).expect("supported");
+        assert_eq!(question.ask.sampling.shape, Shape::Free);
     }
 
     #[test]

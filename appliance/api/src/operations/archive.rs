@@ -60,6 +60,15 @@ pub(super) fn unpack(file: File, limits: Limits) -> mpsc::Receiver<Result<Unpack
     hears
 }
 
+/// Unpacks an archive and forgets it: for the fuzz target.
+pub(crate) fn unpack_and_forget(file: &File, entries_max: usize, inflated_max_bytes: u64) {
+    let limits = Limits {
+        entries_max,
+        inflated_max_bytes,
+    };
+    let _ = walk(file, limits, &|_| Ok(()));
+}
+
 enum Stop {
     Unheard,
     Error(ArchiveError),

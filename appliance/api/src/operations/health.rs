@@ -41,9 +41,15 @@ pub(crate) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
 /// The parts, each with what is wrong with it.
 pub(crate) async fn parts(api: &Api) -> Vec<(String, Option<String>)> {
     let walls = api.rooms.talker.walls();
-    let mut parts = vec![store(api).await, workers(walls.as_ref())];
+    let device = ("device".to_owned(), api.rooms.talker.device_trouble());
+    let mut parts = vec![store(api).await, workers(walls.as_ref()), device];
     let loaded = api.rooms.talker.loaded();
+    let notices = api.rooms.notices.borrow().clone();
     for package in api.rooms.packages.iter() {
+        let is_stopped = |n: &&crate::Notice| n.stopped && n.model.as_ref() == Some(&package.model);
+        if notices.iter().any(|notice| is_stopped(&notice)) {
+            continue; // it does no work on purpose, and the console says so loudly
+        }
         let why = match loaded.iter().any(|l| l.model == package.model) {
             true => None,
             false => Some(

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use pericard_domain::job::{Job, JobId, JobState};
 use pericard_domain::time::Timestamp;
+use pericard_egress::Counter;
 use pericard_store::outbox::DeliveryRow;
 use pericard_store::queue::JobQuery;
 use serde_json::{Value, json};
@@ -78,6 +79,7 @@ pub(crate) async fn cancel(
         .store
         .cancel_job(job_id(&job)?, caller.actor)
         .await?;
+    api.rooms.meter.count(Counter::JobsCancelled);
     Ok(Json(shown(&job)))
 }
 

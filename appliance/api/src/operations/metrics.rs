@@ -71,6 +71,7 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         page.sample(name, &[], value);
     }
     kept(&mut page, &api).await?;
+    expected(&mut page, &api).await?;
     page.family(
         "pericard_model_loaded",
         "gauge",
@@ -93,8 +94,36 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
             i64::from(running.is_some()),
         );
     }
+    super::language::figures(&mut page, &api).await?;
     let page = page.0 + &api.rooms.meter.prometheus();
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response())
+}
+
+/// Orders, and messages to the hospital's information system.
+async fn expected(page: &mut Page, api: &Api) -> Result<(), Problem> {
+    let store = &api.rooms.store;
+    let name = "pericard_orders";
+    page.family(
+        name,
+        "gauge",
+        "Orders of worklists and order messages, by where they stand.",
+    );
+    for (state, count) in store.expected_counts().await? {
+        page.sample(name, &[("state", state.name().to_owned())], count);
+    }
+    let name = "pericard_messages";
+    let help = "Results to be told by HL7: waiting, or given up for good.";
+    page.family(name, "gauge", help);
+    for (state, count) in store.message_counts().await? {
+        page.sample(name, &[("state", state.to_owned())], count);
+    }
+    let name = "pericard_priors";
+    let help = "Orders for earlier studies: open, or too late for their analysis.";
+    page.family(name, "gauge", help);
+    for (state, count) in store.prior_counts().await? {
+        page.sample(name, &[("state", state.to_owned())], count);
+    }
+    Ok(())
 }
 
 /// The disk, and how what is kept fares.
@@ -145,15 +174,20 @@ async fn kept(page: &mut Page, api: &Api) -> Result<(), Problem> {
 }
 
 #[derive(Default)]
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, String)], value: impl std::fmt::Display) {
+    pub(super) fn sample(
+        &mut self,
+        name: &str,
+        labels: &[(&str, String)],
+        value: impl std::fmt::Display,
+    ) {
         let labels: Vec<_> = labels
             .iter()
             .map(|(n, v)| format!("{n}=\"{}\"", escaped(v)))

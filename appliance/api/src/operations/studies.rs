@@ -1,6 +1,6 @@
 //! Studies and what the models found in them. Patient data: every reading of it is written into the audit log first.
 
-use super::reviews;
+use super::{orders, reviews};
 use crate::access::Caller;
 use crate::appliance::Api;
 use crate::asked::{Asked, id};
@@ -47,6 +47,7 @@ pub(crate) async fn show(
         })
     });
     body["objects"] = each.collect();
+    body["priors"] = orders::priors(&api.rooms.store.prior_orders(&study).await?);
     Ok(Json(body))
 }
 

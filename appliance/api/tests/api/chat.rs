@@ -1,6 +1,6 @@
 //! The language model through OpenAI's interface, byte for byte where it matters.
 
-use crate::scripted::MODEL;
+use crate::scripted::{ENCODER, MODEL};
 use crate::site::{Answer, Site};
 use http::{Request, header};
 use pericard_egress::Counter;
@@ -299,9 +299,10 @@ async fn models_and_tokens() {
     let models = site.get("/v1/models").await.json();
     assert_eq!(
         models["data"].as_array().map(Vec::len),
-        Some(1),
-        "only those that chat"
+        Some(2),
+        "only those that have to do with texts"
     );
+    assert_eq!(models["data"][1]["task"], "embedding");
     assert_eq!(models["data"][0]["id"], MODEL);
     assert_eq!(
         site.get("/v1/models/parrot").await.json()["max_model_len"],
@@ -312,9 +313,151 @@ async fn models_and_tokens() {
         (absent.status.as_u16(), &absent.json()["error"]["code"]),
         (404, &json!("model_not_found"))
     );
-    let body = json!({"model": MODEL, "prompt": "a b c"});
+    let body = json!({"model": MODEL, "prompt": "a bb c"});
+    for path in ["/v1/tokenize", "/tokenize"] {
+        let tokens = site.post_json(path, &body).await.json();
+        let expected = json!({"count": 3, "max_model_len": 16, "tokens": [1, 2, 1]});
+        assert_eq!(tokens, expected);
+    }
+    let body = json!({"model": MODEL, "tokens": [1, 2]});
+    for path in ["/v1/detokenize", "/detokenize"] {
+        let text = site.post_json(path, &body).await.json();
+        assert_eq!(text, json!({"prompt": "x xx"}));
+    }
+}
+
+const CALL: &str = "<tool_call> {\"name\": \"find\", \"arguments\": {\"q\": \"a b\"}} </tool_call>";
+
+fn with_tools() -> Value {
+    json!({"tools": [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]})
+}
+
+#[tokio::test]
+async fn a_call_of_a_tool_at_once() {
+    let site = Site::new();
+    let choice = ask(&site, CALL, with_tools()).await.json()["choices"][0].clone();
+    assert_eq!(choice["finish_reason"], "tool_calls", "{choice}");
+    let message = &choice["message"];
+    assert_eq!(message["content"], Value::Null);
+    let call = &message["tool_calls"][0];
+    let function = json!({"name": "find", "arguments": "{\"q\": \"a b\"}"});
     assert_eq!(
-        site.post_json("/v1/tokenize", &body).await.json()["count"],
-        3
+        (&call["type"], &call["function"]),
+        (&json!("function"), &function)
     );
+    assert!(
+        call["id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("call_"))
+    );
+
+    let said = ask(&site, "no call", with_tools()).await.json()["choices"][0].clone();
+    assert_eq!(said["message"]["content"], "no call ");
+    assert_eq!(said["finish_reason"], "stop");
+    let unasked = ask(&site, CALL, json!({})).await.json()["choices"][0].clone();
+    assert_eq!(
+        unasked["message"]["content"],
+        format!("{CALL} "),
+        "without tools it is only text"
+    );
+}
+
+#[tokio::test]
+async fn a_call_of_a_tool_as_it_comes() {
+    let site = Site::new();
+    let mut extra = with_tools();
+    extra["stream"] = json!(true);
+    let answer = ask(&site, CALL, extra).await;
+    let events = events(&answer);
+    let (_, chunks) = events.split_last().expect("events");
+    let chunks: Vec<Value> = chunks
+        .iter()
+        .map(|c| serde_json::from_str(c).expect("JSON"))
+        .collect();
+    let mut choices = chunks.iter().map(|c| &c["choices"][0]);
+    let calls: Vec<&Value> = choices
+        .clone()
+        .map(|c| &c["delta"]["tool_calls"][0])
+        .filter(|call| !call.is_null())
+        .collect();
+    assert_eq!(
+        calls[0]["function"],
+        json!({"name": "find", "arguments": ""})
+    );
+    assert!(calls[0]["id"].is_string() && calls.iter().all(|call| call["index"] == 0));
+    let arguments = calls
+        .iter()
+        .filter_map(|call| call["function"]["arguments"].as_str());
+    assert_eq!(arguments.collect::<String>(), "{\"q\": \"a b\"}");
+    let said = choices
+        .clone()
+        .filter_map(|c| c["delta"]["content"].as_str());
+    assert_eq!(said.collect::<String>(), "");
+    let finish = choices.next_back().map(|c| c["finish_reason"].clone());
+    assert_eq!(finish, Some(json!("tool_calls")));
+}
+
+#[tokio::test]
+async fn texts_become_vectors() {
+    let site = Site::new();
+    let ask = |body: Value| {
+        let site = &site;
+        async move { site.post_json("/v1/embeddings", &body).await }
+    };
+    let texts: Vec<String> = (1..=10).map(|n| "x".repeat(n)).collect();
+    let answer = ask(json!({"model": ENCODER, "input": texts})).await;
+    let body = answer.json();
+    assert_eq!(answer.status, 200, "{body}");
+    assert_eq!(
+        (&body["object"], &body["model"]),
+        (&json!("list"), &json!(ENCODER))
+    );
+    assert_eq!(
+        body["usage"],
+        json!({"prompt_tokens": 55, "total_tokens": 55})
+    );
+    for (index, one) in body["data"].as_array().expect("a list").iter().enumerate() {
+        let vector = json!([index as f64 + 1.0, -1.0]);
+        let expected = json!({"object": "embedding", "index": index, "embedding": vector});
+        assert_eq!(*one, expected);
+    }
+    let packed = json!({"model": ENCODER, "input": "x", "encoding_format": "base64"});
+    let packed = ask(packed).await.json();
+    assert_eq!(packed["data"][0]["embedding"], "AACAPwAAgL8=");
+
+    let mut long = texts;
+    long.push("x".repeat(17));
+    let refused = ask(json!({"model": ENCODER, "input": long})).await;
+    let error = refused.json()["error"].clone();
+    assert_eq!(
+        (refused.status.as_u16(), &error["code"]),
+        (400, &json!("context_length_exceeded"))
+    );
+    let message = error["message"].as_str().expect("a message");
+    assert!(
+        message.contains("index 10")
+            && message.contains("17 tokens")
+            && message.contains("reads 16"),
+        "{message}"
+    );
+    assert_eq!(
+        ask(json!({"model": "seer", "input": "x"})).await.status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn engines_tell_their_figures_by_class() {
+    let site = Site::new();
+    let page = site.get("/metrics").await.text();
+    for line in [
+        "pericard_language_time_to_first_token_seconds_bucket{model_name=\"parrot\",class=\"stat\",le=\"0.05\"} 0",
+        "pericard_language_time_to_first_token_seconds_bucket{model_name=\"parrot\",class=\"stat\",le=\"0.1\"} 1",
+        "pericard_language_time_to_first_token_seconds_count{model_name=\"parrot\",class=\"stat\"} 1",
+        "pericard_language_time_to_first_token_seconds_count{model_name=\"parrot\",class=\"batch\"} 0",
+        "pericard_language_request_success_total{model_name=\"parrot\",class=\"stat\",finished_reason=\"stop\"} 1",
+        "pericard_language_kv_cache_usage_perc{model_name=\"parrot\"} 0.25",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+    }
 }

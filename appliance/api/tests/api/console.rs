@@ -32,7 +32,7 @@ impl Visitor {
         }
     }
 
-    async fn with(site: &Site, roles: &[Role]) -> Self {
+    pub(crate) async fn with(site: &Site, roles: &[Role]) -> Self {
         Self::of(&site.router(), &site.token(roles).await).await
     }
 

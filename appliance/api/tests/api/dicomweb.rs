@@ -1,7 +1,11 @@
 //! Store, search, retrieve.
 
-use crate::site::{Answer, Site, multipart, object};
+use crate::site::{Answer, Site, multipart, object, object_saying};
 use axum::body::Body;
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use http::{Request, header};
 use pericard_runner::Form;
 use serde_json::{Value, json};
@@ -31,6 +35,70 @@ async fn filled() -> Site {
     let stored = store(&site, "/dicomweb/studies", &parts).await;
     assert_eq!(stored.status, 200, "{}", stored.text());
     site
+}
+
+/// An object of a third study that was made for two orders.
+fn ordered() -> Vec<u8> {
+    let text = |tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
+    let request = |step: &str, procedure: &str| {
+        InMemDicomObject::from_element_iter([
+            text(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, step),
+            text(tags::REQUESTED_PROCEDURE_ID, VR::SH, procedure),
+        ])
+    };
+    let bytes = object_saying(
+        (3, 1, 1),
+        10,
+        &[
+            (
+                tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+                VR::DA,
+                "20260312",
+            ),
+            (tags::STUDY_DATE, VR::DA, "20251231"),
+        ],
+    );
+    let mut file = dicom_object::from_reader(&bytes[..]).expect("an object");
+    let requests = vec![request("STEP-1", "PROC-1"), request("STEP-2", "PROC-2")];
+    file.put(DataElement::new(
+        tags::REQUEST_ATTRIBUTES_SEQUENCE,
+        VR::SQ,
+        DataSetSequence::from(requests),
+    ));
+    let mut bytes = Vec::new();
+    file.write_all(&mut bytes).expect("a file");
+    bytes
+}
+
+#[tokio::test]
+async fn pages_neither_repeat_nor_miss_what_changes_meanwhile() {
+    let site = filled().await;
+    let (third, late) = (object(3, 1, 1, 5), object(1, 1, 9, 10));
+    let stored = store(&site, "/dicomweb/studies", &[(DICOM, &third)]).await;
+    assert_eq!(stored.status, 200);
+    let page = async |offset: u32| {
+        let path = format!("/dicomweb/studies?limit=1&offset={offset}");
+        values(&site.get(&path).await.json(), "0020000D")
+    };
+    let mut seen = page(0).await;
+    // An object more makes the first study the one that was heard of last.
+    let more = store(&site, "/dicomweb/studies", &[(DICOM, &late)]).await;
+    assert_eq!(more.status, 200);
+    seen.extend(page(1).await);
+    seen.extend(page(2).await);
+    assert_eq!(seen, ["1.2.3.3", "1.2.3.2", "1.2.3.1"]);
+    assert_eq!(page(3).await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn what_is_not_matched_is_said() {
+    let site = filled().await;
+    let answer = site.get("/dicomweb/studies?PatientComments=none").await;
+    assert!(answer.header("warning").contains("not matched"));
+    let answer = site
+        .get("/dicomweb/studies?PatientID=PID-1&includefield=PatientComments&limit=3")
+        .await;
+    assert_eq!(answer.header("warning"), "");
 }
 
 fn values(answer: &Value, tag: &str) -> Vec<Value> {
@@ -127,6 +195,25 @@ async fn what_was_not_stored_says_why() {
 }
 
 #[tokio::test]
+async fn a_study_takes_its_own_objects_only() {
+    let site = Site::new();
+    let (own, other) = (object(1, 1, 1, 10), object(2, 1, 1, 10));
+    let path = "/dicomweb/studies/1.2.3.1";
+    let none = store(&site, path, &[(DICOM, &other)]).await;
+    assert_eq!(none.status, 409, "{}", none.text());
+    let failed = json!({
+        "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+        "00081155": {"vr": "UI", "Value": ["1.2.3.2.1.1"]},
+        "00081197": {"vr": "US", "Value": [0x0110]},
+    });
+    assert_eq!(none.json()["00081198"]["Value"], json!([failed]));
+    let some = store(&site, path, &[(DICOM, &own), (DICOM, &other)]).await;
+    assert_eq!(some.status, 202, "{}", some.text());
+    let held = site.get("/dicomweb/instances").await.json();
+    assert_eq!(values(&held, "00080018"), ["1.2.3.1.1.1"]);
+}
+
+#[tokio::test]
 async fn bodies_that_cannot_be_read() {
     let mut site = Site::new();
     site.config.upload_max_mib = 1;
@@ -168,6 +255,9 @@ async fn bodies_that_cannot_be_read() {
 #[tokio::test]
 async fn searches_find_what_matches() {
     let site = filled().await;
+    let ordered = ordered();
+    let stored = store(&site, "/dicomweb/studies", &[(DICOM, &ordered)]).await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
     for (path, tag, expected) in [
         ("studies?PatientID=PID-1", "0020000D", vec!["1.2.3.1"]),
         ("studies?00100010=doe2*", "0020000D", vec!["1.2.3.2"]),
@@ -179,7 +269,7 @@ async fn searches_find_what_matches() {
             vec!["1.2.3.2"],
         ),
         ("studies?AccessionNumber=other", "0020000D", vec![]),
-        ("studies?limit=1&offset=1", "0020000D", vec!["1.2.3.1"]),
+        ("studies?limit=1&offset=2", "0020000D", vec!["1.2.3.1"]),
         ("series?Modality=SR", "0020000E", vec!["1.2.3.1.9"]),
         (
             "studies/1.2.3.1/series?Modality=CT",
@@ -207,6 +297,27 @@ async fn searches_find_what_matches() {
             vec!["1.2.3.2.1.1"],
         ),
         ("studies/1.2.3.77/series", "0020000E", vec![]),
+        ("studies?Modality=SR", "0020000D", vec!["1.2.3.1"]),
+        (
+            "series?00400275.00400009=STEP*",
+            "0020000E",
+            vec!["1.2.3.3.1"],
+        ),
+        (
+            "series?RequestAttributesSequence.RequestedProcedureID=PROC-2",
+            "0020000E",
+            vec!["1.2.3.3.1"],
+        ),
+        (
+            "series?RequestAttributesSequence.RequestedProcedureID=PROC-3",
+            "0020000E",
+            vec![],
+        ),
+        (
+            "series?PerformedProcedureStepStartDate=20260301-20260331",
+            "0020000E",
+            vec!["1.2.3.3.1"],
+        ),
     ] {
         let answer = site.get(&format!("/dicomweb/{path}")).await;
         assert_eq!(answer.status, 200, "{path} {}", answer.text());
@@ -344,7 +455,7 @@ async fn metadata_is_everything_but_the_pixels() {
         all[0]["00100010"],
         json!({"vr": "PN", "Value": [{"Alphabetic": "DOE1^JANE"}]})
     );
-    assert!(all[0].get("7FE00010").is_none() && all[0].get("00020010").is_none());
+    assert!(all[0]["7FE00010"].get("InlineBinary").is_none() && all[0].get("00020010").is_none());
     let one = site
         .get("/dicomweb/studies/1.2.3.1/series/1.2.3.1.1/instances/1.2.3.1.1.2/metadata")
         .await;

@@ -123,6 +123,41 @@ async fn what_would_leave_is_shown() {
 }
 
 #[tokio::test]
+async fn what_the_hub_says_of_models_is_shown() {
+    let site = filled().await;
+    let none = site.get("/api/v1/egress/advisories").await.json();
+    assert_eq!(none["advisories"], Value::Array(Vec::new()));
+    let digest = "ab".repeat(32);
+    let model = pericard_domain::model::ModelRef {
+        name: "chest".into(),
+        version: "1.0".into(),
+        digest: digest.parse().expect("a digest"),
+    };
+    let notice = |number, model, stopped| pericard_api::Notice {
+        number,
+        is_recall: true,
+        kind: "recall: stop using this model",
+        cause: "a risk to patients",
+        model,
+        digest: digest.clone(),
+        issued_at_s: 1_795_400_000,
+        stopped,
+    };
+    let notices = [notice(3, Some(model), false), notice(4, None, false)];
+    site.notices.send_replace(notices.into());
+    let told = site.get("/api/v1/egress/advisories").await.json();
+    assert_eq!(told["advisories"][0]["model"]["name"], "chest");
+    assert_eq!(told["advisories"][1]["number"], 4);
+    let overview = crate::console::Visitor::with(&site, &pericard_domain::actor::Role::ALL).await;
+    let overview = overview.get("/").await.text();
+    assert!(overview.contains("chest 1.0: recall"), "{overview}");
+    assert!(
+        !overview.contains("number 4"),
+        "a model that is not here is no alarm"
+    );
+}
+
+#[tokio::test]
 async fn health_readiness_and_figures() {
     let site = filled().await;
     assert_eq!(site.get("/healthz").await.text(), "ok\n");

@@ -12,7 +12,7 @@ import sys, openai
 url, token, ca = sys.argv[1:]
 http = openai.DefaultHttpxClient(verify=ca, trust_env=False)
 client = openai.OpenAI(base_url=url + "/v1", api_key=token, http_client=http, max_retries=0)
-assert [m.id for m in client.models.list()] == ["parrot"]
+assert [m.id for m in client.models.list()] == ["parrot", "scales"]
 ask = dict(model="parrot", messages=[{"role": "user", "content": "one two three"}])
 whole = client.chat.completions.create(**ask, temperature=0, seed=7, user="me")
 assert whole.choices[0].message.content == "one two three ", whole
@@ -32,7 +32,7 @@ for bad, error in [
     (dict(messages=[{"role": "user", "content": "w " * 99}]), openai.BadRequestError),
     (dict(messages=[{"role": "user", "content": "busy"}]), openai.RateLimitError),
     (dict(messages=[{"role": "user", "content": "fail"}]), openai.InternalServerError),
-    (dict(tools=[{"type": "function", "function": {"name": "f"}}]), openai.BadRequestError),
+    (dict(logit_bias={"5": 1}), openai.BadRequestError),
 ]:
     try:
         client.chat.completions.create(**{**ask, **bad})

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Request, header};
 use pericard_domain::actor::Role;
 use pericard_domain::digest::Digest;
-use pericard_domain::finding::Report;
+use pericard_domain::finding::{Finding, Report};
 use pericard_domain::job::Priority;
 use pericard_domain::model::ModelRef;
 use pericard_domain::time::Clock as _;
@@ -22,6 +22,11 @@ const STUDY: &str = "1.2.3.1";
 
 /// A study with one result, and the job that gave it.
 async fn with_result() -> (Site, u64) {
+    with_findings(Vec::new()).await
+}
+
+/// The same, of these findings.
+pub(crate) async fn with_findings(findings: Vec<Finding>) -> (Site, u64) {
     let site = Site::new();
     let request =
         Request::post("/api/v1/studies").header(header::CONTENT_TYPE, "application/dicom");
@@ -40,6 +45,7 @@ async fn with_result() -> (Site, u64) {
         rule: "every CT".into(),
         priority: Priority::Routine,
         destinations: Vec::new(),
+        messages: Vec::new(),
     };
     let assembly = lease().await;
     let completed = site.store.complete_study(&assembly, vec![planned]);
@@ -51,7 +57,7 @@ async fn with_result() -> (Site, u64) {
         model,
         clinical_use: false,
         evidence: Vec::new(),
-        findings: Vec::new(),
+        findings,
         device: "cpu".into(),
         at: site.clock.now(),
     };

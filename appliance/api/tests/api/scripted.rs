@@ -2,17 +2,23 @@
 
 use futures_util::future::BoxFuture;
 use pericard_api::{Speech, Talker};
-use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Choice, Finish, Prompt, Usage};
+use pericard_domain::chat::{
+    ChatEvent, ChatRefusal, ChatRequest, Choice, Embeddings, Finish, Prompt, Usage,
+};
 use pericard_domain::digest::Digest;
+use pericard_domain::figures::EngineFigures;
+use pericard_domain::job::Priority;
 use pericard_domain::model::{ModelRef, Task};
 use pericard_runner::Loaded;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// The only model.
 pub(crate) const MODEL: &str = "parrot";
+/// The one that makes texts into vectors.
+pub(crate) const ENCODER: &str = "scales";
 /// Tokens that its context holds: one a word.
 pub(crate) const CONTEXT: u32 = 16;
 
@@ -21,6 +27,8 @@ pub(crate) const CONTEXT: u32 = 16;
 pub(crate) struct Scripted {
     /// Answers under way.
     pub(crate) open: Arc<AtomicUsize>,
+    /// What it says instead, once it is told to, without counting words.
+    pub(crate) says: Mutex<Option<String>>,
     /// Told whenever an answer is dropped.
     pub(crate) closed: Arc<Notify>,
 }
@@ -53,12 +61,25 @@ impl Talker for Scripted {
             context_tokens: None,
             ..chat.clone()
         };
-        vec![chat, seer]
+        let encoder = Loaded {
+            model: ModelRef {
+                name: ENCODER.into(),
+                ..chat.model.clone()
+            },
+            task: Task::Embedding,
+            ..chat.clone()
+        };
+        vec![chat, seer, encoder]
     }
 
     fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal> {
-        let prompt_tokens = self.count_tokens(model, &request.prompt)?;
         let words = last_words(&request.prompt);
+        let says = self.says.lock().expect("nobody panics with it").clone();
+        if let Some(says) = says {
+            let pieces = says.split_inclusive(' ');
+            return Ok(self.telling(pieces.map(|piece| ChatEvent::Text(piece.to_owned()))));
+        }
+        let prompt_tokens = self.tokens(model, &request.prompt)?.len() as u32;
         let most = request.sampling.max_tokens;
         if prompt_tokens + most.unwrap_or(1) > CONTEXT {
             let max_tokens = most.unwrap_or(1);
@@ -104,15 +125,67 @@ impl Talker for Scripted {
         }))
     }
 
-    fn count_tokens(&self, _: &str, prompt: &Prompt) -> Result<u32, ChatRefusal> {
-        let words = match prompt {
-            Prompt::Text(text) => text.split_whitespace().count(),
-            Prompt::Messages(all) => all
-                .iter()
-                .map(|m| m.content.split_whitespace().count() + 1)
-                .sum(),
+    /// One for each word, how long it is; what the system says costs nothing.
+    fn tokens(&self, _: &str, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
+        let lengths = |text: &str| text.split_whitespace().map(|w| w.len() as u32).collect();
+        Ok(match prompt {
+            Prompt::Text(text) => lengths(text),
+            Prompt::Messages(all) => {
+                let heard = all.iter().filter(|m| m.role != "system");
+                let each = heard.map(|m| [lengths(&m.content), vec![0]].concat());
+                each.collect::<Vec<_>>().concat()
+            }
+        })
+    }
+
+    fn text(&self, _: &str, tokens: &[u32]) -> Result<String, ChatRefusal> {
+        let words: Vec<String> = tokens.iter().map(|t| "x".repeat(*t as usize)).collect();
+        Ok(words.join(" "))
+    }
+
+    /// How many letters each has; none may have more than a context holds.
+    fn embed(&self, _: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal> {
+        let long = texts.iter().position(|text| text.len() > CONTEXT as usize);
+        if let Some(index) = long {
+            return Err(ChatRefusal::TextTooLong {
+                index: index as u32,
+                tokens: texts[index].len() as u32,
+                tokens_max: CONTEXT,
+            });
+        }
+        Ok(Embeddings {
+            vectors: texts.iter().map(|t| vec![t.len() as f32, -1.0]).collect(),
+            tokens: texts.iter().map(|t| t.len() as u32).sum(),
+        })
+    }
+
+    fn figures(&self) -> Vec<(Loaded, EngineFigures)> {
+        let mut figures = EngineFigures {
+            kv_tokens: 1,
+            kv_tokens_max: 4,
+            ..EngineFigures::default()
         };
-        Ok(u32::try_from(words).expect("few"))
+        let stat = figures.of(Priority::Stat);
+        stat.first_token
+            .observe(std::time::Duration::from_millis(70));
+        stat.stopped = 1;
+        vec![(self.loaded().swap_remove(0), figures)]
+    }
+}
+
+impl Scripted {
+    fn telling(&self, events: impl Iterator<Item = ChatEvent>) -> Box<dyn Speech> {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let end = ChatEvent::Finished {
+            finish: Finish::Stop,
+            usage: Usage::default(),
+        };
+        Box::new(Told {
+            events: events.chain([end]).collect(),
+            for_ever: false,
+            open: self.open.clone(),
+            closed: self.closed.clone(),
+        })
     }
 }
 

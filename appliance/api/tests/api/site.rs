@@ -9,7 +9,7 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use pericard_api::{ApiConfig, Appliance, Setting, mint, router};
+use pericard_api::{ApiConfig, Appliance, Notice, Setting, mint, router};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_egress::Meter;
@@ -33,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) painting: Arc<Painting>,
     pub(crate) meter: Meter,
     pub(crate) config: ApiConfig,
+    /// What the hub says of models.
+    pub(crate) notices: watch::Sender<Arc<[Notice]>>,
     intake: Intake,
     _dir: tempfile::TempDir,
 }
@@ -57,6 +59,7 @@ impl Site {
             painting: Arc::default(),
             meter,
             config: ApiConfig::new(dir.path()),
+            notices: watch::channel(Arc::default()).0,
             intake,
             _dir: dir,
         }
@@ -83,6 +86,7 @@ impl Site {
                 value: "127.0.0.1:8443".into(),
             }]))
             .1,
+            notices: self.notices.subscribe(),
         }
     }
 

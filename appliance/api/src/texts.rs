@@ -1,0 +1,299 @@
+//! Hospital tasks for a language model: a report structured, a text freed of what identifies, an impression drafted.
+//!
+//! What is asked and what is believed of the answer, `pericard-scribe` decides; this door carries it, notes it in the audit log and
+//! puts beside every answer where it comes from. Each answer is a draft: there is no way to ask for anything else.
+
+use crate::access::Caller;
+use crate::appliance::Api;
+use crate::asked::id;
+use crate::body;
+use crate::openai::fields::Fields;
+use crate::openai::metered::Metered;
+use crate::openai::{loaded, off_thread, own_scope, priority};
+use crate::problem::Problem;
+use axum::extract::{Path, Request, State};
+use axum::{Extension, Json};
+use http::StatusCode;
+use pericard_domain::chat::{ChatEvent, ChatRequest, Finish, Prompt, Sampling};
+use pericard_domain::digest::Digest;
+use pericard_domain::job::Priority;
+use pericard_domain::model::Task;
+use pericard_domain::uid::StudyUid;
+use pericard_runner::Loaded;
+use pericard_scribe::deidentify::{self, Cleaned};
+use pericard_scribe::impression::Facts;
+use pericard_scribe::package::Package;
+use pericard_scribe::structure::Report;
+use pericard_scribe::{Refusal, STATEMENT, STATUS};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// What a request says beside its text.
+struct Asked {
+    /// Which model; `None` is the only one.
+    model: Option<String>,
+    priority: Priority,
+}
+
+impl Asked {
+    fn read(fields: &mut Fields) -> Result<Self, Problem> {
+        let status: Option<String> = fields.take("status", "draft")?;
+        if status.is_some_and(|status| status != STATUS) {
+            let detail = "a model's words are a draft and nothing else: they are not given out as a diagnosis, a final or a \
+                          verified report; leave \"status\" out";
+            return Err(Problem {
+                param: Some("status".to_owned()),
+                ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "only_drafts", detail)
+            });
+        }
+        Ok(Self {
+            model: fields.take("model", "the name of a model of /v1/models")?,
+            priority: priority(fields)?,
+        })
+    }
+
+    /// The model that is meant.
+    fn model(&self, api: &Api) -> Result<Loaded, Problem> {
+        if let Some(name) = &self.model {
+            return loaded(api, name);
+        }
+        let all = api.rooms.talker.loaded().into_iter();
+        let mut talkers = all.filter(|model| model.task == Task::Chat);
+        match (talkers.next(), talkers.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => {
+                let detail = "no language model is loaded";
+                Err(Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no_model",
+                    detail,
+                ))
+            }
+            (Some(_), Some(_)) => {
+                let detail = "several language models are loaded: say which by \"model\"";
+                Err(Problem::parameter("model", detail))
+            }
+        }
+    }
+}
+
+/// The tasks, with the digests of their words.
+pub(crate) async fn tasks() -> Json<Value> {
+    Json(json!({"tasks": Package::all(), "status": STATUS, "statement": STATEMENT}))
+}
+
+pub(crate) async fn structure(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = fields(&api, request).await?;
+    let asked = Asked::read(&mut fields)?;
+    let text: String = fields.require("report", "the text of a radiology report")?;
+    fields.finish("")?;
+    let model = asked.model(&api)?;
+    note(&api, &caller, "structure report", &model).await?;
+    let question = Report::read(&text).map_err(refused)?.question();
+    let said = ask(&api, &caller, (&model, asked.priority), question).await?;
+    let structured = Report::read(&text).and_then(|report| report.check(&said));
+    let structured = structured.map_err(refused)?;
+    let package = Package::structure_report();
+    Ok(answer(
+        &api,
+        json!(structured),
+        &package,
+        (Some(&model), text.as_bytes()),
+    ))
+}
+
+pub(crate) async fn deidentify(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = fields(&api, request).await?;
+    let asked = Asked::read(&mut fields)?;
+    let text: String = fields.require("text", "a text")?;
+    let known: Vec<String> = fields.take("known", "a list of texts")?.unwrap_or_default();
+    fields.finish("")?;
+    deidentify::check(&text, &known).map_err(refused)?;
+    // Rules need no model: one is asked only when it is named.
+    let model = asked
+        .model
+        .as_ref()
+        .map(|_| asked.model(&api))
+        .transpose()?;
+    let subject = model
+        .as_ref()
+        .map_or_else(|| "rules".to_owned(), |m| m.model.to_string());
+    api.note_access("deidentify text", &subject, &caller)
+        .await?;
+    let said = match &model {
+        Some(model) => {
+            let question = deidentify::question(&text);
+            Some(ask(&api, &caller, (model, asked.priority), question).await?)
+        }
+        None => None,
+    };
+    let cleaned: Cleaned = deidentify::clean(&text, &known, said.as_deref()).map_err(refused)?;
+    let package = Package::deidentify_text();
+    Ok(answer(
+        &api,
+        json!(cleaned),
+        &package,
+        (model.as_ref(), text.as_bytes()),
+    ))
+}
+
+pub(crate) async fn impression(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(study): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let study: StudyUid = id("such study", &study)?;
+    let mut fields = fields(&api, request).await?;
+    let asked = Asked::read(&mut fields)?;
+    fields.finish("")?;
+    let model = asked.model(&api)?;
+    let held = api.rooms.store.study(&study).await?;
+    api.note_access("draft impression", study.as_str(), &caller)
+        .await?;
+    let reports = api.rooms.store.reports(&study).await?;
+    let current = reports
+        .iter()
+        .filter(|kept| !kept.superseded)
+        .map(|kept| &kept.report);
+    let facts = Facts::of(current).map_err(refused)?;
+    let said = ask(&api, &caller, (&model, asked.priority), facts.question()).await?;
+    let impression = facts.check(&said).map_err(refused)?;
+    let mut drafted = json!(impression);
+    drafted["study"] = json!(study);
+    drafted["revision"] = json!(held.revision);
+    drafted["facts"] = json!(facts.list());
+    let given = json!(facts.list()).to_string();
+    let package = Package::draft_impression();
+    Ok(answer(
+        &api,
+        drafted,
+        &package,
+        (Some(&model), given.as_bytes()),
+    ))
+}
+
+async fn fields(api: &Api, request: Request) -> Result<Fields, Problem> {
+    let (parts, body) = request.into_parts();
+    Fields::of(body::json(&api.config, &parts.headers, body).await?)
+}
+
+async fn note(
+    api: &Api,
+    caller: &Caller,
+    verb: &'static str,
+    model: &Loaded,
+) -> Result<(), Problem> {
+    api.note_access(verb, &model.model.to_string(), caller)
+        .await
+}
+
+/// Asks a model, and hears it to its end.
+async fn ask(
+    api: &Api,
+    caller: &Caller,
+    (model, priority): (&Loaded, Priority),
+    (prompt, sampling): (Prompt, Sampling),
+) -> Result<String, Problem> {
+    let tenant = own_scope(&caller.actor);
+    let request = ChatRequest {
+        prompt,
+        sampling,
+        priority,
+        scope: format!("{tenant} texts"),
+        tenant,
+    };
+    let (talker, name) = (api.rooms.talker.clone(), model.model.name.clone());
+    let begun = off_thread(move || fitting(&*talker, &name, request)).await?;
+    let mut speech = Metered::begin(begun, &api.rooms.meter)?;
+    let mut said = String::new();
+    loop {
+        match speech.next().await {
+            Some(ChatEvent::Text(piece)) => said.push_str(&piece),
+            Some(ChatEvent::Chosen(_)) => {}
+            Some(ChatEvent::Finished {
+                finish: Finish::Stop,
+                ..
+            }) => return Ok(said),
+            Some(ChatEvent::Finished {
+                finish: Finish::Length,
+                ..
+            }) => {
+                return Err(refused(Refusal::NotWhole));
+            }
+            Some(ChatEvent::Failed(_)) | None => {
+                let detail = "the language model failed; the appliance's journal says why";
+                return Err(Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "model_failed",
+                    detail,
+                ));
+            }
+        }
+    }
+}
+
+/// Asks for as long an answer as the task may have, or as the context has room for beside the text.
+fn fitting(
+    talker: &dyn crate::talker::Talker,
+    name: &str,
+    mut request: ChatRequest,
+) -> Result<Box<dyn crate::talker::Speech>, pericard_domain::chat::ChatRefusal> {
+    use pericard_domain::chat::ChatRefusal::DoesNotFit;
+    match talker.chat(name, request.clone()) {
+        Err(DoesNotFit {
+            prompt_tokens,
+            context_tokens,
+            ..
+        }) if prompt_tokens < context_tokens => {
+            request.sampling.max_tokens = Some(context_tokens - prompt_tokens);
+            talker.chat(name, request)
+        }
+        begun => begun,
+    }
+}
+
+/// What was found, what it is, and where it comes from.
+fn answer(
+    api: &Api,
+    mut found: Value,
+    package: &Package,
+    (model, given): (Option<&Loaded>, &[u8]),
+) -> Json<Value> {
+    found["status"] = json!(STATUS);
+    found["verification"] = json!("UNVERIFIED");
+    found["statement"] = json!(STATEMENT);
+    found["provenance"] = json!({
+        "task": package,
+        "model": model.map(|m| &m.model),
+        "device": model.map(|m| &m.device),
+        "clinical_use": model.map(|m| clinical_use(api, m)),
+        "input_sha256": Digest::new(Sha256::digest(given).into()),
+        "at": api.rooms.clock.now().rfc3339(),
+        "appliance": api.rooms.version,
+    });
+    Json(found)
+}
+
+/// Whether the model may be used to treat patients; one that is not known to be so may not.
+fn clinical_use(api: &Api, model: &Loaded) -> bool {
+    let package = api.rooms.packages.iter().find(|p| p.model == model.model);
+    package.is_some_and(|package| package.manifest.clinical_use)
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let code = match refusal {
+        Refusal::Unsuitable(_) => "unsuitable_text",
+        Refusal::NotWhole => "answer_not_whole",
+        Refusal::NothingHolds { .. } => "answer_not_believed",
+    };
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, refusal.to_string())
+}

@@ -1,0 +1,179 @@
+//! Hospital tasks: drafts whose every claim was checked, and refusals where nothing holds.
+
+use crate::scripted::MODEL;
+use crate::site::{Answer, Site};
+use serde_json::{Value, json};
+
+const REPORT: &str = "There is a small left pleural effusion. No pneumothorax.";
+
+async fn say(site: &Site, says: &Value, path: &str, body: Value) -> Answer {
+    *site.scripted.says.lock().expect("nobody panics with it") = Some(says.to_string());
+    site.post_json(path, &body).await
+}
+
+fn claim(quote: &str, finding: &str, presence: &str) -> Value {
+    json!({"quote": quote, "finding": finding, "presence": presence})
+}
+
+#[tokio::test]
+async fn a_report_is_structured_and_every_claim_stands_in_it() {
+    let site = Site::new();
+    let says = json!({"claims": [
+        claim("No pneumothorax.", "Pneumothorax", "absent"),
+        claim("There is a small left pleural effusion.", "Pleural effusion", "absent"),
+    ]});
+    let answer = say(
+        &site,
+        &says,
+        "/api/v1/texts/structure",
+        json!({"report": REPORT}),
+    )
+    .await;
+    let body = answer.json();
+    assert_eq!(answer.status, 200, "{body}");
+    let claims = body["claims"].as_array().expect("claims");
+    assert_eq!(claims.len(), 1);
+    assert_eq!(claims[0]["finding"]["value"], "36118008");
+    assert_eq!(claims[0]["span"], json!({"start": 40, "end": 56}));
+    assert_eq!(body["rejected"][0]["finding"], "Pleural effusion");
+    assert_eq!(
+        body["unclaimed"][0]["finding"]["meaning"],
+        "Pleural effusion"
+    );
+    is_a_draft(&body, "structure-report");
+    assert_eq!(body["provenance"]["model"]["name"], MODEL);
+    assert_eq!(
+        body["provenance"]["input_sha256"].as_str().map(str::len),
+        Some(64)
+    );
+    let line = ("structure report".to_owned(), "parrot 1.2.3".to_owned());
+    assert!(site.audited().await.contains(&line));
+}
+
+fn is_a_draft(body: &Value, task: &str) {
+    assert_eq!(
+        (&body["status"], &body["verification"]),
+        (&json!("draft"), &json!("UNVERIFIED"))
+    );
+    let statement = body["statement"].as_str().expect("a sentence");
+    assert!(statement.contains("not a diagnosis"), "{statement}");
+    let provenance = &body["provenance"];
+    assert_eq!(provenance["task"]["name"], task);
+    assert_eq!(
+        provenance["task"]["digest"].as_str().map(str::len),
+        Some(64)
+    );
+    assert_ne!(provenance["clinical_use"], true);
+}
+
+#[tokio::test]
+async fn where_nothing_holds_nothing_is_shown() {
+    let site = Site::new();
+    for (says, code) in [
+        (
+            json!({"claims": [claim("A mass of JANE DOE.", "Lung mass", "present")]}),
+            "answer_not_believed",
+        ),
+        (
+            json!({"claims": [claim("No pneumothorax.", "Pneumothorax", "present")]}),
+            "answer_not_believed",
+        ),
+        (json!(["not", "a", "form"]), "answer_not_whole"),
+    ] {
+        let refused = say(
+            &site,
+            &says,
+            "/api/v1/texts/structure",
+            json!({"report": REPORT}),
+        )
+        .await;
+        let body = refused.json();
+        assert_eq!(refused.status, 422, "{body}");
+        assert_eq!(body["type"], format!("urn:pericard:problem:{code}"));
+        assert!(!refused.text().contains("DOE"));
+    }
+    let empty = site
+        .post_json("/api/v1/texts/structure", &json!({"report": " "}))
+        .await;
+    assert_eq!(empty.status, 422);
+}
+
+#[tokio::test]
+async fn a_draft_is_not_given_out_as_anything_else() {
+    let site = Site::new();
+    for status in ["final", "diagnosis", "verified"] {
+        for (path, field) in [
+            ("/api/v1/texts/structure", "report"),
+            ("/api/v1/texts/deidentify", "text"),
+            ("/api/v1/studies/1.2.3/impression", "x"),
+        ] {
+            let refused = site
+                .post_json(path, &json!({field: REPORT, "status": status}))
+                .await;
+            let body = refused.json();
+            assert_eq!(refused.status, 422, "{path} {body}");
+            assert_eq!(body["type"], "urn:pericard:problem:only_drafts");
+        }
+    }
+    let draft = json!({"claims": []});
+    let body = json!({"report": REPORT, "status": "draft"});
+    let drafted = say(&site, &draft, "/api/v1/texts/structure", body).await;
+    assert_eq!(drafted.status, 200);
+}
+
+#[tokio::test]
+async fn what_identifies_somebody_goes_with_a_model_and_without() {
+    let site = Site::new();
+    let text = "Seen by Dr. Gray: Zaphod has a pneumothorax.";
+    let body = json!({"text": text, "known": ["pneumo-7"]});
+    let by_rules = site
+        .post_json("/api/v1/texts/deidentify", &body)
+        .await
+        .json();
+    assert_eq!(
+        by_rules["text"],
+        "Seen by Dr. [NAME]: Zaphod has a pneumothorax."
+    );
+    assert_eq!(by_rules["provenance"]["model"], Value::Null);
+    is_a_draft(&by_rules, "deidentify-text");
+    let says = json!({"identifiers": [{"text": "Zaphod", "kind": "name"}, {"text": "pneumothorax", "kind": "name"}]});
+    let body = json!({"text": text, "model": MODEL});
+    let with_model = say(&site, &says, "/api/v1/texts/deidentify", body)
+        .await
+        .json();
+    assert_eq!(
+        with_model["text"],
+        "Seen by Dr. [NAME]: [NAME] has a pneumothorax."
+    );
+    assert_eq!(
+        (&with_model["found"][1]["by"], &with_model["rejected"]),
+        (&json!("model"), &json!(1))
+    );
+    let unknown = site
+        .post_json(
+            "/api/v1/texts/deidentify",
+            &json!({"text": text, "model": "gpt"}),
+        )
+        .await;
+    assert_eq!(unknown.status, 404);
+}
+
+#[tokio::test]
+async fn an_impression_needs_a_study_with_findings() {
+    let site = Site::new();
+    let absent = site
+        .post_json("/api/v1/studies/1.2.3/impression", &json!({}))
+        .await;
+    assert_eq!(absent.status, 404);
+    let tasks = site.get("/api/v1/texts/tasks").await.json();
+    let names: Vec<&str> = tasks["tasks"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|t| t["name"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["structure-report", "deidentify-text", "draft-impression"]
+    );
+}
