@@ -10,12 +10,15 @@
 //! is gathered is decided on the sum of what has been noised already, and deciding costs nothing.
 
 use crate::drift::Judge;
+use crate::evaluation::Evaluation;
 use crate::meter::{CatalogueId, Meter};
 use crate::noise::{MODEL_WEEK_MILLI_EPSILON, Noise, Seed};
 use crate::spool::{self, Numbers, SpoolError, TALLY_NUMBERS};
 use crate::tally::Tally;
 use crate::week::{MAX_MODELS_A_PATIENT, Week};
-use pericard_frame::layout::{self, CELLS, MAX_CELL, OFFSET, PROOF_HASHES, VERSION};
+use pericard_frame::layout::{
+    self, CELLS, EVALUATION_CELLS, MAX_CELL, OFFSET, PROOF_HASHES, TOLD_EVALUATIONS, VERSION,
+};
 use pericard_frame::{Draft, FRAME_BYTES, Frame, ToHub};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -31,6 +34,8 @@ const YEAR_WEEKS: u16 = 52;
 /// How many closed weeks the ledger shows: ten years.
 const ENTRIES_MAX: usize = 520;
 const MARK: u64 = u64::from_le_bytes(*b"PCBOOKS1");
+/// The layout before this one. What was spent under it stays spent.
+const OLDER: u64 = VERSION as u64 - 1;
 const FRAME_NUMBERS: usize = FRAME_BYTES / 8;
 
 /// How much may be spent.
@@ -69,6 +74,8 @@ pub struct Closing {
     pub inferences: Week,
     /// The audit log.
     pub log: Log,
+    /// Evaluations whose cases have been counted; those that were told already are passed over.
+    pub evaluations: Vec<Evaluation>,
     /// What its noise grows from.
     pub seed: Seed,
 }
@@ -86,6 +93,8 @@ pub struct Entry {
     pub left_milli_epsilon: u32,
     /// Of how many models the frame tells.
     pub models_told: u8,
+    /// Of how many evaluation plans the frame tells.
+    pub plans_told: u8,
     /// Whether the budget did not allow to draw noise: nothing derived from patients was told.
     pub refused: bool,
 }
@@ -127,6 +136,10 @@ struct Kept {
     /// What had been counted when the last week was closed: a frame tells of one week.
     tally: Tally,
     log_size: u64,
+    /// Which number the appliance had when it told of that log.
+    log_appliance: u32,
+    /// Every evaluation plan that was answered, or had too few cases: each is answered once.
+    plans: Vec<u32>,
     frame: Option<Frame>,
 }
 
@@ -186,6 +199,12 @@ impl Books {
         self.kept.log_from(meter.now().1.appliance)
     }
 
+    /// Whether this evaluation plan has been answered, with an outcome or with too few cases for one.
+    #[must_use]
+    pub fn has_answered(&self, plan: u32) -> bool {
+        self.kept.plans.contains(&plan)
+    }
+
     /// Every closed week and what it cost, the oldest first.
     #[must_use]
     pub fn ledger(&self) -> &[Entry] {
@@ -221,7 +240,7 @@ impl Books {
         let path = frame_path(&self.dir, entry.sequence);
         match fs::read(&path) {
             Ok(held) if held == frame.bytes() => Ok(()),
-            _ => spool::replace_bytes(&path, frame.bytes()),
+            _ => spool::replace_shown(&path, frame.bytes()),
         }
     }
 }
@@ -248,6 +267,7 @@ impl Kept {
             week,
             inferences,
             log,
+            evaluations,
             seed,
         } = closing;
         let (tally, identity) = meter.now();
@@ -265,14 +285,18 @@ impl Kept {
         }
         self.judge(&mut draft, &inferences, &tally);
         let told_of = inferences.models().len().min(MAX_MODELS_A_PATIENT);
-        let price = u64::from(MODEL_WEEK_MILLI_EPSILON) * told_of as u64;
+        let evaluations = self.unanswered(&evaluations);
+        // A patient can be among a week's and among every evaluation's.
+        let price = u64::from(MODEL_WEEK_MILLI_EPSILON) * (told_of + evaluations.len()) as u64;
         let budget = u64::from(rules.year_milli_epsilon);
         let refused = self.spent + price > budget;
-        let mut models_told = 0;
+        let (mut models_told, mut plans_told) = (0, 0);
         if !refused {
             self.spent += price;
-            self.gather(&inferences, &mut Noise::from(seed));
+            let mut noise = Noise::from(seed);
+            self.gather(&inferences, &mut noise);
             models_told = self.tell(&mut draft);
+            plans_told = self.answer(&mut draft, &evaluations, &mut noise);
         }
         let left = u32::try_from(budget.saturating_sub(self.spent)).unwrap_or(u32::MAX);
         draft.put(
@@ -286,10 +310,12 @@ impl Kept {
             spent_milli_epsilon: if refused { 0 } else { price as u32 },
             left_milli_epsilon: left,
             models_told,
+            plans_told,
             refused,
         };
         self.frame = Some(draft.seal().map_err(SpoolError::from)?);
         (self.tally, self.log_size) = (tally, log.size);
+        self.log_appliance = identity.appliance;
         self.entries.push(entry);
         let too_many = self.entries.len().saturating_sub(ENTRIES_MAX);
         self.entries.drain(..too_many);
@@ -297,11 +323,59 @@ impl Kept {
     }
 
     fn log_from(&self, appliance: u32) -> u64 {
-        let told = |frame: &Frame| frame.get(&layout::APPLIANCE, 0) == u64::from(appliance);
-        match &self.frame {
-            Some(frame) if told(frame) => self.log_size,
-            _ => 0,
+        if self.log_appliance == appliance {
+            self.log_size
+        } else {
+            0
         }
+    }
+
+    /// As many evaluations as a frame has place for, each plan once and none that was answered.
+    fn unanswered(&self, evaluations: &[Evaluation]) -> Vec<Evaluation> {
+        let mut open: Vec<Evaluation> = Vec::new();
+        for evaluation in evaluations {
+            let is_open = evaluation.plan > 0 && !self.plans.contains(&evaluation.plan);
+            if is_open && open.iter().all(|held| held.plan != evaluation.plan) {
+                open.push(*evaluation);
+            }
+        }
+        open.truncate(TOLD_EVALUATIONS);
+        open
+    }
+
+    /// Answers evaluations: their noise is drawn, once and for all. One with too few cases, as they are with noise, is
+    /// told nothing of, and is answered too: trying again would be another look at the same patients.
+    fn answer(
+        &mut self,
+        draft: &mut Draft<ToHub>,
+        evaluations: &[Evaluation],
+        noise: &mut Noise,
+    ) -> u8 {
+        let mut told = 0;
+        for evaluation in evaluations {
+            let cells = evaluation
+                .cells
+                .map(|exact| i64::from(exact) + noise.draw());
+            self.plans.push(evaluation.plan);
+            let least = NEVER_TOLD_BELOW.max(i64::from(evaluation.cases_min));
+            if cells.iter().sum::<i64>() < least {
+                continue;
+            }
+            let at = usize::from(told);
+            draft.put(&layout::EVALUATION_PLAN, at, evaluation.plan);
+            draft.put(
+                &layout::EVALUATION_EPSILON,
+                at,
+                MODEL_WEEK_MILLI_EPSILON as u16,
+            );
+            draft.put_all(
+                &layout::EVALUATION,
+                at * EVALUATION_CELLS,
+                cells.map(told_cell),
+            );
+            told += 1;
+        }
+        told
     }
 
     /// Lets each model's judge hear the week's exact numbers, and puts what it says at the model's place.
@@ -377,6 +451,7 @@ impl Kept {
             numbers.extend([u64::from(entry.week), u64::from(entry.sequence)]);
             numbers.extend([entry.spent_milli_epsilon, entry.left_milli_epsilon].map(u64::from));
             numbers.extend([u64::from(entry.models_told), u64::from(entry.refused)]);
+            numbers.push(u64::from(entry.plans_told));
         }
         numbers.push(self.models.len() as u64);
         for model in &self.models {
@@ -392,11 +467,27 @@ impl Kept {
             ]);
         }
         numbers.extend(spool::tally_numbers(&self.tally));
+        numbers.push(u64::from(self.log_appliance));
+        numbers.push(self.plans.len() as u64);
+        numbers.extend(self.plans.iter().copied().map(u64::from));
         if let Some(frame) = &self.frame {
             let (words, _) = frame.bytes().as_chunks::<8>();
             numbers.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
         }
         numbers
+    }
+}
+
+impl Kept {
+    /// What books of the layout before say: all but the frame, which nobody can read any more.
+    fn after_older(mut self, frame: impl Iterator<Item = u64>) -> Option<Self> {
+        let bytes: Vec<u8> = frame.flat_map(u64::to_le_bytes).collect();
+        // The appliance's number had the same place there.
+        let spec = layout::APPLIANCE.spec();
+        if let Some(number) = bytes.get(spec.offset_bytes..spec.end_bytes()) {
+            self.log_appliance = u32::from_le_bytes(number.try_into().ok()?);
+        }
+        (bytes.is_empty() || bytes.len() == FRAME_BYTES).then_some(self)
     }
 }
 
@@ -416,9 +507,14 @@ fn put_log(draft: &mut Draft<ToHub>, log: &Log, from: u64) {
 
 impl<I: ExactSizeIterator<Item = u64>> Numbers<I> {
     fn books(mut self) -> Option<Kept> {
-        if self.next()? != MARK || self.next()? != u64::from(VERSION) {
+        if self.next()? != MARK {
             return None;
         }
+        let is_older = match self.next()? {
+            OLDER => true,
+            version if version == u64::from(VERSION) => false,
+            _ => return None,
+        };
         let mut kept = Kept {
             year: self.next()?,
             spent: self.next()?,
@@ -433,16 +529,29 @@ impl<I: ExactSizeIterator<Item = u64>> Numbers<I> {
                 left_milli_epsilon: self.next()?.try_into().ok()?,
                 models_told: self.next()?.try_into().ok()?,
                 refused: self.next()? == 1,
+                plans_told: if is_older {
+                    0
+                } else {
+                    self.next()?.try_into().ok()?
+                },
             });
         }
         for _ in 0..self.next()? {
             let model = self.waiting()?;
             kept.models.push(model);
         }
+        if is_older {
+            kept.tally = self.older_tally()?;
+            return kept.after_older(self.0);
+        }
         if self.0.len() < TALLY_NUMBERS {
             return None;
         }
         kept.tally = self.tally()?;
+        kept.log_appliance = self.next()?.try_into().ok()?;
+        for _ in 0..self.next()? {
+            kept.plans.push(self.next()?.try_into().ok()?);
+        }
         if self.0.len() == FRAME_NUMBERS {
             let bytes: Vec<u8> = self.0.flat_map(u64::to_le_bytes).collect();
             kept.frame = Some(Frame::open(&bytes).ok()?);

@@ -20,6 +20,7 @@
 
 mod books;
 mod drift;
+mod evaluation;
 mod meter;
 mod noise;
 mod preview;
@@ -29,6 +30,7 @@ mod tally;
 mod week;
 
 pub use books::{Books, BooksError, Closing, Entry, Log, NEVER_TOLD_BELOW, Rules, TOLD_AT_ONCE};
+pub use evaluation::Evaluation;
 pub use meter::{CatalogueId, Identity, Meter, Outcome};
 pub use noise::{MODEL_WEEK_MILLI_EPSILON, Seed};
 pub use pericard_frame::{Counter, Stage};

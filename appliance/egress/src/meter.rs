@@ -136,6 +136,13 @@ impl Meter {
         add(&mut tally.cpu_all, cpu_all);
     }
 
+    /// Notes how busy the GPUs were when they were looked at: of all that they could do, in whatever unit, how much.
+    pub fn gpus(&self, busy: u64, all: u64) {
+        let mut tally = self.tally();
+        add(&mut tally.gpu_busy, busy);
+        add(&mut tally.gpu_all, all);
+    }
+
     /// Writes the spool, durably. Call it now and then and at the end; a crash costs what was counted since.
     ///
     /// # Errors

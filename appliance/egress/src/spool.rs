@@ -6,10 +6,13 @@ use crate::tally::{Tally, Timed};
 use pericard_frame::layout::{MODELS, VERSION};
 use pericard_frame::stage::BUCKETS;
 use pericard_frame::{Counter, Fault, Stage};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+/// Readable by the folder's group, which is the gate's.
+const SHOWN: u32 = 0o640;
 const MARK: u64 = u64::from_le_bytes(*b"PCSPOOL1");
 const TIMED_NUMBERS: usize = BUCKETS + 1;
 /// How many numbers a tally is.
@@ -17,7 +20,10 @@ pub(crate) const TALLY_NUMBERS: usize = Counter::ALL.len()
     + Stage::ALL.len() * TIMED_NUMBERS
     + MODELS * (3 + TIMED_NUMBERS)
     + 5 // the audit log
-    + 3; // uptime and processors
+    + 3 // uptime and processors
+    + GPU_NUMBERS;
+/// How many of them the layout before did not have.
+pub(crate) const GPU_NUMBERS: usize = 2;
 const NUMBERS: usize = 2 // mark and layout
     + 4 // identity
     + TALLY_NUMBERS;
@@ -99,11 +105,23 @@ pub(crate) fn replace(path: &Path, numbers: &[u64]) -> Result<(), SpoolError> {
 
 /// Replaces a file, so that a power cut leaves the old one or the new one.
 pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+    replace_with(path, bytes, None)
+}
+
+/// The same for what the gate reads: its group may, whatever files of this process are otherwise for.
+pub(crate) fn replace_shown(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+    replace_with(path, bytes, Some(SHOWN))
+}
+
+fn replace_with(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), SpoolError> {
     let new = path.with_extension("new");
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     let replace = || {
         let mut file = File::create(&new)?;
         file.write_all(bytes)?;
+        if let Some(mode) = mode {
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
         file.sync_all()?;
         fs::rename(&new, path)?;
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
@@ -131,6 +149,7 @@ pub(crate) fn tally_numbers(tally: &Tally) -> Vec<u64> {
     numbers.push(tally.log_size);
     numbers.extend(tally.log_root);
     numbers.extend([tally.up_s, tally.cpu_busy, tally.cpu_all]);
+    numbers.extend([tally.gpu_busy, tally.gpu_all]);
     numbers
 }
 
@@ -152,6 +171,14 @@ impl<I: Iterator<Item = u64>> Numbers<I> {
     }
 
     pub(crate) fn tally(&mut self) -> Option<Tally> {
+        let mut tally = self.older_tally()?;
+        tally.gpu_busy = self.next()?;
+        tally.gpu_all = self.next()?;
+        Some(tally)
+    }
+
+    /// As the layout before had it.
+    pub(crate) fn older_tally(&mut self) -> Option<Tally> {
         let mut tally = Tally::default();
         self.fill(&mut tally.counts)?;
         for timed in &mut tally.stages {
@@ -216,6 +243,7 @@ mod tests {
             (model.id, model.done, model.failed) = (7, 8, 9);
         }
         tally.log_root = [1, 2, 3, 4];
+        (tally.gpu_busy, tally.gpu_all) = (5, 6);
         let identity = Identity {
             appliance: 12,
             release: [1, 2, 3],

@@ -23,6 +23,9 @@ pub(crate) struct Tally {
     /// Of all the time of its processors, in whatever unit, the time that they were busy.
     pub(crate) cpu_busy: u64,
     pub(crate) cpu_all: u64,
+    /// The same of its GPUs; nothing without one.
+    pub(crate) gpu_busy: u64,
+    pub(crate) gpu_all: u64,
 }
 
 /// Durations of one kind.
@@ -52,6 +55,8 @@ impl Default for Tally {
             up_s: 0,
             cpu_busy: 0,
             cpu_all: 0,
+            gpu_busy: 0,
+            gpu_all: 0,
         }
     }
 }
@@ -100,6 +105,10 @@ impl Tally {
             [&mut since.up_s, &mut since.cpu_busy, &mut since.cpu_all],
             [&earlier.up_s, &earlier.cpu_busy, &earlier.cpu_all],
         );
+        less(
+            [&mut since.gpu_busy, &mut since.gpu_all],
+            [&earlier.gpu_busy, &earlier.gpu_all],
+        );
         since
     }
 
@@ -130,8 +139,11 @@ impl Tally {
             draft.put(&layout::COUNTERS, at, told(count));
         }
         draft.put(&layout::UPTIME_H, 0, (self.up_s / 3600).min(WEEK_H) as u16);
-        let tenths = self.cpu_busy.saturating_mul(10).checked_div(self.cpu_all);
-        draft.put(&layout::CPU_BUCKET, 0, tenths.unwrap_or(0).min(10) as u8);
+        let cpu = tenths(self.cpu_busy, self.cpu_all);
+        draft.put(&layout::CPU_BUCKET, 0, cpu.unwrap_or(0));
+        // One more, so that an idle GPU is told from none.
+        let gpu = tenths(self.gpu_busy, self.gpu_all).map(|tenths| tenths + 1);
+        draft.put(&layout::GPU_BUCKET, 0, gpu.unwrap_or(0));
         draft.seal()
     }
 }
@@ -141,6 +153,12 @@ fn less<'a>(now: impl IntoIterator<Item = &'a mut u64>, then: impl IntoIterator<
     for (now, then) in now.into_iter().zip(then) {
         *now = now.saturating_sub(*then);
     }
+}
+
+/// How much of it was busy, in tenths; `None` of nothing.
+fn tenths(busy: u64, all: u64) -> Option<u8> {
+    let tenths = busy.saturating_mul(10).checked_div(all)?;
+    Some(tenths.min(10) as u8)
 }
 
 /// A count as it is told: what is larger than may be is told as the largest.
@@ -185,6 +203,8 @@ mod tests {
             up_s: u64::MAX,
             cpu_busy: u64::MAX,
             cpu_all: 1,
+            gpu_busy: u64::MAX,
+            gpu_all: 1,
         };
         assert_eq!(tally.since(&tally).counts, [0; Counter::ALL.len()]);
         let frame = tally.frame([999; 3], u32::MAX).expect("in range");

@@ -1,11 +1,11 @@
 //! Weeks are told of once, with noise, within the budget, whatever crashes.
 
 use pericard_egress::{
-    Books, BooksError, CatalogueId, Closing, Counter, Entry, Identity, Log, Meter,
+    Books, BooksError, CatalogueId, Closing, Counter, Entry, Evaluation, Identity, Log, Meter,
     NEVER_TOLD_BELOW, Pseudonym, Review, Rules, Seed, TOLD_AT_ONCE, Week,
 };
 use pericard_frame::Frame;
-use pericard_frame::layout::{self, CELLS, OFFSET};
+use pericard_frame::layout::{self, CELLS, EVALUATION_CELLS, OFFSET};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ fn closing(week: u16, patients: u64) -> Closing {
         week,
         inferences: week_of(patients, 0),
         log: Log::default(),
+        evaluations: Vec::new(),
         seed: Seed([week as u8; 32]),
     }
 }
@@ -70,6 +71,7 @@ fn a_frame_tells_of_one_week_with_noise_and_says_what_it_cost() {
     let first = books.close(closing(2950, 600), &meter).expect("closed");
     meter.count_by(Counter::JobsDone, 7);
     meter.ran(3 * 3600, 30, 100);
+    meter.gpus(150, 200);
     let second = books.close(closing(2951, 600), &meter).expect("closed");
 
     let (one, other) = (frame(dir.path(), &first), frame(dir.path(), &second));
@@ -78,6 +80,12 @@ fn a_frame_tells_of_one_week_with_noise_and_says_what_it_cost() {
     assert_eq!(counted, [5, 7], "of its own week only");
     assert_eq!(other.get(&layout::UPTIME_H, 0), 3);
     assert_eq!(other.get(&layout::CPU_BUCKET, 0), 3);
+    let gpus = [&one, &other].map(|frame| frame.get(&layout::GPU_BUCKET, 0));
+    assert_eq!(
+        gpus,
+        [0, 8],
+        "none, then three quarters: seven tenths, and one more"
+    );
     assert_eq!(other.get(&layout::SEQUENCE, 0), 2);
     assert_eq!(other.get(&layout::WEEK, 0), 2951);
     assert_eq!(other.get(&layout::HIST_MODEL, 0), 300);
@@ -329,4 +337,136 @@ fn the_first_frame_with_another_number_begins_the_log_anew() {
         assert_eq!(Some(&told), froms.last());
     }
     assert_eq!(froms, [0, 2950, 0, 2952]);
+}
+
+/// The gate is another user: it reads frames by their group, and nothing else of the books.
+#[test]
+fn a_frame_may_be_read_by_its_group_and_the_books_by_nobody_new() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut books = open(&dir);
+    let entry = books
+        .close(closing(2950, 300), &Meter::in_memory())
+        .expect("closed");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&frame_path(dir.path(), entry.sequence)), 0o640);
+    let plain = dir.path().join("plain");
+    fs::write(&plain, "").expect("written");
+    assert_eq!(mode(&dir.path().join("books")), mode(&plain));
+}
+
+fn evaluation(plan: u32, cases: u32, cases_min: u32) -> Evaluation {
+    let mut evaluation = Evaluation::of(plan, cases_min);
+    for case in 0..cases {
+        evaluation.count(case % 2 == 1, (case % 10) as u8);
+    }
+    evaluation
+}
+
+#[test]
+fn an_evaluation_is_told_once_with_noise_and_charged_like_a_models_week() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meter = Meter::in_memory();
+    let with = |week, evaluations| Closing {
+        evaluations,
+        ..closing(week, 600)
+    };
+    // Three of them, of which a frame tells two; the second has too few cases for its plan.
+    let all = vec![
+        evaluation(7, 400, 200),
+        evaluation(8, 120, 200),
+        evaluation(7, 999, 0),
+        evaluation(9, 400, 200),
+    ];
+    let entry = open(&dir)
+        .close(with(2950, all.clone()), &meter)
+        .expect("closed");
+    assert_eq!((entry.plans_told, entry.spent_milli_epsilon), (1, 1_500));
+    let told = frame(dir.path(), &entry);
+    let plans = [0, 1].map(|at| told.get(&layout::EVALUATION_PLAN, at));
+    assert_eq!(plans, [7, 0]);
+    assert_eq!(told.get(&layout::EVALUATION_EPSILON, 0), 500);
+    let cells = (0..EVALUATION_CELLS)
+        .map(|at| told.get(&layout::EVALUATION, at) as i64 - i64::from(OFFSET));
+    let exact = all[0].cells.map(i64::from);
+    let away: Vec<_> = cells.zip(exact).map(|(told, exact)| told - exact).collect();
+    assert!(away.iter().any(|by| *by != 0), "noise");
+    assert!(away.iter().all(|by| by.abs() < 40), "{away:?}");
+
+    let mut books = open(&dir);
+    assert_eq!(
+        [7, 8, 9].map(|plan| books.has_answered(plan)),
+        [true, true, false]
+    );
+    let entry = books
+        .close(with(2951, all.clone()), &meter)
+        .expect("closed");
+    assert_eq!((entry.plans_told, entry.spent_milli_epsilon), (1, 1_000));
+    assert_eq!(
+        frame(dir.path(), &entry).get(&layout::EVALUATION_PLAN, 0),
+        9
+    );
+    let entry = books.close(with(2952, all), &meter).expect("closed");
+    assert_eq!((entry.plans_told, entry.spent_milli_epsilon), (0, 500));
+}
+
+#[test]
+fn an_evaluation_that_the_budget_refuses_is_not_told_and_stays_open() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rules = Rules {
+        year_milli_epsilon: 900,
+    };
+    let mut books = Books::open(dir.path().into(), rules).expect("opened");
+    let refused = Closing {
+        evaluations: vec![evaluation(7, 400, 0)],
+        ..closing(2950, 600)
+    };
+    let entry = books.close(refused, &Meter::in_memory()).expect("closed");
+    assert!(entry.refused && entry.plans_told == 0 && entry.spent_milli_epsilon == 0);
+    assert!(!books.has_answered(7));
+    let told = frame(dir.path(), &entry);
+    assert_eq!(told.get(&layout::EVALUATION_PLAN, 0), 0);
+    assert!((0..EVALUATION_CELLS).all(|at| told.get(&layout::EVALUATION, at) == 0));
+}
+
+/// Books that the layout before wrote: what was spent stays spent, and the log goes on where the hub knows it.
+#[test]
+fn older_books_keep_what_was_spent_and_where_the_log_was() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let release = [0, 1, 0];
+    let identity = Identity {
+        appliance: 17,
+        release,
+    };
+    let meter = Meter::open(dir.path().join("counters"), identity).expect("opened");
+    let mut first = closing(2950, 600);
+    first.log.size = 77;
+    open(&dir).close(first, &meter).expect("closed");
+    let path = dir.path().join("books");
+    let numbers = |bytes: &[u8]| -> Vec<u64> {
+        bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| u64::from_le_bytes(*b))
+            .collect()
+    };
+    // As it was: no count of plans told in an entry, neither appliance nor plans before the frame.
+    let mut old = numbers(&fs::read(&path).expect("read"));
+    let frame_at = old.len() - pericard_frame::FRAME_BYTES / 8;
+    old.drain(frame_at - 4..frame_at); // nor how busy GPUs were
+    old.remove(5 + 1 + 6);
+    old[1] -= 1;
+    let bytes: Vec<u8> = old.iter().flat_map(|n| n.to_le_bytes()).collect();
+    fs::write(&path, bytes).expect("written");
+    fs::remove_file(frame_path(dir.path(), 1)).expect("removed");
+    let mut books = open(&dir);
+    assert_eq!(books.ledger()[0].left_milli_epsilon, 51_500);
+    assert_eq!(books.log_from(&meter), 77);
+    assert!(
+        !frame_path(dir.path(), 1).exists(),
+        "a frame of another layout is not made again"
+    );
+    let entry = books.close(closing(2951, 600), &meter).expect("closed");
+    assert_eq!((entry.sequence, entry.left_milli_epsilon), (2, 51_000));
 }

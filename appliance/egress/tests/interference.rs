@@ -77,6 +77,7 @@ fn run(pair: u64, patients: &Patients) -> Vec<Seen> {
             week,
             inferences,
             log,
+            evaluations: Vec::new(),
             seed,
         };
         let entry = books.close(closing, &meter).expect("closed");

@@ -1,12 +1,15 @@
 //! The frame: all that leaves.
 
-use crate::layout::{self, BINS, CELLS, LAYOUT, MAGIC, REVIEWS, Spec, TOLD_MODELS, VERSION};
+use crate::layout::{
+    self, BINS, CELLS, EVALUATION_CELLS, LABELS, LAYOUT, MAGIC, REVIEWS, Spec, TOLD_EVALUATIONS,
+    TOLD_MODELS, VERSION,
+};
 use crate::page::{Draft, Fault, Form, PAGE_BYTES, Page, sealed};
 
 /// The size of every frame.
 pub const FRAME_BYTES: usize = PAGE_BYTES;
 /// What stands before the bytes of a frame when they are signed, so that a signature means nothing anywhere else.
-pub const FRAME_SIGNED_AS: &[u8; 18] = b"pericard-frame-v2\n";
+pub const FRAME_SIGNED_AS: &[u8; 18] = b"pericard-frame-v3\n";
 
 /// The form of what the appliance sends.
 pub enum ToHub {}
@@ -51,6 +54,18 @@ impl Form for ToHub {
                 }
             }
         }
+        for place in 0..TOLD_EVALUATIONS {
+            let used = frame.get(&layout::EVALUATION_PLAN, place) > 0;
+            let epsilon = frame.get(&layout::EVALUATION_EPSILON, place);
+            if used != (epsilon > 0) {
+                return contradiction(layout::EVALUATION_EPSILON.spec(), place);
+            }
+            let mut cells = place * EVALUATION_CELLS..(place + 1) * EVALUATION_CELLS;
+            let hidden = cells.find(|at| !used && frame.get(&layout::EVALUATION, *at) != 0);
+            if let Some(at) = hidden {
+                return contradiction(layout::EVALUATION.spec(), at);
+            }
+        }
         let numbers = 4 * frame.get(&layout::PROOF_LEN, 0) as usize;
         let beyond = numbers..layout::PROOF.spec().count;
         match beyond
@@ -90,6 +105,16 @@ impl Frame {
 pub const fn cell(model: usize, review: usize, bin: usize) -> Option<usize> {
     if model < TOLD_MODELS && review < REVIEWS && bin < BINS {
         Some((model * REVIEWS + review) * BINS + bin)
+    } else {
+        None
+    }
+}
+
+/// The place of a cell in [`layout::EVALUATION`]; `None` when there is none. Label 0 is without the finding, 1 with it.
+#[must_use]
+pub const fn evaluation_cell(place: usize, label: usize, bin: usize) -> Option<usize> {
+    if place < TOLD_EVALUATIONS && label < LABELS && bin < BINS {
+        Some((place * LABELS + label) * BINS + bin)
     } else {
         None
     }

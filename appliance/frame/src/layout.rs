@@ -11,7 +11,7 @@ use crate::stage::{BUCKETS, Stage};
 use core::marker::PhantomData;
 
 /// The version of this layout. Any change of this file or of the lists it counts is another version.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The first four bytes of every frame, read as a number.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"PCRD");
 /// The first four bytes of every reply.
@@ -39,6 +39,15 @@ pub const MAX_CELL: u16 = 16_383;
 pub const PROOF_HASHES: usize = 48;
 /// How many advisories a reply has place for.
 pub const ADVISORIES: usize = 16;
+
+/// Of how many evaluations a frame tells, at most.
+pub const TOLD_EVALUATIONS: usize = 2;
+/// The labels of an evaluation's cases: without the finding, with it.
+pub const LABELS: usize = 2;
+/// The cells of one evaluation.
+pub const EVALUATION_CELLS: usize = LABELS * BINS;
+/// How many evaluation plans a reply has place for.
+pub const PLANS: usize = 4;
 
 /// What a field is, without its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,12 +180,16 @@ layout! { ToHub, LAYOUT:
     LOG_FROM: u64 = "log_from", "The size of the audit log that the hub has witnessed before; 0 for none.", up_to(u64::MAX);
     PROOF_LEN: u8 = "proof_len", "How many hashes prove that the log still holds what it held then.", up_to(PROOF_HASHES as u64);
     PROOF: u64 = "proof", "The hashes of the proof (RFC 6962, section 2.1.2), each as four numbers.", times(4 * PROOF_HASHES), up_to(u64::MAX);
+    EVALUATION_PLAN: u32 = "evaluation_plan", "The number of the evaluation plan whose outcome is told, with noise; 0 where the place is unused.", times(TOLD_EVALUATIONS), up_to(u32::MAX as u64);
+    EVALUATION_EPSILON: u16 = "evaluation_epsilon", "The privacy budget spent on it, in thousandths of epsilon.", times(TOLD_EVALUATIONS), up_to(1_000);
+    EVALUATION: u16 = "evaluation", "Local cases by their label (without the finding, with it) and the tenth of the model's score, with noise, and 8192 added.", times(TOLD_EVALUATIONS * EVALUATION_CELLS), up_to(MAX_CELL as u64);
     SIGNATURE: u8 = "signature", "The appliance's signature (Ed25519) over all bytes before it.", times(64), up_to(u8::MAX as u64);
 }
 
 /// The fields of the reply.
 pub mod reply {
-    use super::{ADVISORIES, Field, FromHub, PAGE_BYTES, REPLY_MAGIC, Spec, VERSION};
+    use super::{ADVISORIES, Field, FromHub, PAGE_BYTES, PLANS, REPLY_MAGIC, Spec, VERSION};
+    use crate::plan::Metric;
 
     layout! { FromHub, REPLY_LAYOUT:
         MARK: u32 = "mark", "The same in every reply: this is one.", always(REPLY_MAGIC as u64);
@@ -195,5 +208,15 @@ pub mod reply {
         ISSUED: u64 = "advisory_issued", "When it was issued, seconds since 1970.", times(ADVISORIES), up_to(u64::MAX);
         REASON_CODE: u16 = "advisory_reason", "Why, from the closed list.", times(ADVISORIES), up_to(8);
         SIGNATURE: u8 = "advisory_signature", "The hub's signature (Ed25519) over the advisory.", times(64 * ADVISORIES), up_to(u8::MAX as u64);
+        PLAN_COUNT: u8 = "plan_count", "How many evaluation plans follow.", up_to(PLANS as u64);
+        PLAN_NUMBER: u32 = "plan_number", "The number of the plan.", times(PLANS), up_to(u32::MAX as u64);
+        PLAN_MODEL: u16 = "plan_model", "The catalogue's number of the model to be evaluated.", times(PLANS), up_to(u16::MAX as u64);
+        PLAN_MODEL_DIGEST: u64 = "plan_model_digest", "SHA-256 of the model's manifest, as four numbers.", times(4 * PLANS), up_to(u64::MAX);
+        PLAN_METRICS: u16 = "plan_metrics", "What is to be computed of it, from the closed list, one bit each.", times(PLANS), up_to(Metric::EVERY as u64);
+        PLAN_THRESHOLD: u8 = "plan_threshold", "From which tenth of the score on a case counts as positive.", times(PLANS), up_to(9);
+        PLAN_CASES: u32 = "plan_cases", "With how many cases the outcome is told at least.", times(PLANS), up_to(1_000_000);
+        PLAN_ISSUED: u64 = "plan_issued", "When it was issued, seconds since 1970.", times(PLANS), up_to(u64::MAX);
+        PLAN_UNTIL: u64 = "plan_until", "Until when it may be carried out, seconds since 1970.", times(PLANS), up_to(u64::MAX);
+        PLAN_SIGNATURE: u8 = "plan_signature", "The hub's signature (Ed25519) over the plan.", times(64 * PLANS), up_to(u8::MAX as u64);
     }
 }

@@ -8,6 +8,7 @@
 //! - [`number`]: what a field may hold.
 //! - [`page`]: what the frame and the reply have in common: drafted, sealed, opened.
 //! - [`reply`]: what the hub answers: of the same size, numbers too.
+//! - [`plan`]: what the hub asks hospitals to measure, in numbers.
 //! - [`counter`]: the closed list of what is counted.
 //! - [`stage`]: the closed list of what is timed, and the buckets of time.
 //!
@@ -48,17 +49,20 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod codes;
 pub mod counter;
 mod frame;
 pub mod layout;
 pub mod number;
 pub mod page;
+pub mod plan;
 pub mod reply;
 pub mod stage;
 
 pub use counter::Counter;
-pub use frame::{FRAME_BYTES, FRAME_SIGNED_AS, Frame, ToHub, cell};
+pub use frame::{FRAME_BYTES, FRAME_SIGNED_AS, Frame, ToHub, cell, evaluation_cell};
 pub use layout::{Field, LAYOUT, Spec};
 pub use page::{Draft, Fault, Line};
+pub use plan::{PLAN_SIGNED_AS, Plan};
 pub use reply::{ADVISORY_SIGNED_AS, Advisory, FromHub, Reply};
 pub use stage::Stage;

@@ -1,9 +1,11 @@
 //! The reply: what the hub answers to a frame, of the same size whatever it says. Numbers only, like the frame, so that a
 //! breached hub has no text to show to anybody.
 
+use crate::codes::codes;
 use crate::layout::reply::{self as field, REPLY_LAYOUT};
-use crate::layout::{ADVISORIES, REPLY_MAGIC, Spec, VERSION};
+use crate::layout::{ADVISORIES, PLANS, REPLY_MAGIC, Spec, VERSION};
 use crate::page::{Draft, Fault, Form, Line, Page, sealed};
+use crate::plan::Plan;
 
 /// What stands before an advisory's bytes when they are signed.
 pub const ADVISORY_SIGNED_AS: &[u8; 21] = b"pericard-advisory-v1\n";
@@ -15,38 +17,6 @@ pub enum FromHub {}
 
 /// A reply that keeps to [`REPLY_LAYOUT`].
 pub type Reply = Page<FromHub>;
-
-/// Declares a closed list of numbers with their meanings.
-macro_rules! codes {
-    ($(#[doc = $what:literal])+ $list:ident: $type:ty { $($number:literal = $name:ident, $meaning:literal;)+ }) => {
-        $(#[doc = $what])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $list { $(#[doc = $meaning] $name,)+ }
-
-        impl $list {
-            /// All of them, in the order of their numbers.
-            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
-
-            /// Its number on the wire.
-            #[must_use]
-            pub const fn number(self) -> $type {
-                match self { $(Self::$name => $number,)+ }
-            }
-
-            /// What it means, to be shown.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$name => $meaning,)+ }
-            }
-
-            /// What this number says; `None` for one that is on no list.
-            #[must_use]
-            pub const fn of(number: u64) -> Option<Self> {
-                match number { $($number => Some(Self::$name),)+ _ => None }
-            }
-        }
-    };
-}
 
 codes! {
     /// What became of the frame.
@@ -90,6 +60,47 @@ codes! {
         6 = Regulatory, "its approval changed";
         7 = Superseded, "a newer version replaces it";
         8 = Maker, "withdrawn by its maker";
+    }
+}
+
+impl Kind {
+    /// Its word, for programs and commands.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::Advisory => "advisory",
+        }
+    }
+
+    /// The kind that this word names.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+impl Cause {
+    /// Its word, for programs and commands.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unstated => "unstated",
+            Self::Safety => "safety",
+            Self::Performance => "performance",
+            Self::Drift => "drift",
+            Self::Bias => "bias",
+            Self::Security => "security",
+            Self::Regulatory => "regulatory",
+            Self::Superseded => "superseded",
+            Self::Maker => "maker",
+        }
+    }
+
+    /// The cause that this word names.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.word() == word)
     }
 }
 
@@ -142,18 +153,32 @@ impl Form for FromHub {
         draft.put(&field::LAYOUT_VERSION, 0, VERSION);
     }
 
-    /// A place beyond the advisories that are counted says nothing, and every one that is counted says what it is.
+    /// A place beyond the advisories or plans that are counted says nothing, and every one that is counted says what it is.
     fn agree(reply: &Reply) -> Result<(), Fault> {
-        let held = reply.get(&field::ADVISORY_COUNT, 0) as usize;
-        for line in reply.lines() {
-            let Line { spec, at, value } = line;
-            let place = at / (spec.count / ADVISORIES).max(1);
-            let is_advisory = spec.offset_bytes > field::ADVISORY_COUNT.spec().offset_bytes;
-            let is_key =
-                spec.name == field::NUMBER.spec().name || spec.name == field::KIND.spec().name;
+        let advisories = reply.get(&field::ADVISORY_COUNT, 0) as usize;
+        let plans = reply.get(&field::PLAN_COUNT, 0) as usize;
+        let begins = |spec: &Spec| spec.offset_bytes;
+        let keys = [
+            field::NUMBER.spec(),
+            field::KIND.spec(),
+            field::PLAN_NUMBER.spec(),
+            field::PLAN_METRICS.spec(),
+        ];
+        for Line { spec, at, value } in reply.lines() {
+            let (held, places) = if begins(spec) > begins(field::PLAN_COUNT.spec()) {
+                (plans, PLANS)
+            } else if begins(spec) > begins(field::ADVISORY_COUNT.spec())
+                && begins(spec) < begins(field::PLAN_COUNT.spec())
+            {
+                (advisories, ADVISORIES)
+            } else {
+                continue;
+            };
+            let place = at / (spec.count / places);
+            let is_key = keys.iter().any(|key| begins(key) == begins(spec));
             let unused_but_told = place >= held && value != 0;
             let used_but_untold = place < held && is_key && value == 0;
-            if is_advisory && (unused_but_told || used_but_untold) {
+            if unused_but_told || used_but_untold {
                 let field = spec.name;
                 return Err(Fault::Contradiction { field, at });
             }
@@ -185,6 +210,30 @@ impl Reply {
     pub fn advisories(&self) -> impl Iterator<Item = Advisory> {
         let held = self.get(&field::ADVISORY_COUNT, 0) as usize;
         (0..held).filter_map(|at| self.advisory(at))
+    }
+
+    /// The evaluation plans in it. Their signatures are for the reader to check.
+    pub fn plans(&self) -> impl Iterator<Item = Plan> {
+        let held = self.get(&field::PLAN_COUNT, 0) as usize;
+        (0..held).map(|at| self.plan(at))
+    }
+
+    fn plan(&self, at: usize) -> Plan {
+        Plan {
+            number: self.get(&field::PLAN_NUMBER, at) as u32,
+            model: self.get(&field::PLAN_MODEL, at) as u16,
+            model_digest: core::array::from_fn(|part| {
+                self.get(&field::PLAN_MODEL_DIGEST, 4 * at + part)
+            }),
+            metrics: self.get(&field::PLAN_METRICS, at) as u16,
+            threshold_tenth: self.get(&field::PLAN_THRESHOLD, at) as u8,
+            cases_min: self.get(&field::PLAN_CASES, at) as u32,
+            issued_at_s: self.get(&field::PLAN_ISSUED, at),
+            until_s: self.get(&field::PLAN_UNTIL, at),
+            signature: core::array::from_fn(|byte| {
+                self.get(&field::PLAN_SIGNATURE, 64 * at + byte) as u8
+            }),
+        }
     }
 
     fn advisory(&self, at: usize) -> Option<Advisory> {
@@ -221,6 +270,27 @@ impl Draft<FromHub> {
         self.put(&field::ISSUED, at, advisory.issued_at_s);
         self.put(&field::REASON_CODE, at, advisory.cause.number());
         self.put_all(&field::SIGNATURE, 64 * at, advisory.signature);
+        true
+    }
+
+    /// Adds an evaluation plan; `false` when there is no place for another.
+    pub fn put_plan(&mut self, at: usize, plan: &Plan) -> bool {
+        let Ok(count) = u8::try_from(at + 1) else {
+            return false;
+        };
+        if at >= PLANS {
+            return false;
+        }
+        self.put(&field::PLAN_COUNT, 0, count);
+        self.put(&field::PLAN_NUMBER, at, plan.number);
+        self.put(&field::PLAN_MODEL, at, plan.model);
+        self.put_all(&field::PLAN_MODEL_DIGEST, 4 * at, plan.model_digest);
+        self.put(&field::PLAN_METRICS, at, plan.metrics);
+        self.put(&field::PLAN_THRESHOLD, at, plan.threshold_tenth);
+        self.put(&field::PLAN_CASES, at, plan.cases_min);
+        self.put(&field::PLAN_ISSUED, at, plan.issued_at_s);
+        self.put(&field::PLAN_UNTIL, at, plan.until_s);
+        self.put_all(&field::PLAN_SIGNATURE, 64 * at, plan.signature);
         true
     }
 }

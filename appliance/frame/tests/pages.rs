@@ -1,10 +1,13 @@
 //! Both ends refuse what does not keep to the layout, whatever it is.
 
-use pericard_frame::layout::{self, ADVISORIES, CELLS, LAYOUT, MAGIC, VERSION, reply};
+use pericard_frame::layout::{
+    self, ADVISORIES, CELLS, EVALUATION_CELLS, LAYOUT, MAGIC, PLANS, VERSION, reply,
+};
 use pericard_frame::page::Form;
+use pericard_frame::plan::{Metric, Plan};
 use pericard_frame::reply::{Cause, Kind, Reason, Status};
 use pericard_frame::{
-    Advisory, Draft, FRAME_BYTES, Fault, Frame, FromHub, Reply, Spec, ToHub, cell,
+    Advisory, Draft, FRAME_BYTES, Fault, Frame, FromHub, Reply, Spec, ToHub, cell, evaluation_cell,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,8 +28,9 @@ fn fields_stand_one_after_the_other_and_fit() {
     // Another layout is another version: a number's place is its meaning.
     let ends = [LAYOUT.last(), reply::REPLY_LAYOUT.last()];
     let ends = ends.map(|last| last.map(|spec| spec.end_bytes()));
-    assert_eq!((VERSION, ends), (2, [Some(2774), Some(1929)]));
+    assert_eq!((VERSION, ends), (3, [Some(2866), Some(2430)]));
     assert_eq!(LAYOUT.last().map(|spec| spec.name), Some("signature"));
+    assert_eq!(reply::PLAN_METRICS.spec().max, u64::from(Metric::EVERY));
 }
 
 #[test]
@@ -82,6 +86,20 @@ fn a_place_that_is_not_used_can_hide_nothing() {
             .for_each(|(field, value)| frame.put(field, 0, *value));
         assert!(matches!(frame.seal(), Err(Fault::Contradiction { .. })));
     }
+    for (field, at, value) in [
+        (&layout::EVALUATION, EVALUATION_CELLS, 8192_u16),
+        (&layout::EVALUATION_EPSILON, 1, 500),
+    ] {
+        let mut frame = Draft::<ToHub>::new();
+        frame.put(&layout::EVALUATION_PLAN, 0, 7_u32);
+        frame.put(&layout::EVALUATION_EPSILON, 0, 500_u16);
+        frame.put(field, at, value);
+        let field = field.spec().name;
+        assert_eq!(frame.seal(), Err(Fault::Contradiction { field, at }));
+    }
+    let mut frame = Draft::<ToHub>::new();
+    frame.put(&layout::EVALUATION_PLAN, 0, 7_u32);
+    assert!(frame.seal().is_err(), "told, and it cost nothing");
     let mut frame = Draft::<ToHub>::new();
     frame.put(&layout::PROOF_LEN, 0, 1);
     frame.put(&layout::PROOF, 4, 1_u64);
@@ -92,6 +110,12 @@ fn a_place_that_is_not_used_can_hide_nothing() {
         (None, None, None)
     );
     assert_eq!(cell(7, 2, 9), Some(8 * CELLS - 1));
+    let places = (
+        evaluation_cell(1, 1, 9),
+        evaluation_cell(2, 0, 0),
+        evaluation_cell(0, 2, 0),
+    );
+    assert_eq!(places, (Some(2 * EVALUATION_CELLS - 1), None, None));
 }
 
 #[test]
@@ -173,6 +197,42 @@ fn advisories_come_back_as_they_were_put_in() {
             ranges.2 as usize + 1
         )
     );
+}
+
+#[test]
+fn plans_come_back_as_they_were_put_in_beside_advisories() {
+    let plan = |number: u32| Plan {
+        number,
+        model: 300,
+        model_digest: [1, 2, 3, u64::from(number)],
+        metrics: Metric::Sensitivity.bit() | Metric::AreaUnderCurve.bit(),
+        threshold_tenth: 5,
+        cases_min: 200,
+        issued_at_s: 1_700_000_000,
+        until_s: 1_800_000_000,
+        signature: [number as u8; 64],
+    };
+    let mut draft = Draft::<FromHub>::new();
+    for at in 0..PLANS {
+        assert!(draft.put_plan(at, &plan(at as u32 + 1)));
+    }
+    assert!(!draft.put_plan(PLANS, &plan(99)));
+    let sealed = draft.seal().expect("in range");
+    let opened = Reply::open(sealed.bytes()).expect("the same");
+    let expected: Vec<_> = (1..=PLANS as u32).map(plan).collect();
+    assert_eq!(opened.plans().collect::<Vec<_>>(), expected);
+    assert_eq!(opened.advisories().count(), 0);
+    assert!(expected[0].asks(Metric::Sensitivity) && !expected[0].asks(Metric::Specificity));
+    let all: std::collections::BTreeSet<_> = expected.iter().map(Plan::signed_bytes).collect();
+    assert_eq!(all.len(), PLANS, "each signed for itself");
+    for count in [PLANS as u8 - 1, 0] {
+        let mut bytes = *sealed.bytes();
+        bytes[reply::PLAN_COUNT.spec().offset_bytes] = count; // the rest would be hidden
+        assert!(matches!(
+            Reply::open(&bytes),
+            Err(Fault::Contradiction { .. })
+        ));
+    }
 }
 
 /// A number of the table that a mutation goes to, and what it becomes.

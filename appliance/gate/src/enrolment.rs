@@ -85,7 +85,9 @@ pub fn request(desk: &Desk, seed: &[u8; 32]) -> Result<String, EnrolmentError> {
         desk.keep_secret(FRAME_KEY, format!("{}\n", key.to_secret_text()).as_bytes())?;
     }
     if desk.bytes(TLS_KEY)?.is_none() {
-        desk.keep_secret(TLS_KEY, &KeyPair::generate()?.serialize_der())?;
+        // Ed25519: each of its signatures has the same length, and so has each handshake.
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
+        desk.keep_secret(TLS_KEY, &key.serialize_der())?;
     }
     let frame_key = frame_key(desk)?;
     let mut params = CertificateParams::new(Vec::<String>::new())?;

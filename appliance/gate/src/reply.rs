@@ -5,7 +5,7 @@ use crate::enrolment::{Enrolment, EnrolmentError};
 use pericard_audit::{Checkpoint, Hash, cosign};
 use pericard_frame::layout::{self, reply as field};
 use pericard_frame::reply::Status;
-use pericard_frame::{ADVISORY_SIGNED_AS, Advisory, Fault, Frame, Reply};
+use pericard_frame::{ADVISORY_SIGNED_AS, Advisory, Fault, Frame, PLAN_SIGNED_AS, Plan, Reply};
 use std::collections::BTreeMap;
 
 /// A reply is not to be believed.
@@ -22,6 +22,9 @@ pub enum ReplyError {
     /// An advisory in it is not signed by who signs advisories.
     #[error("advisory {0} in the reply is not signed by the hub's key for advisories")]
     Advisory(u32),
+    /// An evaluation plan in it is not signed by who signs advisories.
+    #[error("evaluation plan {0} in the reply is not signed by the hub's key for advisories")]
+    Plan(u32),
 }
 
 /// Opens a reply to this frame and checks every signature in it. A refusal needs none: it makes nothing happen but another
@@ -36,8 +39,12 @@ pub(crate) fn open(
         return Err(ReplyError::Cosignature);
     }
     let forged = reply.advisories().find(|a| !is_signed(a, enrolment));
+    if let Some(forged) = forged {
+        return Err(ReplyError::Advisory(forged.number));
+    }
+    let forged = reply.plans().find(|plan| !is_planned(plan, enrolment));
     match forged {
-        Some(forged) => Err(ReplyError::Advisory(forged.number)),
+        Some(forged) => Err(ReplyError::Plan(forged.number)),
         None => Ok(reply),
     }
 }
@@ -48,18 +55,41 @@ pub(crate) fn open(
 /// # Errors
 /// When the gate's folder cannot be read or the enrolment is not to be believed.
 pub fn advisories(desk: &Desk) -> Result<Vec<Advisory>, EnrolmentError> {
-    let Some(enrolment) = Enrolment::read(desk)? else {
-        return Ok(Vec::new());
-    };
+    let told = told(desk, |reply, enrolment| {
+        let signed = reply.advisories().filter(|a| is_signed(a, enrolment));
+        signed.map(|advisory| (advisory.number, advisory)).collect()
+    })?;
+    Ok(told.into_values().collect())
+}
+
+/// The evaluation plans that the hub ever answered with, by their numbers, their signatures checked again.
+///
+/// # Errors
+/// When the gate's folder cannot be read or the enrolment is not to be believed.
+pub fn plans(desk: &Desk) -> Result<Vec<Plan>, EnrolmentError> {
+    let told = told(desk, |reply, enrolment| {
+        let signed = reply.plans().filter(|plan| is_planned(plan, enrolment));
+        signed.map(|plan| (plan.number, plan)).collect()
+    })?;
+    Ok(told.into_values().collect())
+}
+
+/// What is found in every reply that is kept, by its number.
+fn told<T>(
+    desk: &Desk,
+    find: impl Fn(&Reply, &Enrolment) -> Vec<(u32, T)>,
+) -> Result<BTreeMap<u32, T>, EnrolmentError> {
     let mut all = BTreeMap::new();
+    let Some(enrolment) = Enrolment::read(desk)? else {
+        return Ok(all);
+    };
     for bytes in desk.replies()? {
-        let Ok(reply) = Reply::open(&bytes) else {
-            continue; // the gate asks again for that frame, and this is one of its files only
-        };
-        let signed = reply.advisories().filter(|a| is_signed(a, &enrolment));
-        all.extend(signed.map(|advisory| (advisory.number, advisory)));
+        // One that is none any more is the gate's file only: it asks again for that frame.
+        if let Ok(reply) = Reply::open(&bytes) {
+            all.extend(find(&reply, &enrolment));
+        }
     }
-    Ok(all.into_values().collect())
+    Ok(all)
 }
 
 /// The reply that is kept; one that was damaged since is none, and the frame is sent again.
@@ -96,4 +126,11 @@ fn is_signed(advisory: &Advisory, enrolment: &Enrolment) -> bool {
     enrolment
         .advisories
         .opens(ADVISORY_SIGNED_AS, &bytes, &advisory.signature)
+}
+
+fn is_planned(plan: &Plan, enrolment: &Enrolment) -> bool {
+    let bytes = plan.signed_bytes();
+    enrolment
+        .advisories
+        .opens(PLAN_SIGNED_AS, &bytes, &plan.signature)
 }

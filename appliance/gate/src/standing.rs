@@ -4,8 +4,8 @@ use crate::desk::Desk;
 use crate::gate::GateError;
 use crate::reply::kept_reply;
 use crate::spool::{Spool, SpoolError};
-use pericard_frame::layout;
 use pericard_frame::reply::{Reason, Status};
+use pericard_frame::{Fault, layout};
 use std::fmt;
 
 /// How frames go out.
@@ -26,6 +26,8 @@ impl Rules {
 pub enum Standing {
     /// It carries another number than the enrolment's: made before it, and never sent.
     Foreign,
+    /// An earlier version of the appliance made it, in a layout that this one does not speak: it is not sent any more.
+    Older,
     /// The gate has not seen it yet.
     Unseen,
     /// It can be read and held back until then, seconds since 1970.
@@ -71,6 +73,7 @@ impl Standing {
         }
         let frame = match spool.frame(sequence) {
             Ok(frame) => frame,
+            Err(SpoolError::Fault { fault, .. }) if is_older(fault) => return Ok(Self::Older),
             Err(SpoolError::Fault { .. } | SpoolError::Misnamed { .. }) => {
                 return Ok(Self::Unusable);
             }
@@ -102,14 +105,21 @@ impl Standing {
     /// Whether those behind it need not wait for it.
     #[must_use]
     pub const fn is_over(self) -> bool {
-        matches!(self, Self::Accepted | Self::Foreign)
+        matches!(self, Self::Accepted | Self::Foreign | Self::Older)
     }
+}
+
+/// Whether these bytes are a frame of another layout: its mark is right, and its version is not.
+fn is_older(fault: Fault) -> bool {
+    let version = layout::LAYOUT_VERSION.spec().name;
+    matches!(fault, Fault::OutOfRange { field, .. } if field == version)
 }
 
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str("made before the enrolment, never sent"),
+            Self::Older => f.write_str("made by an earlier version, not sent any more"),
             Self::Unseen => f.write_str("not seen by the gate yet"),
             Self::Waiting { until_s } => write!(f, "waiting until {until_s} s after 1970"),
             Self::Held => f.write_str("held"),
