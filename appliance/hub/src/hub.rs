@@ -1,14 +1,15 @@
 //! The hub without its doors: enrols, takes frames, witnesses logs, warns.
 
 use crate::ingest::{Pace, Sent, judge};
-use crate::records::{Issued, Model, Received, Records, Viewer};
-use crate::store::{Change, Lines, Store, StoreError};
+use crate::records::{Issued, Model, Published, Received, Records, Viewer};
+use crate::store::{Change, Lines, Place, Store, StoreError};
 use crate::token::Token;
 use crate::words::words_of;
 use pericard_audit::{SigningKey, VerifierKey};
 use pericard_frame::ADVISORY_SIGNED_AS;
+use pericard_frame::layout::BINS;
+use pericard_frame::plan::{Metric, PLAN_SIGNED_AS, Plan};
 use pericard_frame::reply::{Advisory, Cause, Kind, Reply};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Tells the time, seconds since 1970.
@@ -43,19 +44,38 @@ pub struct Warning {
     pub cause: Cause,
     /// What it says to people at the hub.
     pub text: String,
+    /// The number of the token by which it is issued; `None` on the hub's own machine.
+    pub by: Option<u32>,
+}
+
+/// What an evaluation plan is to ask for.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The model's number in the catalogue.
+    pub model: u16,
+    /// What is to be computed.
+    pub metrics: Vec<Metric>,
+    /// From which tenth of the score on a case counts as positive, 0 to 9.
+    pub threshold_tenth: u8,
+    /// With how many cases the outcome is told at least.
+    pub cases_min: u32,
+    /// Until when it may be carried out, seconds since 1970.
+    pub until_s: u64,
+    /// What it says to people at the hub.
+    pub text: String,
 }
 
 impl Hub {
     /// Opens the hub over this database.
     ///
     /// # Errors
-    /// When the database cannot be opened or read.
-    pub fn open(
-        path: &Path,
+    /// When the database cannot be opened or read, or the server does not answer.
+    pub fn open<'p>(
+        place: impl Into<Place<'p>>,
         key: impl Into<Arc<SigningKey>>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let store = Store::open(path)?;
+        let store = Store::open(place.into())?;
         // Before the rest is read: a change in between is read twice rather than never.
         let lines = store.lines()?;
         let records = Records::new(store.snapshot(clock())?);
@@ -83,7 +103,22 @@ impl Hub {
     /// Who holds a token with this secret; `None` when nobody does, or not any more.
     #[must_use]
     pub fn viewer(&self, secret: &str) -> Option<Viewer> {
-        Token::holder(&self.tokens(), secret, self.now_s())
+        let token = Token::key(secret).and_then(|key| self.token(&key));
+        token.map(|token| token.viewer)
+    }
+
+    /// The token whose secret has this SHA-256, while it is good.
+    #[must_use]
+    pub fn token(&self, sha256: &[u8; 32]) -> Option<Token> {
+        Token::good(&self.tokens(), sha256, self.now_s()).cloned()
+    }
+
+    /// Says in the audit log that the holder of this token came in or went out.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn note_visit(&self, verb: &'static str, token: u32) -> Result<(), StoreError> {
+        self.changed(|change| change.note(verb, &format!("token {token}")))
     }
 
     /// Every token that was ever made.
@@ -179,8 +214,48 @@ impl Hub {
                 advisory,
                 text: warning.text,
             };
-            change.issue(&issued)?;
+            change.issue(&issued, warning.by)?;
             Ok(issued)
+        })
+    }
+
+    /// Publishes an evaluation plan: it goes out with replies until it ends.
+    ///
+    /// # Errors
+    /// When the model is not in the catalogue, nothing or something impossible is asked for, or nothing can be written.
+    pub fn publish(&self, asking: Asking) -> Result<Published, StoreError> {
+        let metrics = asking
+            .metrics
+            .iter()
+            .fold(0, |bits, metric| bits | metric.bit());
+        let possible = metrics > 0 && usize::from(asking.threshold_tenth) < BINS;
+        let spec = pericard_frame::layout::reply::PLAN_CASES.spec();
+        if !possible || u64::from(asking.cases_min) > spec.max || asking.until_s <= self.now_s() {
+            return Err(StoreError::Refused(
+                "a plan asks for at least one metric, a tenth from 0 to 9, at most a million cases, and ends in the future",
+            ));
+        }
+        self.changed(|change| {
+            let model = change.model(asking.model)?;
+            let model = model.ok_or(StoreError::NotFound("model"))?;
+            let mut plan = Plan {
+                number: change.next_plan()?,
+                model: model.id,
+                model_digest: words_of(&model.digest),
+                metrics,
+                threshold_tenth: asking.threshold_tenth,
+                cases_min: asking.cases_min,
+                issued_at_s: (self.clock)(),
+                until_s: asking.until_s,
+                signature: [0; 64],
+            };
+            plan.signature = self.key.seal(PLAN_SIGNED_AS, &plan.signed_bytes());
+            let published = Published {
+                plan,
+                text: asking.text,
+            };
+            change.publish(&published)?;
+            Ok(published)
         })
     }
 

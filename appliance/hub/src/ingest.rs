@@ -7,7 +7,7 @@ use crate::records::{AlarmKind, Received, Witnessed};
 use crate::store::{Change, Enrolled, StoreError, Witness};
 use crate::words::{digest_of, week_of, words_of};
 use pericard_audit::{Checkpoint, Hash, SigningKey, VerifierKey, cosign, proof};
-use pericard_frame::layout::{self, ADVISORIES, MODELS, reply as field};
+use pericard_frame::layout::{self, ADVISORIES, MODELS, PLANS, reply as field};
 use pericard_frame::reply::{Kind, Reason, Reply, Status};
 use pericard_frame::{Draft, FRAME_SIGNED_AS, Frame};
 use std::collections::HashMap;
@@ -207,7 +207,7 @@ fn witness(key: &SigningKey, frame: &Frame, now_s: u64) -> Witness {
 
 /// What every appliance that is known is told: what is witnessed of its log, and the advisories that concern it most.
 fn told(
-    change: &Change<'_>,
+    change: &mut Change<'_>,
     witness: Option<&Witness>,
     frame: &Frame,
 ) -> Result<Draft<pericard_frame::FromHub>, StoreError> {
@@ -232,6 +232,11 @@ fn told(
     });
     for (at, issued) in advisories.iter().take(ADVISORIES).enumerate() {
         draft.put_advisory(at, &issued.advisory);
+    }
+    let mut plans = change.open_plans()?;
+    plans.sort_by_key(|published| !runs(published.plan.model)); // stable: the newest first in each half
+    for (at, published) in plans.iter().take(PLANS).enumerate() {
+        draft.put_plan(at, &published.plan);
     }
     Ok(draft)
 }

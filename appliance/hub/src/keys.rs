@@ -131,6 +131,26 @@ impl Keys {
         })
     }
 
+    /// Copies the keys in this folder into another, for a backup.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn back_up(dir: &Path, to: &Path) -> Result<(), KeysError> {
+        for (name, mode) in [
+            (SIGNING_KEY, 0o600),
+            (AUTHORITY_KEY, 0o600),
+            (AUTHORITY, 0o644),
+            (DOOR_KEY, 0o600),
+        ] {
+            let from = dir.join(name);
+            // A door with a certificate of somebody else's has no key here.
+            if from.exists() {
+                keep(&to.join(name), mode, &read(&from)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What the hub signs with: enrolments, cosignatures, advisories, the catalogue.
     #[must_use]
     pub const fn signing(&self) -> &Arc<SigningKey> {

@@ -1,6 +1,6 @@
 //! The OpenAPI document of the hub, made from the table of routes.
 
-use crate::reading::{Access, Route, WEEKS, WEEKS_CSV, table};
+use crate::reading::{Access, ESTIMATES, Route, WEEKS, WEEKS_CSV, WEEKS_PARQUET, table};
 use crate::weeks::{COLUMNS, REVIEW_NAMES};
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,7 @@ pub fn document() -> Value {
             "securitySchemes": {
                 "token": {
                     "type": "http", "scheme": "bearer",
-                    "description": "A token of 'pericard hub token create'. An admin or analyst sees every hospital, a \
+                    "description": "A token of 'pericard hub token issue'. An admin or analyst sees every hospital, a \
                                     hospital its own.",
                 },
                 "hospital": {"type": "mutualTLS", "description": "The certificate of an enrolment."},
@@ -36,7 +36,7 @@ pub fn document() -> Value {
 }
 
 fn operation(route: &Route) -> Value {
-    let is_weeks = [WEEKS, WEEKS_CSV].contains(&route.path);
+    let is_weeks = [WEEKS, WEEKS_CSV, WEEKS_PARQUET, ESTIMATES].contains(&route.path);
     let schema = if route.path == WEEKS {
         json!({"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Week"}}})
     } else {
@@ -57,7 +57,9 @@ fn operation(route: &Route) -> Value {
             .map(parameter)
             .into();
         operation["responses"]["400"] = problem("A question that is none");
-        operation["responses"]["422"] = problem("Too many rows");
+        if route.path != ESTIMATES {
+            operation["responses"]["422"] = problem("Too many rows");
+        }
     }
     operation
 }

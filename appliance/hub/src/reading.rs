@@ -1,11 +1,15 @@
 //! The read API: what the hub knows, as JSON and CSV. Every route stands once, in one table, from which the OpenAPI document
 //! is made too. Nothing is changed here: who changes something does so on the hub's own machine.
 
+use crate::evaluation::scorecard;
+use crate::figures::Estimate;
+use crate::findings::findings;
 use crate::openapi;
+use crate::outlook::{Live, Outlook, TrendWeek, trends};
 use crate::problem::Problem;
 use crate::records::{Snapshot, Viewer};
 use crate::site::Site;
-use crate::weeks::{ROWS_MAX, Row, Wanted, csv, rows};
+use crate::weeks::{COUNT_SHOWN_MIN, ROWS_MAX, Row, Wanted, csv, rows};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
@@ -34,6 +38,7 @@ pub(crate) struct Route {
 
 const JSON: &str = "application/json";
 const CSV: &str = "text/csv";
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// Every route of the read API.
 #[rustfmt::skip] // a table
@@ -49,14 +54,21 @@ pub(crate) fn table() -> Vec<Route> {
         route("/hub/v1/advisories", Token, "Recalls and advisories", JSON, || get(advisories)),
         route("/hub/v1/alarms", Token, "What was refused and should be looked into", JSON, || get(alarms)),
         route("/hub/v1/witness", Token, "How far each hospital's audit log is witnessed", JSON, || get(witness)),
+        route("/hub/v1/findings", Token, "What somebody should look into, the gravest first", JSON, || get(found)),
+        route("/hub/v1/evaluations", Token, "Evaluation plans, and what hospitals measured, together", JSON, || get(evaluations)),
+        route(ESTIMATES, Token, "How each model does, week by week, in all hospitals together, with intervals", JSON, || get(estimates)),
         route(WEEKS, Token, "What each model did in each hospital's weeks; small cells left out", JSON, || get(weeks)),
         route(WEEKS_CSV, Token, "The same for researchers", CSV, || get(weeks_csv)),
+        route(WEEKS_PARQUET, Token, "The same with the columns' types", PARQUET, || get(weeks_parquet)),
     ]
 }
 
+/// Takes the model and the weeks of [`Wanted`].
+pub(crate) const ESTIMATES: &str = "/hub/v1/estimates";
 /// Routes that take the questions of [`Wanted`].
 pub(crate) const WEEKS: &str = "/hub/v1/weeks";
 pub(crate) const WEEKS_CSV: &str = "/hub/v1/weeks.csv";
+pub(crate) const WEEKS_PARQUET: &str = "/hub/v1/weeks.parquet";
 
 type Asked = Result<Query<Wanted>, QueryRejection>;
 
@@ -134,6 +146,80 @@ async fn witness(State(site): State<Site>, Extension(viewer): Extension<Viewer>)
     Json(each.collect())
 }
 
+async fn found(State(site): State<Site>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let outlook = Outlook::of(&now, viewer);
+    let each = findings(&now, &outlook, viewer);
+    let each = each.into_iter().map(|finding| {
+        json!({
+            "kind": finding.kind.word(), "meaning": finding.kind.meaning(), "hospital": finding.hospital,
+            "model": finding.model, "since_week": finding.since_week, "why": finding.why,
+        })
+    });
+    Json(each.collect())
+}
+
+async fn estimates(
+    State(site): State<Site>,
+    Extension(viewer): Extension<Viewer>,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let wanted = asked_for(asked)?;
+    let outlook = Outlook::of(&site.hub().records().snapshot(), viewer);
+    let of = |live: &&Live| wanted.hospital.is_none_or(|number| number == live.hospital);
+    let lives: Vec<Live> = outlook.lives.iter().filter(of).cloned().collect();
+    let trends = trends(&lives).into_iter();
+    let trends = trends.filter(|trend| wanted.model.is_none_or(|model| model == trend.model));
+    let each = trends.flat_map(|trend| {
+        let asked = trend.weeks.into_iter().filter(|week| wanted.has(week.week));
+        asked
+            .map(move |week| estimated(trend.model, &week))
+            .collect::<Vec<_>>()
+    });
+    Ok(Json(each.collect()))
+}
+
+async fn evaluations(
+    State(site): State<Site>,
+    Extension(viewer): Extension<Viewer>,
+) -> Json<Value> {
+    let now = site.hub().records().snapshot();
+    let each = now.plans.iter().map(|published| {
+        let card = scorecard(&now, &published.plan);
+        let scores = card.scores.iter().map(|score| {
+            json!({
+                "metric": score.metric.word(), "hospitals": score.hospitals, "clipped": score.clipped,
+                "estimate": score.estimate.map(|e| json!({"value": e.value, "low": e.low, "high": e.high})),
+            })
+        });
+        let told = card.outcomes.iter().filter(|outcome| viewer.sees(outcome.hospital));
+        let plan = card.plan;
+        json!({
+            "number": plan.number, "model": plan.model, "threshold_tenth": plan.threshold_tenth,
+            "cases_min": plan.cases_min, "issued_at_s": plan.issued_at_s, "until_s": plan.until_s, "text": published.text,
+            "scores": scores.collect::<Value>(),
+            "told_by": told.map(|outcome| outcome.hospital).collect::<Vec<_>>(),
+        })
+    });
+    Json(each.collect())
+}
+
+fn estimated(model: u16, week: &TrendWeek) -> Value {
+    let estimate =
+        |e: Option<Estimate>| e.map(|e| json!({"value": e.value, "low": e.low, "high": e.high}));
+    let shown = week
+        .done
+        .iter()
+        .filter(|count| **count == 0 || **count >= COUNT_SHOWN_MIN);
+    let done: u64 = shown.clone().sum();
+    json!({
+        "model": model, "week": week.week, "hospitals": week.hospitals, "done": done,
+        "done_left_out": week.done.len() - shown.count(), "told_by": week.told,
+        "positivity": estimate(week.pool.positivity()), "concordance": estimate(week.pool.concordance()),
+        "distance": week.distance.map(|far| json!({"value": far.value, "threshold": far.threshold})),
+    })
+}
+
 async fn weeks(
     State(site): State<Site>,
     Extension(viewer): Extension<Viewer>,
@@ -152,13 +238,34 @@ async fn weeks_csv(
     Ok(([(header::CONTENT_TYPE, CSV)], text).into_response())
 }
 
+async fn weeks_parquet(
+    State(site): State<Site>,
+    Extension(viewer): Extension<Viewer>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    let rows = answered(&site.hub().records().snapshot(), viewer, asked)?;
+    let written = crate::parquet::parquet(&rows).map_err(|error| {
+        tracing::error!(%error, "no Parquet file could be written");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the file could not be written; ask for CSV",
+        )
+    })?;
+    Ok(([(header::CONTENT_TYPE, PARQUET)], written).into_response())
+}
+
 fn answered(snapshot: &Snapshot, viewer: Viewer, asked: Asked) -> Result<Vec<Row>, Problem> {
-    let detail = "ask by hospital, model, from_week and to_week, all of them numbers";
-    let Query(wanted) = asked.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, detail))?;
+    let wanted = asked_for(asked)?;
     let found: Vec<Row> = rows(snapshot, viewer, wanted).take(ROWS_MAX + 1).collect();
     if found.len() > ROWS_MAX {
         let detail = "these are more than 250000 rows; ask for fewer weeks";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     Ok(found)
+}
+
+fn asked_for(asked: Asked) -> Result<Wanted, Problem> {
+    let detail = "ask by hospital, model, from_week and to_week, all of them numbers";
+    let wanted = asked.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, detail));
+    wanted.map(|Query(wanted)| wanted)
 }

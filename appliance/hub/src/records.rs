@@ -1,6 +1,7 @@
 //! What the hub knows, in memory, as pages and exports read it. Nobody who reads it speaks SQL or waits for a disk.
 
 use pericard_frame::Frame;
+use pericard_frame::plan::Plan;
 use pericard_frame::reply::Advisory;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -129,6 +130,15 @@ pub struct Issued {
     pub text: String,
 }
 
+/// An evaluation plan that was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// What goes out in replies.
+    pub plan: Plan,
+    /// What it says to people; stays with the hub.
+    pub text: String,
+}
+
 /// All of it, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -144,6 +154,8 @@ pub struct Snapshot {
     pub models: Vec<Model>,
     /// By number.
     pub advisories: Vec<Issued>,
+    /// By number.
+    pub plans: Vec<Published>,
     /// When it was taken, seconds since 1970.
     pub now_s: u64,
 }

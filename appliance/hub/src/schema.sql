@@ -1,4 +1,4 @@
--- The hub's data. Numbers that are unsigned with us are kept as the signed number of the same bits.
+-- The hub's data, in SQLite's words; PostgreSQL's are made from them. Numbers that are unsigned with us are kept as the signed number of the same bits.
 CREATE TABLE IF NOT EXISTS hospitals (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS frames (
     PRIMARY KEY (appliance, sequence)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS alarms (
+    place INTEGER PRIMARY KEY,
     appliance INTEGER NOT NULL REFERENCES hospitals (number),
     at_s INTEGER NOT NULL,
     kind TEXT NOT NULL,
@@ -45,6 +46,17 @@ CREATE TABLE IF NOT EXISTS advisories (
     signature BLOB NOT NULL,
     text TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS plans (
+    number INTEGER PRIMARY KEY,
+    model INTEGER NOT NULL REFERENCES catalogue (id),
+    metrics INTEGER NOT NULL,
+    threshold_tenth INTEGER NOT NULL,
+    cases_min INTEGER NOT NULL,
+    issued_at_s INTEGER NOT NULL,
+    until_s INTEGER NOT NULL,
+    signature BLOB NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS tokens (
     number INTEGER PRIMARY KEY,
     label TEXT NOT NULL,
@@ -60,6 +72,6 @@ CREATE TABLE IF NOT EXISTS audit (
     record TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS audit_head (
-    only INTEGER PRIMARY KEY CHECK (only = 0),
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 0),
     frontier BLOB NOT NULL
 ) STRICT;

@@ -1,6 +1,7 @@
 //! What stands behind the hub's door: the frames' route for gates, the read API for programs, and pages for people.
 
-use crate::access::{self, LOGIN, guard, guard_page};
+use crate::access::guard;
+use crate::board::{self, Sessions};
 use crate::hub::Hub;
 use crate::ingest::{Way, stranger};
 use crate::intake::Intake;
@@ -10,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Router, response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pericard_door::{Limits, Visitor, Watch};
@@ -57,9 +58,14 @@ const HEADERS: [(HeaderName, &str); 5] = [
 pub struct Site {
     hub: Arc<Hub>,
     intake: Intake,
+    sessions: Arc<Sessions>,
 }
 
 impl Site {
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// The hub: its records are what pages show.
     #[must_use]
     pub fn hub(&self) -> &Hub {
@@ -78,7 +84,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let (intake, thread) = Intake::start(Arc::clone(&hub))?;
-    let behind = (router(Site { hub, intake }), Journal);
+    let behind = (router(hub, intake), Journal);
     pericard_door::serve(listener, tls, behind, LIMITS, stop).await?;
     // The router is gone, and with it every way to the thread, which ends.
     let ended = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -88,12 +94,13 @@ pub async fn serve(
     Ok(())
 }
 
-/// The pages for people. The guard before them puts a [`crate::Viewer`] into the request's extensions.
-fn people() -> Router<Site> {
-    Router::new().route("/", get(access::first_page))
-}
-
-fn router(site: Site) -> Router {
+/// All that stands behind the door. Public for who measures it without a door: [`serve`] is how it is opened.
+pub fn router(hub: Arc<Hub>, intake: Intake) -> Router {
+    let site = Site {
+        hub,
+        intake,
+        sessions: Arc::default(),
+    };
     let mut router = Router::new();
     for route in table() {
         let method = match route.access {
@@ -105,12 +112,9 @@ fn router(site: Site) -> Router {
         };
         router = router.route(route.path, method);
     }
-    let guard_page = middleware::from_fn_with_state(site.clone(), guard_page);
     router
-        .merge(people().route_layer(guard_page))
+        .merge(board::router(&site))
         .route("/hub/v1/frames", post(take))
-        .route(LOGIN, get(access::login_page).post(access::login))
-        .route("/logout", post(access::logout))
         .fallback(async || {
             let detail = "there is no such route; /hub/v1/openapi.json lists those there are";
             Problem::new(StatusCode::NOT_FOUND, detail)

@@ -26,14 +26,24 @@ pub struct Token {
 }
 
 impl Token {
-    /// Who holds this secret now. A digest needs no comparison in constant time: how far two agree says nothing of a secret.
-    pub(crate) fn holder(tokens: &[Self], secret: &str, now_s: u64) -> Option<Viewer> {
-        if secret.len() > SECRET_CHARS_MAX {
-            return None;
-        }
-        let sha256: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-        let held = tokens.iter().find(|token| token.sha256 == sha256)?;
-        (!held.revoked && now_s < held.expires_at_s).then_some(held.viewer)
+    /// What a secret is found by; `None` for what cannot be one.
+    #[must_use]
+    pub fn key(secret: &str) -> Option<[u8; 32]> {
+        let shaped = !secret.is_empty() && secret.len() <= SECRET_CHARS_MAX;
+        shaped.then(|| Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Whether it was not taken back and has not ended.
+    #[must_use]
+    pub fn is_good(&self, now_s: u64) -> bool {
+        !self.revoked && now_s < self.expires_at_s
+    }
+
+    /// The good one whose secret has this digest. A digest needs no comparison in constant time: how far two agree says
+    /// nothing of a secret.
+    pub(crate) fn good<'t>(tokens: &'t [Self], sha256: &[u8; 32], now_s: u64) -> Option<&'t Self> {
+        let held = tokens.iter().find(|token| token.sha256 == *sha256)?;
+        held.is_good(now_s).then_some(held)
     }
 }
 
@@ -86,12 +96,15 @@ mod tests {
             revoked: false,
         };
         let holder = |token: &Token, secret: &str, now_s| {
-            Token::holder(std::slice::from_ref(token), secret, now_s)
+            let key = Token::key(secret).expect("a secret");
+            Token::good(std::slice::from_ref(token), &key, now_s).map(|token| token.viewer)
         };
         assert_eq!(holder(&token, "pcd_secret", 99), Some(Viewer::Analyst));
         assert_eq!(holder(&token, "pcd_secret", 100), None);
         assert_eq!(holder(&token, "pcd_other", 99), None);
         token.revoked = true;
         assert_eq!(holder(&token, "pcd_secret", 99), None);
+        assert_eq!(Token::key(""), None);
+        assert_eq!(Token::key(&"x".repeat(SECRET_CHARS_MAX + 1)), None);
     }
 }

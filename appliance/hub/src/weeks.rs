@@ -61,6 +61,14 @@ pub struct Wanted {
     pub to_week: Option<u16>,
 }
 
+impl Wanted {
+    /// Whether this week is among those that are wanted.
+    #[must_use]
+    pub fn has(&self, week: u16) -> bool {
+        self.from_week.is_none_or(|from| from <= week) && self.to_week.is_none_or(|to| week <= to)
+    }
+}
+
 /// One row, by column. What is left out is null.
 pub type Row = Map<String, Value>;
 
@@ -73,8 +81,7 @@ pub fn rows<'s>(
     let asked = move |received: &&std::sync::Arc<Received>| {
         viewer.sees(received.appliance)
             && wanted.hospital.is_none_or(|n| n == received.appliance)
-            && wanted.from_week.is_none_or(|week| week <= received.week)
-            && wanted.to_week.is_none_or(|week| received.week <= week)
+            && wanted.has(received.week)
     };
     snapshot
         .frames

@@ -1,11 +1,13 @@
 //! Frames as hospitals send them, and as they should not.
 
+use crate::database::Database;
 use pericard_audit::hash::leaf_of;
 use pericard_audit::{Checkpoint, Frontier, Hash, SigningKey, cosign, proof};
 use pericard_frame::layout::{self, reply as field};
+use pericard_frame::plan::{Metric, PLAN_SIGNED_AS};
 use pericard_frame::reply::{Cause, Kind, Reason, Status};
 use pericard_frame::{ADVISORY_SIGNED_AS, Draft, FRAME_BYTES, FRAME_SIGNED_AS, Frame};
-use pericard_hub::hub::{Hub, Warning};
+use pericard_hub::hub::{Asking, Hub, Warning};
 use pericard_hub::ingest::{FRAMES_PER_HOUR_MAX, Sent, Way};
 use pericard_hub::records::{AlarmKind, Model};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ const WEEK: u16 = 2_968;
 
 struct Nation {
     hub: Hub,
-    folder: tempfile::TempDir,
+    database: Database,
 }
 
 /// An appliance: its key, its certificate's hash, and its log.
@@ -32,11 +34,15 @@ fn hub_key() -> SigningKey {
     SigningKey::from_seed("hub.example", &[9; 32]).expect("a key")
 }
 
-fn nation() -> Nation {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = Arc::new(|| NOW_S);
-    let hub = Hub::open(&folder.path().join("hub.db"), hub_key(), clock).expect("open");
-    Nation { hub, folder }
+fn open(database: &Database) -> Hub {
+    Hub::open(database.place(), hub_key(), Arc::new(|| NOW_S)).expect("open")
+}
+
+/// `None` where this kind of database is missing, which is said on stderr.
+fn nation() -> Option<Nation> {
+    let database = Database::new()?;
+    let hub = open(&database);
+    Some(Nation { hub, database })
 }
 
 impl Nation {
@@ -122,7 +128,7 @@ fn refused(reason: Reason) -> (Status, Reason) {
 
 #[test]
 fn a_frame_is_kept_witnessed_and_known_when_it_comes_again() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let mut sender = nation.sender(1);
     let first = sender.frame(1);
     let sent = Sent {
@@ -156,15 +162,66 @@ fn a_frame_is_kept_witnessed_and_known_when_it_comes_again() {
     assert_eq!(nation.alarms(), []);
 
     // What was answered is there after the process is gone, and so is its trace.
-    let path = nation.folder.path().join("hub.db");
-    let again = Hub::open(&path, hub_key(), Arc::new(|| NOW_S)).expect("open");
+    let again = open(&nation.database);
     assert_eq!(again.records().snapshot().frames, live.frames);
     assert_eq!(again.store().verify_audit().expect("whole"), 3);
 }
 
 #[test]
+fn a_line_that_was_changed_behind_the_hubs_back_is_found() {
+    let Some(nation) = nation() else { return };
+    let sender = nation.sender(1);
+    assert_eq!(nation.send(sender.frame(1).bytes(), sender.way()), ACCEPTED);
+    let spoiled = |sql: &str| {
+        nation.database.spoil(sql);
+        nation.hub.store().verify_audit().is_err()
+    };
+    assert_eq!(nation.hub.store().verify_audit().expect("whole"), 2);
+    assert!(spoiled(
+        "UPDATE audit SET record = replace(record, 'enrol', 'enroll') WHERE place = 0"
+    ));
+    nation
+        .database
+        .spoil("UPDATE audit SET record = replace(record, 'enroll', 'enrol') WHERE place = 0");
+    assert_eq!(nation.hub.store().verify_audit().expect("whole again"), 2);
+    assert!(spoiled("DELETE FROM audit WHERE place = 1"));
+}
+
+#[test]
+fn two_that_write_at_once_wait_for_each_other() {
+    let Some(nation) = nation() else { return };
+    let beside = open(&nation.database);
+    let first = &nation.hub;
+    std::thread::scope(|scope| {
+        for (hub, begin) in [(first, 1_u8), (&beside, 101)] {
+            scope.spawn(move || {
+                for seed in begin..begin + 20 {
+                    let key = SigningKey::from_seed("appliance", &[seed; 32]).expect("a key");
+                    hub.enrol("A hospital", &key.verifier(), &[seed; 32])
+                        .expect("enrolled");
+                }
+            });
+        }
+    });
+    assert_eq!(first.store().verify_audit().expect("whole"), 40);
+    first.refresh().expect("read again");
+    let numbers: Vec<u32> = first
+        .records()
+        .snapshot()
+        .hospitals
+        .iter()
+        .map(|h| h.number)
+        .collect();
+    assert_eq!(
+        numbers,
+        (1..=40).collect::<Vec<_>>(),
+        "each has a number of its own"
+    );
+}
+
+#[test]
 fn other_bytes_under_a_number_that_is_taken_raise_one_alarm() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let sender = nation.sender(1);
     assert_eq!(nation.send(sender.frame(1).bytes(), sender.way()), ACCEPTED);
     let mut draft = sender.draft(1);
@@ -186,7 +243,7 @@ fn other_bytes_under_a_number_that_is_taken_raise_one_alarm() {
 
 #[test]
 fn no_flipped_bit_of_a_frame_is_accepted() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let sender = nation.sender(1);
     let frame = sender.frame(1);
     let end = layout::SIGNATURE.spec().end_bytes();
@@ -208,7 +265,7 @@ fn no_flipped_bit_of_a_frame_is_accepted() {
 
 #[test]
 fn a_log_that_was_rolled_back_or_forked_is_an_alarm() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let mut sender = nation.sender(1);
     assert_eq!(nation.send(sender.frame(1).bytes(), sender.way()), ACCEPTED);
     sender.lives(4);
@@ -253,7 +310,7 @@ fn a_log_that_was_rolled_back_or_forked_is_an_alarm() {
 
 #[test]
 fn only_the_appliance_itself_is_heard_and_not_while_it_is_suspended() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let (one, two) = (nation.sender(1), nation.sender(2));
     let unknown = refused(Reason::Unknown);
     let frame = one.frame(1);
@@ -284,7 +341,7 @@ fn only_the_appliance_itself_is_heard_and_not_while_it_is_suspended() {
 
 #[test]
 fn what_is_no_frame_or_tells_of_the_future_is_refused() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let sender = nation.sender(1);
     let noise: Vec<u8> = (0..FRAME_BYTES).map(|at| (at * 31 % 251) as u8).collect();
     for bytes in [
@@ -313,7 +370,7 @@ fn what_is_no_frame_or_tells_of_the_future_is_refused() {
 
 #[test]
 fn a_flood_is_told_to_wait_and_files_are_not() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let sender = nation.sender(1);
     let frame = sender.frame(1);
     let sent = Sent {
@@ -330,7 +387,7 @@ fn a_flood_is_told_to_wait_and_files_are_not() {
 
 #[test]
 fn recalls_go_out_with_every_reply_those_of_its_own_models_first() {
-    let nation = nation();
+    let Some(nation) = nation() else { return };
     let sender = nation.sender(1);
     for id in 1..=20 {
         let model = Model {
@@ -350,6 +407,7 @@ fn recalls_go_out_with_every_reply_those_of_its_own_models_first() {
             model: id,
             cause: Cause::Drift,
             text: "Stop.".into(),
+            by: None,
         };
         nation.hub.issue(warning).expect("issued");
     }
@@ -372,6 +430,27 @@ fn recalls_go_out_with_every_reply_those_of_its_own_models_first() {
             &advisory.signature
         ));
     }
+    let asking = |metrics| Asking {
+        model: 7,
+        metrics,
+        threshold_tenth: 5,
+        cases_min: 100,
+        until_s: NOW_S + 1,
+        text: String::new(),
+    };
+    let nothing = nation.hub.publish(asking(Vec::new()));
+    assert!(nothing.is_err(), "asks for nothing");
+    let asked = asking(vec![Metric::Sensitivity]);
+    let published = nation.hub.publish(asked).expect("published");
+    let carried = Sent {
+        bytes: frame.bytes(),
+        way: Way::Carried,
+    };
+    let reply = nation.hub.ingest(&[carried]).expect("durable").remove(0);
+    let plans: Vec<_> = reply.plans().collect();
+    assert_eq!(plans, [published.plan]);
+    let (key, plan) = (hub_key().verifier(), plans[0]);
+    assert!(key.opens(PLAN_SIGNED_AS, &plan.signed_bytes(), &plan.signature));
     let bad = Model {
         id: 30,
         name: "two words".into(),

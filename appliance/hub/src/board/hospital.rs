@@ -1,0 +1,218 @@
+//! One hospital: how it reports, what it runs and how that does there, its audit log, what was refused of it.
+
+use super::chart::{Chart, Point, Unit};
+use super::layout::{Page, page};
+use super::model::moved;
+use super::pieces::{
+    bucket, exact, model, model_name, moment, nothing, percent, share, state, verdict, week,
+};
+use super::visit::{Visit, nothing_there};
+use super::{nation, witness};
+use crate::findings::findings;
+use crate::outlook::{Live, Outlook, Site as Stands};
+use crate::records::{Snapshot, Viewer};
+use crate::site::Site;
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse as _, Response};
+use maud::{Markup, html};
+use pericard_frame::Counter;
+use pericard_frame::layout;
+
+/// The alarms of a hospital that are listed.
+const LISTED_MAX: usize = 20;
+
+pub(super) async fn show(
+    State(site): State<Site>,
+    Extension(visit): Extension<Visit>,
+    Path(number): Path<String>,
+) -> Response {
+    let (snapshot, outlook) = visit.look(&site);
+    let number: Option<u32> = number.parse().ok();
+    // What the viewer may not see is not in the outlook.
+    match number.filter(|number| outlook.site(*number).is_some()) {
+        Some(number) => page_of(&visit, &snapshot, &outlook, number).into_response(),
+        None => nothing_there().into_response(),
+    }
+}
+
+/// The page of this hospital.
+pub(super) fn page_of(visit: &Visit, snapshot: &Snapshot, outlook: &Outlook, number: u32) -> Page {
+    let Some(stands) = outlook.site(number) else {
+        return nothing_there();
+    };
+    let is_own = visit.viewer == Viewer::Hospital(number);
+    let found = findings(snapshot, outlook, visit.viewer);
+    let name = &stands.hospital.name;
+    let content = html! {
+        @if !is_own { p.path { a href="/hospitals" { "Hospitals" } " / " (name) } }
+        h1 { (name) }
+        @for finding in found.iter().filter(|finding| finding.hospital == Some(number)) {
+            (nation::one(snapshot, finding))
+        }
+        div.cards {
+            (facts(stands))
+            (operation(stands, is_own))
+            (witness::card(snapshot, number))
+        }
+        (models(snapshot, visit, outlook, number))
+        div.charts { @for live in outlook.lives_of(number) { (drift(snapshot, live)) } }
+        (alarms(snapshot, number))
+        (advisories(snapshot))
+    };
+    let here = if is_own { "/" } else { "/hospitals" };
+    page(visit, here, name, content)
+}
+
+fn facts(stands: &Stands) -> Markup {
+    html! {
+        section.sheet aria-labelledby="reports" {
+            h2 #reports { "Reports" }
+            dl.facts {
+                div { dt { "state" } dd { (state(stands.state)) } }
+                div { dt { "number" } dd.number { (stands.hospital.number) } }
+                div { dt { "enrolled" } dd { (moment(stands.hospital.enrolled_at_s)) } }
+                @if let Some(last) = &stands.last {
+                    div { dt { "last frame" } dd.number { (last.sequence) } }
+                    div { dt { "tells of the week of" } dd { (week(last.week)) } }
+                    div { dt { "received" } dd { (moment(last.received_at_s)) } }
+                    div { dt { "came" } dd { @if last.carried { "as a file, carried by hand" } @else { "by its gate" } } }
+                    div { dt { "privacy budget left this year" } dd.number { (budget(stands)) } }
+                }
+            }
+        }
+    }
+}
+
+fn budget(stands: &Stands) -> String {
+    let left = stands
+        .last
+        .as_ref()
+        .map_or(0, |l| l.frame.get(&layout::BUDGET_LEFT, 0));
+    format!(
+        "{:.1} of epsilon for a patient seen every week",
+        left as f64 / 1000.0
+    )
+}
+
+/// Exact operational counts of the last week.
+fn operation(stands: &Stands, is_own: bool) -> Markup {
+    const TOLD: [Counter; 6] = [
+        Counter::ObjectsAdmitted,
+        Counter::JobsDone,
+        Counter::JobsUndecodable,
+        Counter::JobsUnsuitableInput,
+        Counter::JobsModelFailed,
+        Counter::JobsWorkerLost,
+    ];
+    html! {
+        section.sheet aria-labelledby="operation" {
+            h2 #operation { "Operation, in its last week" }
+            @if let Some(last) = &stands.last {
+                @let frame = &last.frame;
+                dl.facts {
+                    div { dt { "ran" } dd.number { (frame.get(&layout::UPTIME_H, 0)) " of 168 hours" } }
+                    div { dt { "processors busy" } dd.number { "about " (10 * frame.get(&layout::CPU_BUCKET, 0)) " %" } }
+                    div { dt { "version" } dd.number {
+                        (frame.get(&layout::RELEASE, 0)) "." (frame.get(&layout::RELEASE, 1)) "." (frame.get(&layout::RELEASE, 2))
+                    } }
+                    @for counter in TOLD { div {
+                        dt { (counter.family()) ", " (counter.class().replace('_', " ")) }
+                        dd { (exact(frame.get(&layout::COUNTERS, counter.place()), is_own)) }
+                    } }
+                }
+            } @else { (nothing("It was never heard.")) }
+        }
+    }
+}
+
+fn models(snapshot: &Snapshot, visit: &Visit, outlook: &Outlook, number: u32) -> Markup {
+    let is_own = visit.viewer == Viewer::Hospital(number);
+    let mut lives = outlook.lives_of(number).peekable();
+    html! {
+        section.sheet aria-labelledby="models" {
+            h2 #models { "Models" }
+            @if lives.peek().is_none() { (nothing("It told of no model yet.")) } @else { table.stack {
+                thead { tr {
+                    th scope="col" { "Model" } th scope="col" { "Inferences" } th scope="col" { "Without result" }
+                    th scope="col" { "Positive" } th scope="col" { "Agreed with" } th scope="col" { "Scores" }
+                    th scope="col" { "Its own verdict" } th scope="col" { "Duration" }
+                } }
+                tbody { @for live in lives { @if let Some(last) = live.weeks.last() {
+                    @let pool = live.lately(nation::LATELY_WEEKS);
+                    tr {
+                        td data-name="Model" { (model(snapshot, visit.viewer, live.model)) }
+                        td data-name="Inferences" { (exact(last.done, is_own)) }
+                        td data-name="Without result" { (exact(last.failed, is_own)) }
+                        td data-name="Positive" { (share(pool.positivity())) }
+                        td data-name="Agreed with" { (share(pool.concordance())) }
+                        td data-name="Scores" { span { (moved(live)) } }
+                        td data-name="Its own verdict" { (verdict(last.verdict)) }
+                        td data-name="Duration" { span { (bucket(last.p50)) ", 95 of 100 " (bucket(last.p95)) } }
+                    }
+                } } }
+            } }
+            p.quiet.small {
+                "Counts of the last week, exact; shares of the last four histograms, with noise and their 95 % interval. A \
+                 single hospital's interval is wide: judge it over weeks."
+            }
+        }
+    }
+}
+
+fn drift(snapshot: &Snapshot, live: &Live) -> Markup {
+    let name = model_name(snapshot, live.model);
+    let title = format!("Score drift: {name}");
+    let last = live
+        .weeks
+        .iter()
+        .rev()
+        .find_map(|week| week.told?.1.positivity());
+    let what = format!(
+        "Distance of each week from this hospital's own first weeks, with the alarm threshold of the week's counts and noise. \
+         Positive in its newest histogram: {}.",
+        last.map_or_else(|| "left out".to_owned(), percent)
+    );
+    let exactly = |value| crate::figures::Estimate {
+        value,
+        low: value,
+        high: value,
+    };
+    let points = live.weeks.iter().map(|week| Point {
+        week: week.week,
+        value: week.distance.map(|far| exactly(far.value)),
+        limit: week.distance.map(|far| far.threshold),
+    });
+    Chart {
+        id: &format!("drift-{}", live.model),
+        title: &title,
+        what: &what,
+        unit: Unit::Distance,
+        points: points.collect(),
+    }
+    .draw()
+}
+
+fn alarms(snapshot: &Snapshot, number: u32) -> Markup {
+    let own = snapshot
+        .alarms
+        .iter()
+        .rev()
+        .filter(|alarm| alarm.appliance == number);
+    let own: Vec<_> = own.take(LISTED_MAX).collect();
+    html! {
+        section.sheet aria-labelledby="alarms" {
+            h2 #alarms { "What was refused" }
+            @if own.is_empty() { (nothing("Nothing.")) } @else { (super::incidents::table(snapshot, &own)) }
+        }
+    }
+}
+
+/// Recalls and advisories are for every hospital.
+fn advisories(snapshot: &Snapshot) -> Markup {
+    html! {
+        section.sheet aria-labelledby="advisories" {
+            h2 #advisories { "Recalls and advisories" }
+            (super::incidents::issued(snapshot, Viewer::Hospital(0)))
+        }
+    }
+}

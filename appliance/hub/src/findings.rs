@@ -1,0 +1,202 @@
+//! What somebody should look into, out of everything that is known: each finding names whom it concerns and why it is there.
+
+use crate::outlook::{Outlook, State, Trend};
+use crate::records::{Alarm, AlarmKind, Snapshot, Viewer};
+use pericard_frame::layout;
+use pericard_frame::reply::Kind;
+use std::collections::BTreeSet;
+
+/// Declares the kinds of finding with their words.
+macro_rules! kinds {
+    ($($(#[doc = $meaning:literal])+ $name:ident = $word:literal,)+) => {
+        /// What kind of thing was found. In the order in which people should look.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FindingKind { $($(#[doc = $meaning])+ $name,)+ }
+
+        impl FindingKind {
+            /// Its closed word, for programs.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ }
+            }
+
+            /// What it means, for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($meaning),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A model that was recalled is still used.
+    RecalledInUse = "recalled_in_use",
+    /// An audit log was rolled back, or there are two of them.
+    Fork = "fork",
+    /// Frames were changed on their way, or say what cannot be.
+    Tampering = "tampering",
+    /// A model's scores moved in many hospitals at once.
+    ModelDrift = "model_drift",
+    /// A model's scores moved in one hospital alone: look at its scanners, its protocols, its patients.
+    HospitalApart = "hospital_apart",
+    /// A hospital sends nothing any more.
+    Silent = "silent",
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was found.
+    pub kind: FindingKind,
+    /// Where, when it is about one hospital.
+    pub hospital: Option<u32>,
+    /// Of which model, when it is about one.
+    pub model: Option<u16>,
+    /// Since which week, where that is known.
+    pub since_week: Option<u16>,
+    /// Why it is believed, in a sentence of numbers.
+    pub why: String,
+}
+
+/// Everything that was found, the gravest first.
+#[must_use]
+pub fn findings(snapshot: &Snapshot, outlook: &Outlook, viewer: Viewer) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(recalled(snapshot, viewer));
+    found.extend(alarmed(snapshot, viewer));
+    found.extend(
+        outlook
+            .lives
+            .iter()
+            .filter(|live| live.contradicts)
+            .map(|live| Finding {
+                kind: FindingKind::Tampering,
+                hospital: Some(live.hospital),
+                model: Some(live.model),
+                since_week: None,
+                why: "its histograms tell of more inferences than it counted".into(),
+            }),
+    );
+    found.extend(outlook.trends.iter().filter_map(drift));
+    found.extend(apart(outlook));
+    found.extend(silent(outlook));
+    found.sort_by_key(|finding| (finding.kind, finding.hospital, finding.model));
+    found
+}
+
+fn recalled(snapshot: &Snapshot, viewer: Viewer) -> Vec<Finding> {
+    let recalls = snapshot.advisories.iter().map(|issued| issued.advisory);
+    let recalls: Vec<_> = recalls.filter(|a| a.kind == Kind::Recall).collect();
+    let mut found = BTreeSet::new();
+    for received in snapshot.frames.iter().filter(|f| viewer.sees(f.appliance)) {
+        for recall in &recalls {
+            let runs = (0..layout::MODELS).any(|at| {
+                received.frame.get(&layout::MODEL, at) == u64::from(recall.model)
+                    && received.frame.get(&layout::MODEL_DONE, at) > 0
+            });
+            // The week of the recall itself was begun in good faith.
+            if runs && u64::from(received.week) > crate::words::week_of(recall.issued_at_s) {
+                found.insert((received.appliance, recall.model));
+            }
+        }
+    }
+    let finding = |(hospital, model)| Finding {
+        kind: FindingKind::RecalledInUse,
+        hospital: Some(hospital),
+        model: Some(model),
+        since_week: None,
+        why: "it reported inferences of a week after the recall".into(),
+    };
+    found.into_iter().map(finding).collect()
+}
+
+/// One finding for each hospital and kind, however many alarms there are.
+fn alarmed(snapshot: &Snapshot, viewer: Viewer) -> Vec<Finding> {
+    let kind = |alarm: &Alarm| match alarm.kind {
+        AlarmKind::Fork => FindingKind::Fork,
+        _ => FindingKind::Tampering,
+    };
+    let seen = snapshot.alarms.iter().filter(|a| viewer.sees(a.appliance));
+    let who: BTreeSet<_> = seen.map(|alarm| (kind(alarm), alarm.appliance)).collect();
+    let finding = |(found, hospital)| {
+        let own = snapshot
+            .alarms
+            .iter()
+            .filter(|a| a.appliance == hospital && kind(a) == found);
+        let words: BTreeSet<&str> = own.clone().map(|alarm| alarm.kind.word()).collect();
+        let words = words.into_iter().collect::<Vec<_>>().join(", ");
+        Finding {
+            kind: found,
+            hospital: Some(hospital),
+            model: None,
+            since_week: None,
+            why: format!("{} alarms: {words}", own.count()),
+        }
+    };
+    who.into_iter().map(finding).collect()
+}
+
+fn drift(trend: &Trend) -> Option<Finding> {
+    let since = trend.drifts_since?;
+    let (compared, moved) = trend.breadth;
+    let last = trend.weeks.iter().rev().find_map(|week| week.distance);
+    let far = last.map_or(String::new(), |far| {
+        format!(
+            "; all together lie {:.3} away, with an alarm at {:.3}",
+            far.value, far.threshold
+        )
+    });
+    Some(Finding {
+        kind: FindingKind::ModelDrift,
+        hospital: None,
+        model: Some(trend.model),
+        since_week: Some(since),
+        why: format!("{moved} of {compared} hospitals moved{far}"),
+    })
+}
+
+fn apart(outlook: &Outlook) -> impl Iterator<Item = Finding> {
+    let drifts = |model| {
+        outlook
+            .trend(model)
+            .is_some_and(|t| t.drifts_since.is_some())
+    };
+    let apart = outlook.lives.iter().filter(move |live| !drifts(live.model));
+    apart.filter_map(|live| {
+        let since = live.apart_since?;
+        let (_, far) = live.compared().next_back()?;
+        Some(Finding {
+            kind: FindingKind::HospitalApart,
+            hospital: Some(live.hospital),
+            model: Some(live.model),
+            since_week: Some(since),
+            why: format!(
+                "its scores lie {:.3} away from its own first weeks, with an alarm at {:.3}; elsewhere they stay",
+                far.value, far.threshold
+            ),
+        })
+    })
+}
+
+fn silent(outlook: &Outlook) -> impl Iterator<Item = Finding> {
+    let silent = outlook
+        .sites
+        .iter()
+        .filter(|site| site.state == State::Silent);
+    silent.map(|site| Finding {
+        kind: FindingKind::Silent,
+        hospital: Some(site.hospital.number),
+        model: None,
+        since_week: site.last.as_ref().map(|last| last.week),
+        why: site.last.as_ref().map_or_else(
+            || "it was enrolled and never heard".to_owned(),
+            |last| {
+                format!(
+                    "its last frame tells of {} weeks ago",
+                    outlook.week.saturating_sub(last.week)
+                )
+            },
+        ),
+    })
+}

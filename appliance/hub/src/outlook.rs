@@ -1,0 +1,427 @@
+//! What frames come to: where each hospital stands, how each model does, and what somebody should look into.
+//!
+//! Everything is computed anew from a snapshot: half a year of fifty hospitals takes some milliseconds, and nothing can be
+//! out of step with what was received.
+
+use crate::figures::{Distance, Pool, distance};
+use crate::records::{Hospital, Received, Snapshot, Viewer};
+use crate::words::week_of;
+use pericard_frame::layout::{self, CELLS, MODELS, OFFSET, TOLD_MODELS};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How often chance alone may move one week of one model beyond its threshold.
+pub const FALSE_ALARMS: f64 = 1.0 / 500.0;
+/// How many weeks in a row beyond it are called drift.
+pub const PERSISTENCE_WEEKS: usize = 2;
+/// Moves smaller than this are no drift, however surely they are seen: case mix moves as much.
+pub const DISTANCE_MIN: f64 = 0.05;
+/// The weeks that a model in a hospital is compared with: its first.
+const REFERENCE_WEEKS: u64 = 4;
+/// Fewer inferences than this, with noise, are compared with nothing.
+pub const JUDGED_MIN: f64 = 200.0;
+/// The share of hospitals that move at once when it is the model that drifts, not they.
+pub const BREADTH: f64 = 0.25;
+/// A frame of a week that is over is due after the hold of seven days and a week more.
+pub const DUE_WEEKS: u64 = 2;
+/// One that is later than this is not held back: nothing comes.
+pub const SILENT_WEEKS: u64 = 5;
+/// How many standard deviations of the noise a histogram may be above what was counted exactly.
+const CONTRADICTION_SDS: f64 = 6.0;
+
+/// Where a hospital stands with its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Enrolled lately, and nothing is due yet.
+    New,
+    /// Its frames come.
+    Reporting,
+    /// Its next frame is due: held back, carried by hand, or late.
+    Holding,
+    /// What comes is refused: see its alarms.
+    Refused,
+    /// Nothing comes any more.
+    Silent,
+    /// The hub refuses its frames for the time being.
+    Suspended,
+}
+
+impl State {
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Reporting => "reporting",
+            Self::Holding => "holding",
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+/// A hospital, and how it reports.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Which.
+    pub hospital: Hospital,
+    /// How it reports.
+    pub state: State,
+    /// Its last frame.
+    pub last: Option<Arc<Received>>,
+}
+
+/// One model in one week of one hospital.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Week {
+    /// Which week.
+    pub week: u16,
+    /// Inferences that gave a result, exact.
+    pub done: u64,
+    /// Inferences that gave none, exact.
+    pub failed: u64,
+    /// The bucket of the median duration, from 1; 0 when too few to tell.
+    pub p50: u8,
+    /// The same for 95 of 100.
+    pub p95: u8,
+    /// The hospital's own verdict on its exact scores.
+    pub verdict: u8,
+    /// The histogram, and of how many weeks it tells.
+    pub told: Option<(u64, Pool)>,
+    /// How far its scores lie from the reference, once there is one.
+    pub distance: Option<Distance>,
+}
+
+/// A model in a hospital.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// The hospital.
+    pub hospital: u32,
+    /// The model's number.
+    pub model: u16,
+    /// Its weeks, in order.
+    pub weeks: Vec<Week>,
+    /// What its weeks are compared with.
+    pub reference: Option<Pool>,
+    /// Since which week its scores lie elsewhere, while they still do.
+    pub apart_since: Option<u16>,
+    /// Whether its histograms tell of more than was done.
+    pub contradicts: bool,
+}
+
+/// A model in all hospitals together, week by week.
+#[derive(Debug, Clone, Default)]
+pub struct Trend {
+    /// The model's number.
+    pub model: u16,
+    /// Its weeks, in order.
+    pub weeks: Vec<TrendWeek>,
+    /// How many hospitals could be compared in the newest week that any could, and how many of them lie elsewhere.
+    pub breadth: (usize, usize),
+    /// Since which week the model drifts.
+    pub drifts_since: Option<u16>,
+}
+
+/// One of its weeks.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrendWeek {
+    /// Which.
+    pub week: u16,
+    /// How many hospitals ran it.
+    pub hospitals: usize,
+    /// The counts of each hospital.
+    pub done: Vec<u64>,
+    /// All histograms of the week.
+    pub pool: Pool,
+    /// Of how many hospitals.
+    pub told: usize,
+    /// How far it lies from the references, hospital by hospital, without the farthest one.
+    pub distance: Option<Distance>,
+    /// The buckets of the median durations, smallest first.
+    pub p50: Vec<u8>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Outlook {
+    /// The week that lasts.
+    pub week: u16,
+    /// By number.
+    pub sites: Vec<Site>,
+    /// By hospital, then model.
+    pub lives: Vec<Live>,
+    /// By model.
+    pub trends: Vec<Trend>,
+    /// How many comparisons were made: of these, so many as [`FALSE_ALARMS`] says may be passed by chance.
+    pub compared: usize,
+}
+
+impl Outlook {
+    /// What this snapshot comes to, of what the viewer may see.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, viewer: Viewer) -> Self {
+        let seen = snapshot.hospitals.iter().filter(|h| viewer.sees(h.number));
+        let lives = lives(snapshot, viewer);
+        let mut outlook = Self {
+            week: week_of(snapshot.now_s) as u16,
+            sites: seen.map(|hospital| site(snapshot, hospital)).collect(),
+            trends: trends(&lives),
+            compared: lives.iter().map(|live| live.compared().count()).sum(),
+            lives,
+        };
+        outlook.tell_apart();
+        outlook
+    }
+
+    /// A model in all hospitals.
+    #[must_use]
+    pub fn trend(&self, model: u16) -> Option<&Trend> {
+        self.trends.iter().find(|trend| trend.model == model)
+    }
+
+    /// A model in one hospital.
+    pub fn lives_of(&self, hospital: u32) -> impl Iterator<Item = &Live> {
+        self.lives
+            .iter()
+            .filter(move |live| live.hospital == hospital)
+    }
+
+    /// A hospital.
+    #[must_use]
+    pub fn site(&self, number: u32) -> Option<&Site> {
+        self.sites
+            .iter()
+            .find(|site| site.hospital.number == number)
+    }
+
+    /// Whose scores move: where many hospitals' do, it is the model, and none of them stands apart for that.
+    fn tell_apart(&mut self) {
+        for trend in &mut self.trends {
+            let compared = self.lives.iter().filter(|l| l.model == trend.model);
+            let compared: Vec<&Live> = compared.filter(|l| l.compared().next().is_some()).collect();
+            let apart = compared.iter().filter(|live| live.apart_since.is_some());
+            let moved: Vec<u16> = apart.filter_map(|live| live.apart_since).collect();
+            trend.breadth = (compared.len(), moved.len());
+            let broad = moved.len() >= 2 && moved.len() as f64 >= BREADTH * compared.len() as f64;
+            if broad {
+                let first = moved.iter().copied().min();
+                trend.drifts_since = trend.drifts_since.or(first);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Its weeks that could be compared.
+    pub fn compared(&self) -> impl DoubleEndedIterator<Item = (u16, Distance)> {
+        self.weeks
+            .iter()
+            .filter_map(|w| Some((w.week, w.distance?)))
+    }
+
+    /// The histograms of its last weeks together.
+    #[must_use]
+    pub fn lately(&self, weeks: usize) -> Pool {
+        let told = self
+            .weeks
+            .iter()
+            .rev()
+            .filter_map(|week| week.told.as_ref());
+        Pool::of(told.take(weeks).map(|(_, pool)| pool))
+    }
+
+    fn judge(&mut self) {
+        let mut gathered = (0, Pool::default());
+        for week in &mut self.weeks {
+            let Some((weeks, pool)) = week.told.filter(|(_, p)| p.total().value >= JUDGED_MIN)
+            else {
+                continue;
+            };
+            match self.reference {
+                Some(reference) => week.distance = distance(&[(reference, pool)], FALSE_ALARMS),
+                None => gathered = (gathered.0 + weeks, gathered.1.with(&pool)),
+            }
+            if gathered.0 >= REFERENCE_WEEKS {
+                self.reference = Some(gathered.1);
+            }
+        }
+        self.apart_since = since(self.weeks.iter().map(|w| (w.week, w.distance)));
+        self.contradicts = self.tells_of_more_than_was_done();
+    }
+
+    fn tells_of_more_than_was_done(&self) -> bool {
+        let told = (0..self.weeks.len()).filter_map(|at| Some((at, self.weeks[at].told?)));
+        let mut excess = told.map(|(at, (weeks, pool))| {
+            let first = (at + 1).saturating_sub(weeks as usize);
+            let done: u64 = self.weeks[first..=at].iter().map(|week| week.done).sum();
+            let noise = pool.noise_sd(CELLS);
+            pool.total().value - done as f64 - CONTRADICTION_SDS * noise
+        });
+        excess.any(|excess| excess > 0.0)
+    }
+}
+
+/// Since when they lie beyond their thresholds, when the newest do, and so many in a row as are called drift.
+fn since(weeks: impl DoubleEndedIterator<Item = (u16, Option<Distance>)>) -> Option<u16> {
+    let compared = weeks
+        .rev()
+        .filter_map(|(week, distance)| Some((week, distance?)));
+    let beyond = compared.take_while(|(_, d)| d.is_beyond() && d.value >= DISTANCE_MIN);
+    let row: Vec<u16> = beyond.map(|(week, _)| week).collect();
+    row.last()
+        .copied()
+        .filter(|_| row.len() >= PERSISTENCE_WEEKS)
+}
+
+fn site(snapshot: &Snapshot, hospital: &Hospital) -> Site {
+    let own = snapshot
+        .frames
+        .iter()
+        .filter(|f| f.appliance == hospital.number);
+    let last = own.max_by_key(|f| f.week).cloned();
+    let now = week_of(snapshot.now_s);
+    // Who never reported is as late as if it had just before its enrolment.
+    let heard = last.as_ref().map_or_else(
+        || week_of(hospital.enrolled_at_s).saturating_sub(1),
+        |last| u64::from(last.week),
+    );
+    let heard_at_s = last.as_ref().map_or(0, |last| last.received_at_s);
+    let own = snapshot
+        .alarms
+        .iter()
+        .filter(|a| a.appliance == hospital.number);
+    let lately = week_of(snapshot.now_s).saturating_sub(SILENT_WEEKS);
+    let is_refused = own
+        .map(|a| a.at_s)
+        .any(|at| at > heard_at_s && week_of(at) > lately);
+    let state = match now.saturating_sub(heard) {
+        _ if hospital.suspended => State::Suspended,
+        _ if is_refused => State::Refused,
+        0..=DUE_WEEKS if last.is_none() => State::New,
+        0..=DUE_WEEKS => State::Reporting,
+        late if late < SILENT_WEEKS => State::Holding,
+        _ => State::Silent,
+    };
+    Site {
+        hospital: hospital.clone(),
+        state,
+        last,
+    }
+}
+
+fn lives(snapshot: &Snapshot, viewer: Viewer) -> Vec<Live> {
+    let mut lives: BTreeMap<(u32, u16), Live> = BTreeMap::new();
+    for received in snapshot.frames.iter().filter(|f| viewer.sees(f.appliance)) {
+        for (model, week) in weeks_in(received) {
+            let hospital = received.appliance;
+            let live = lives.entry((hospital, model)).or_insert_with(|| Live {
+                hospital,
+                model,
+                ..Live::default()
+            });
+            live.weeks.push(week);
+        }
+    }
+    let mut lives: Vec<Live> = lives.into_values().collect();
+    for live in &mut lives {
+        live.weeks.sort_by_key(|week| week.week);
+        live.judge();
+    }
+    lives
+}
+
+/// What a frame says of each model that has a number.
+fn weeks_in(received: &Received) -> impl Iterator<Item = (u16, Week)> {
+    let frame = &received.frame;
+    let numbered = (0..MODELS).map(|at| (at, frame.get(&layout::MODEL, at) as u16));
+    numbered.filter(|(_, model)| *model > 0).map(|(at, model)| {
+        let week = Week {
+            week: received.week,
+            done: frame.get(&layout::MODEL_DONE, at),
+            failed: frame.get(&layout::MODEL_FAILED, at),
+            p50: frame.get(&layout::MODEL_P50, at) as u8,
+            p95: frame.get(&layout::MODEL_P95, at) as u8,
+            verdict: frame.get(&layout::DRIFT, at) as u8,
+            told: told(received, model),
+            distance: None,
+        };
+        (model, week)
+    })
+}
+
+/// The histogram of a model in a frame, and of how many weeks it tells.
+fn told(received: &Received, model: u16) -> Option<(u64, Pool)> {
+    let frame = &received.frame;
+    let of = |place: &usize| frame.get(&layout::HIST_MODEL, *place) == u64::from(model);
+    let place = (0..TOLD_MODELS).find(of)?;
+    let cells = std::array::from_fn(|cell| {
+        let noised = frame.get(&layout::HIST, place * CELLS + cell);
+        noised.cast_signed() - i64::from(OFFSET)
+    });
+    let weeks = frame.get(&layout::HIST_WEEKS, place);
+    let epsilon = frame.get(&layout::HIST_EPSILON, place);
+    Some((weeks, Pool::told(cells, weeks, epsilon)))
+}
+
+/// The weeks of one model in all hospitals, by their number.
+type Weeks<'l> = BTreeMap<u16, Vec<(&'l Live, &'l Week)>>;
+
+/// Models in all of these hospitals together.
+pub(crate) fn trends(lives: &[Live]) -> Vec<Trend> {
+    let mut trends: BTreeMap<u16, Weeks<'_>> = BTreeMap::new();
+    for live in lives {
+        let weeks = trends.entry(live.model).or_default();
+        for week in &live.weeks {
+            weeks.entry(week.week).or_default().push((live, week));
+        }
+    }
+    let trends = trends.into_iter().map(|(model, weeks)| {
+        let weeks = weeks.into_iter().map(|(week, all)| trend_week(week, &all));
+        let weeks: Vec<TrendWeek> = weeks.collect();
+        let drifts_since = since(weeks.iter().map(|w| (w.week, w.distance)));
+        Trend {
+            model,
+            weeks,
+            breadth: (0, 0),
+            drifts_since,
+        }
+    });
+    trends.collect()
+}
+
+fn trend_week(week: u16, all: &[(&Live, &Week)]) -> TrendWeek {
+    let told: Vec<&Pool> = all
+        .iter()
+        .filter_map(|(_, w)| Some(&w.told.as_ref()?.1))
+        .collect();
+    let mut p50: Vec<u8> = all.iter().map(|(_, w)| w.p50).filter(|b| *b > 0).collect();
+    p50.sort_unstable();
+    TrendWeek {
+        week,
+        hospitals: all.len(),
+        done: all.iter().map(|(_, week)| week.done).collect(),
+        pool: Pool::of(told.iter().copied()),
+        told: told.len(),
+        distance: without_the_farthest(all),
+        p50,
+    }
+}
+
+/// One hospital alone, whatever moved it, must not make a model drift: with three or more, the farthest is left out.
+fn without_the_farthest(all: &[(&Live, &Week)]) -> Option<Distance> {
+    let compared = all.iter().filter_map(|(live, week)| {
+        let far = week.distance?;
+        Some((
+            far.value * week.done as f64,
+            (live.reference?, week.told?.1),
+        ))
+    });
+    let mut compared: Vec<(f64, (Pool, Pool))> = compared.collect();
+    compared.sort_by(|one, other| one.0.total_cmp(&other.0));
+    if compared.len() >= 3 {
+        compared.pop();
+    }
+    let pairs: Vec<(Pool, Pool)> = compared.into_iter().map(|(_, pair)| pair).collect();
+    distance(&pairs, FALSE_ALARMS)
+}
