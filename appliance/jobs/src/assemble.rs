@@ -4,10 +4,12 @@ use crate::failure::GiveUp;
 use crate::run::{JobsConfig, Surroundings};
 use pericard_domain::job::{Failure, FailureClass, RULES_JOINED_BY};
 use pericard_domain::model::Package;
-use pericard_domain::rule::Rule;
+use pericard_domain::rule::{Priors, Rule};
+use pericard_domain::settling::Verdict;
 use pericard_domain::study::Instance;
 use pericard_domain::uid::StudyUid;
-use pericard_store::queue::{LeasedJob, PlannedInference};
+use pericard_store::StoreError;
+use pericard_store::queue::{Completion, LeasedJob, PlannedInference};
 use std::sync::Arc;
 
 pub(crate) async fn assemble(
@@ -16,10 +18,22 @@ pub(crate) async fn assemble(
     job: &LeasedJob,
     study: &StudyUid,
 ) -> Result<(), GiveUp> {
-    let instances = surroundings.store.instances(study).await?;
+    let now = surroundings.clock.now();
+    let Some(standing) = surroundings.store.standing(study).await? else {
+        return Err(GiveUp::Store(StoreError::NotFound("study")));
+    };
+    let because = match surroundings.completeness.verdict(&standing, now) {
+        Verdict::Complete(because) => because,
+        Verdict::Wait { until, why } => {
+            tracing::debug!(%study, %until, ?why, "the study is waited for");
+            return Ok(surroundings.store.postpone(job, until).await?);
+        }
+    };
+    let instances = standing.instances;
+    crate::agree::take_up(surroundings, study, &instances).await?;
     let rules = Arc::clone(&config.rules.borrow());
     let planned = plan(&rules, &surroundings.packages, &instances).map_err(GiveUp::Failed)?;
-    let (models, rules) = (
+    let (models, names) = (
         planned.len(),
         planned
             .iter()
@@ -27,8 +41,13 @@ pub(crate) async fn assemble(
             .collect::<Vec<_>>()
             .join(", "),
     );
-    let revision = surroundings.store.complete_study(job, planned).await?;
-    tracing::info!(%study, revision, models, rules, "the study is complete");
+    let completion = Completion {
+        planned,
+        priors: priors(&rules, &instances),
+        because: Some(because.clone()),
+    };
+    let revision = surroundings.store.complete_study(job, completion).await?;
+    tracing::info!(%study, revision, models, names, ?because, "the study is complete");
     Ok(())
 }
 
@@ -56,6 +75,7 @@ fn plan(
                     rule: rule.name.clone(),
                     priority: rule.priority,
                     destinations: rule.destinations.clone(),
+                    messages: rule.messages.clone(),
                 }),
             }
         }
@@ -66,11 +86,31 @@ fn plan(
 fn merge(earlier: &mut PlannedInference, rule: &Rule) {
     earlier.rule = [&earlier.rule, rule.name.as_str()].join(RULES_JOINED_BY);
     earlier.priority = earlier.priority.min(rule.priority);
-    for destination in &rule.destinations {
-        if !earlier.destinations.contains(destination) {
-            earlier.destinations.push(destination.clone());
+    let join = |mine: &mut Vec<String>, theirs: &[String]| {
+        for name in theirs {
+            if !mine.contains(name) {
+                mine.push(name.clone());
+            }
+        }
+    };
+    join(&mut earlier.destinations, &rule.destinations);
+    join(&mut earlier.messages, &rule.messages);
+}
+
+/// The earlier studies that the rules of a study of these objects ask for: of each peer once, as much as any asks for.
+fn priors(rules: &[Rule], instances: &[Instance]) -> Vec<Priors> {
+    let mut asked: Vec<Priors> = Vec::new();
+    for terms in rules
+        .iter()
+        .filter(|rule| instances.iter().any(|i| rule.when.matches(i)))
+        .filter_map(|rule| rule.priors.clone())
+    {
+        match asked.iter_mut().find(|earlier| earlier.from == terms.from) {
+            Some(earlier) => *earlier = earlier.clone().joined(&terms),
+            None => asked.push(terms),
         }
     }
+    asked
 }
 
 fn not_live(rule: &Rule, model: &str) -> Failure {
@@ -160,6 +200,10 @@ mod tests {
             models: owned(models),
             priority,
             idle_timeout_s: 1,
+            requires: Vec::new(),
+            wait_max_s: 1,
+            priors: None,
+            messages: Vec::new(),
             destinations: owned(to),
             results: ResultKind::usual(),
             report_failures: true,

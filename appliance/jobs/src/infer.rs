@@ -39,19 +39,9 @@ pub(crate) async fn infer(
     let place = place.ok_or_else(|| gone(model))?;
     let package = Arc::new(surroundings.packages[place].clone());
     let catalogue = surroundings.catalogue.get(place);
+    surroundings.store.go_on_without_priors(study).await?;
     let held = held(surroundings, study, *revision).await?;
-    let found = match package.manifest.task {
-        Task::TextSpotting => spot_text(surroundings, Arc::clone(&package), study, held).await?,
-        Task::VolumeSegmentation => {
-            segment(surroundings, Arc::clone(&package), study, held).await?
-        }
-        Task::Chat => {
-            return Err(GiveUp::failed(
-                FailureClass::UnsuitableInput,
-                format!("{model} takes no images"),
-            ));
-        }
-    };
+    let found = look(surroundings, &package, study, held).await?;
     let device = surroundings
         .runner
         .loaded()
@@ -81,6 +71,59 @@ pub(crate) async fn infer(
         offset_min,
     };
     conclude(config, surroundings, job, making).await
+}
+
+/// What the model says of these objects.
+async fn look(
+    surroundings: &Surroundings,
+    package: &Arc<Package>,
+    study: &StudyUid,
+    held: Vec<Held>,
+) -> Result<Found, GiveUp> {
+    let model = &package.model;
+    match package.manifest.task {
+        Task::TextSpotting => spot_text(surroundings, Arc::clone(package), study, held).await,
+        Task::VolumeSegmentation => segment(surroundings, Arc::clone(package), study, held).await,
+        Task::Chat | Task::Embedding => Err(GiveUp::failed(
+            FailureClass::UnsuitableInput,
+            format!("{model} takes no images"),
+        )),
+    }
+}
+
+/// Scores a study that is held, as an evaluation asks for it: the highest score of what the model finds, in its worker
+/// behind walls as always. Nothing is concluded, kept or sent.
+///
+/// # Errors
+/// Why there is none, in a sentence without patient data.
+pub async fn score(
+    surroundings: &Surroundings,
+    study: &StudyUid,
+    package: &Package,
+) -> Result<Option<f32>, String> {
+    let scored = async {
+        let held: Vec<_> = surroundings
+            .store
+            .instances(study)
+            .await?
+            .into_iter()
+            .collect();
+        let received = held.into_iter().filter(|instance| !instance.is_result);
+        let with_path = |instance| Held {
+            path: surroundings.store.object_path(&instance),
+            instance,
+        };
+        let held = received.map(with_path).collect();
+        look(surroundings, &Arc::new(package.clone()), study, held).await
+    };
+    match scored.await {
+        Ok(found) => {
+            let scores = found.findings.iter().filter_map(|finding| finding.score);
+            Ok(scores.reduce(f32::max))
+        }
+        Err(GiveUp::Failed(failure)) => Err(failure.reason),
+        Err(GiveUp::Store(error)) => Err(error.to_string()),
+    }
 }
 
 pub(crate) async fn held(
@@ -164,7 +207,7 @@ async fn conclude(
         Ok((made, making.report))
     })
     .await?;
-    let files = objects::sealed(&surroundings.store, made).await?;
+    let files = objects::sealed(&surroundings.store, made)?;
     let (study, model, found) = (
         report.study.clone(),
         report.model.to_string(),

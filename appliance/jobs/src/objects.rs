@@ -215,8 +215,8 @@ fn evidence<'m>(making: &'m Making, instance: &InstanceUid) -> Result<&'m Held, 
         .ok_or_else(|| unmade(ReportError::NoSource(instance.clone())))
 }
 
-/// The objects as files that are safe on disk.
-pub(crate) async fn sealed(
+/// The objects as sealed files, which the conclusion puts on disk.
+pub(crate) fn sealed(
     store: &Store,
     objects: Vec<ResultObject>,
 ) -> Result<Vec<ResultFile>, StoreError> {
@@ -226,7 +226,7 @@ pub(crate) async fn sealed(
         incoming.write(&object.bytes)?;
         let facts = facts_of(&object);
         files.push(ResultFile {
-            sealed: incoming.seal().await?,
+            sealed: incoming.seal()?,
             identity: object.identity,
             facts,
         });
@@ -304,6 +304,10 @@ mod tests {
             models: vec!["m".into()],
             priority: Priority::Routine,
             idle_timeout_s: 1,
+            requires: Vec::new(),
+            wait_max_s: 1,
+            priors: None,
+            messages: Vec::new(),
             destinations: Vec::new(),
             results: results.to_vec(),
             report_failures: true,

@@ -92,7 +92,7 @@ async fn tell(
         rejection(&report, &context, &told, attempts).map_err(unmade)
     })
     .await?;
-    let files = objects::sealed(&surroundings.store, vec![object]).await?;
+    let files = objects::sealed(&surroundings.store, vec![object])?;
     Ok(surroundings.store.reject(job, failure, files).await?)
 }
 

@@ -3,16 +3,17 @@
 use crate::failure::{GiveUp, retry_at};
 use crate::{assemble, infer};
 use pericard_dicom::report::Device;
-use pericard_domain::job::Work;
+use pericard_domain::job::{Failure, Work};
 use pericard_domain::model::Package;
 use pericard_domain::rule::Rule;
+use pericard_domain::settling::Completeness;
 use pericard_domain::time::Clock;
-use pericard_egress::{CatalogueId, Meter, Stage};
+use pericard_egress::{CatalogueId, Counter, Meter, Outcome, Stage};
 use pericard_runner::Runner;
 use pericard_store::queue::{LeaseTerms, LeasedJob};
 use pericard_store::{Store, StoreError};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub catalogue: Arc<[CatalogueId]>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Whether a study is complete: whoever stands at the door knows what may still come.
+    pub completeness: Arc<dyn Completeness>,
 }
 
 /// Works until the stop, then lets what is in hand end. What does not end in time lapses and is taken up again.
@@ -65,6 +68,8 @@ pub async fn run(
 ) -> Result<(), StoreError> {
     let config = Arc::new(config);
     let mut in_hand = JoinSet::new();
+    let orders = crate::orders::run(Arc::clone(&config), surroundings.clone(), stop.clone());
+    let orders = tokio::spawn(orders);
     loop {
         while let Some(ended) = in_hand.try_join_next() {
             note_panic(ended);
@@ -111,6 +116,7 @@ pub async fn run(
     while let Some(ended) = in_hand.join_next().await {
         note_panic(ended);
     }
+    note_panic(orders.await);
     Ok(())
 }
 
@@ -132,6 +138,7 @@ async fn step(config: Arc<JobsConfig>, surroundings: Surroundings, job: LeasedJo
         let waited = surroundings.clock.now().since(job.job.created_at);
         surroundings.meter.observe(Stage::Queue, waited);
     }
+    let begun = Instant::now();
     let work = async {
         match &job.job.work {
             Work::Assemble { study } => {
@@ -145,7 +152,7 @@ async fn step(config: Arc<JobsConfig>, surroundings: Surroundings, job: LeasedJo
         lapsed = keep(&surroundings.store, &job, config.lease) => Err(GiveUp::Store(lapsed)),
     };
     if let Err(give_up) = ended {
-        end_badly(&config, &surroundings, &job, give_up).await;
+        end_badly(&config, &surroundings, (&job, begun.elapsed()), give_up).await;
     }
 }
 
@@ -162,7 +169,7 @@ async fn keep(store: &Store, job: &LeasedJob, lease: Duration) -> StoreError {
 async fn end_badly(
     config: &JobsConfig,
     surroundings: &Surroundings,
-    job: &LeasedJob,
+    (job, took): (&LeasedJob, Duration),
     give_up: GiveUp,
 ) {
     let id = job.job.id.0;
@@ -178,16 +185,33 @@ async fn end_badly(
     tracing::warn!(job = id, attempt = job.job.attempts, class = ?failure.class, reason = failure.reason, "the job failed");
     let again = failure.class.is_transient() && job.job.attempts < config.attempts_max;
     let retry = again.then(|| retry_at(surroundings.clock.now(), job.job.attempts));
-    if !again {
-        surroundings
-            .meter
-            .count(crate::failure::counter(failure.class));
-    }
+    count(surroundings, (job, took), &failure, again);
     if !again && crate::reject::told(config, surroundings, job, &failure).await {
         return;
     }
     if let Err(error) = surroundings.store.fail(job, failure, retry).await {
         tracing::error!(job = id, %error, "the failure could not be written; the lease will lapse");
+    }
+}
+
+/// Counts a failure: of the job when it is given up, and of the model that was to do it.
+fn count(
+    surroundings: &Surroundings,
+    (job, took): (&LeasedJob, Duration),
+    failure: &Failure,
+    again: bool,
+) {
+    let meter = &surroundings.meter;
+    if again {
+        meter.count(Counter::JobsRetried);
+        return;
+    }
+    meter.count(crate::failure::counter(failure.class));
+    if let Work::Infer { model, .. } = &job.job.work {
+        let place = surroundings.packages.iter().position(|p| p.model == *model);
+        let catalogue = place.and_then(|place| surroundings.catalogue.get(place));
+        let catalogue = catalogue.copied().unwrap_or(CatalogueId::NONE);
+        meter.inference(catalogue, Outcome::Failed, took);
     }
 }
 
