@@ -2,7 +2,7 @@
 //! marked, audited and counted by the store; here is only when.
 
 use crate::config::Config;
-use pericard_domain::time::Clock;
+use pericard_domain::time::{Clock, Timestamp};
 use pericard_store::care::{DiskLevel, RetentionRule};
 use pericard_store::{Store, StoreError};
 use std::sync::Arc;
@@ -16,6 +16,9 @@ const STEP_MIB: u32 = 64;
 /// How long the scrub rests after a step that failed.
 const REST_AFTER_TROUBLE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long a workitem that has ended can still be asked for, days; longer when a subscriber locked it.
+const WORKITEMS_KEPT_DAYS: u32 = 30;
 
 /// When and how fast.
 #[derive(Debug, Clone)]
@@ -55,7 +58,7 @@ pub(crate) async fn run(
 ) -> Result<(), StoreError> {
     let both = async {
         tokio::join!(
-            keep_by_rule(&config, &store),
+            keep_by_rule(&config, &store, clock.as_ref()),
             scrub(&config, &store, clock.as_ref())
         );
     };
@@ -67,7 +70,7 @@ pub(crate) async fn run(
 }
 
 /// Retention at its interval, and at once when the disk is low. What a former process left unfinished comes first.
-async fn keep_by_rule(config: &CareConfig, store: &Store) {
+async fn keep_by_rule(config: &CareConfig, store: &Store, clock: &dyn Clock) {
     match store.reconcile().await {
         Ok(found) if found == Default::default() => tracing::debug!("every older file has its row"),
         Ok(found) => tracing::warn!(?found, "files and rows are not the same"),
@@ -84,7 +87,7 @@ async fn keep_by_rule(config: &CareConfig, store: &Store) {
         let is_due = done_at.is_none_or(|at| at.elapsed() >= config.retention_interval);
         if is_due || is_low {
             done_at = Some(Instant::now());
-            if let Err(error) = expire(config, store).await {
+            if let Err(error) = expire(config, store, clock).await {
                 tracing::warn!(%error, "what is kept no longer was not removed");
             }
         } else if let Err(error) = store.remove_ordered().await {
@@ -99,7 +102,7 @@ async fn keep_by_rule(config: &CareConfig, store: &Store) {
     }
 }
 
-async fn expire(config: &CareConfig, store: &Store) -> Result<(), StoreError> {
+async fn expire(config: &CareConfig, store: &Store, clock: &dyn Clock) -> Result<(), StoreError> {
     let expired = store.expire(&config.rules).await?;
     if expired.studies > 0 || expired.withheld > 0 {
         tracing::info!(?expired, "retention by rule");
@@ -107,6 +110,11 @@ async fn expire(config: &CareConfig, store: &Store) -> Result<(), StoreError> {
     if config.audit_kept_days > 0 {
         store.expire_audit(config.audit_kept_days).await?;
     }
+    let kept = DAY * WORKITEMS_KEPT_DAYS;
+    let before = clock.now().as_millis() - i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+    store
+        .expire_workitems(Timestamp::from_millis(before))
+        .await?;
     Ok(())
 }
 

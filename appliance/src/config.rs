@@ -3,17 +3,19 @@
 //! Unknown keys are refused, units stand in names, and every default is what a hospital can start with on loopback.
 //! Secrets are never in the file. The shipped sample, `packaging/etc/pericard.toml`, is the manual and a test.
 
-mod lines;
+pub(crate) mod lines;
 
 use crate::places::{ONNXRUNTIME_INSTALLED, Places};
-use pericard_dimse::{Address, Peer, Rights, Unlisted};
+use pericard_dimse::{Address, Fetch, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
+use pericard_domain::device::Device;
 use pericard_domain::digest::DigestError;
 use pericard_domain::rule::{Match, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/pericard/pericard.toml";
@@ -30,6 +32,10 @@ pub struct Written {
     pub dicom: DicomSection,
     /// DICOM peers: who may call, and who gets results.
     pub peers: Vec<PeerSection>,
+    /// The HL7 door.
+    pub hl7: Hl7Section,
+    /// HL7 peers: whose orders are heard, and who is told of results.
+    pub hl7_peers: Vec<Hl7PeerSection>,
     /// What is kept, and how.
     pub storage: StorageSection,
     /// What is kept for how long; without an entry everything is kept.
@@ -145,6 +151,36 @@ pub struct PeerSection {
     /// calls and is called over TLS only.
     #[serde(default)]
     pub certificates: Vec<String>,
+    /// How often its modality worklist is read; 0 stands for never.
+    #[serde(default)]
+    pub worklist_interval_s: u32,
+    /// Whether it is asked how much it has of a study that arrives: an archive that gets the same studies.
+    #[serde(default)]
+    pub counts: bool,
+    /// How earlier studies are fetched from it: `get`, `move`, `web`, in the order in which they are tried.
+    #[serde(default = "FetchWay::unsaid")]
+    pub fetch: Vec<FetchWay>,
+    /// Where its DICOMweb service is, for `web`.
+    #[serde(default)]
+    pub web: Option<String>,
+}
+
+/// A way to fetch a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FetchWay {
+    /// C-GET.
+    Get,
+    /// C-MOVE to ourselves.
+    Move,
+    /// WADO-RS.
+    Web,
+}
+
+impl FetchWay {
+    fn unsaid() -> Vec<Self> {
+        vec![Self::Get, Self::Move]
+    }
 }
 
 /// What a DICOM peer may do here.
@@ -162,6 +198,68 @@ pub enum PeerMay {
 impl PeerMay {
     fn unsaid() -> Vec<Self> {
         vec![Self::Store]
+    }
+}
+
+/// `[hl7]`: HL7 v2 over MLLP. Open once it is given an address.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hl7Section {
+    /// Address and port of the plain door.
+    pub listen: Option<SocketAddr>,
+    /// Address and port of the door over TLS, which shows the certificate of `[dicom.tls]`.
+    pub listen_tls: Option<SocketAddr>,
+    /// What we call ourselves in messages (MSH-3 and MSH-5).
+    pub application: String,
+    /// The facility that we are in (MSH-4 and MSH-6).
+    pub facility: String,
+    /// How many connections may be open at once.
+    pub connections_max: usize,
+    /// How long a message may be.
+    pub message_max_kib: u32,
+}
+
+impl Default for Hl7Section {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            listen_tls: None,
+            application: "PERICARD".into(),
+            facility: String::new(),
+            connections_max: 16,
+            message_max_kib: 1024,
+        }
+    }
+}
+
+/// One `[[hl7_peers]]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hl7PeerSection {
+    /// What rules call it.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The port where it takes results, when it does.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Its application (MSH-3 of what it sends, MSH-5 of what it gets).
+    #[serde(default)]
+    pub application: String,
+    /// Its facility (MSH-4, MSH-6).
+    #[serde(default)]
+    pub facility: String,
+    /// SHA-256 of the certificates that are its own. With any, it calls and is called over TLS only.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// The character set of what it gets (MSH-18): `UNICODE UTF-8`, `8859/1`, or `ASCII`.
+    #[serde(default = "Hl7PeerSection::unicode")]
+    pub character_set: String,
+}
+
+impl Hl7PeerSection {
+    fn unicode() -> String {
+        "UNICODE UTF-8".into()
     }
 }
 
@@ -227,6 +325,8 @@ pub struct QuotasSection {
 pub struct ModelsSection {
     /// ONNX Runtime's shared library.
     pub onnxruntime: PathBuf,
+    /// What models compute on.
+    pub device: Device,
     /// How many cores models may use together; 0 stands for all.
     pub cores: usize,
     /// How many chats may run at once.
@@ -271,6 +371,21 @@ pub struct EgressSection {
     pub slot_minutes: u32,
     /// The gate's own folder: its keys, the enrolment, the hub's replies.
     pub gate_dir: PathBuf,
+    /// What a recall of the hub's does here.
+    pub on_recall: OnRecall,
+}
+
+/// What a recall of the hub's does here, beyond being shown. Never more than stop a model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRecall {
+    /// Nothing: people decide.
+    #[default]
+    Show,
+    /// The recalled version does no more work, as long as this stands here.
+    Hold,
+    /// The recalled version does no more work and is retired for good.
+    Retire,
 }
 
 impl Default for EgressSection {
@@ -283,6 +398,7 @@ impl Default for EgressSection {
             hold_days: 7,
             slot_minutes: 60,
             gate_dir: "/var/lib/pericard-egress".into(),
+            on_recall: OnRecall::default(),
         }
     }
 }
@@ -368,6 +484,7 @@ impl Default for ModelsSection {
     fn default() -> Self {
         Self {
             onnxruntime: ONNXRUNTIME_INSTALLED.into(),
+            device: Device::Cpu,
             cores: 0,
             chats_max: 8,
             chats_waiting_max: 32,
@@ -397,6 +514,8 @@ pub struct Config {
     pub ae_title: AeTitle,
     /// DICOM peers.
     pub peers: Vec<Peer>,
+    /// HL7 peers.
+    pub hl7_peers: Vec<pericard_hl7::Peer>,
     /// What happens to others.
     pub unlisted: Unlisted,
     /// The hospital's own certificate, when there is one.
@@ -448,6 +567,12 @@ impl Config {
             .iter()
             .filter_map(|p| meant_peer(p).map_err(|e| mistakes.push(e)).ok())
             .collect();
+        let hl7_peers = written
+            .hl7_peers
+            .iter()
+            .filter_map(|p| meant_hl7_peer(p).map_err(|e| mistakes.push(e)).ok())
+            .collect();
+        check_hl7(&written, &mut mistakes);
         let dicom_tls = meant_dicom_tls(&written, &mut mistakes);
         let ae_title = AeTitle::new(&written.dicom.ae_title)
             .map_err(|e| mistakes.push(format!("dicom.ae_title: {e}")));
@@ -474,6 +599,7 @@ impl Config {
                     written,
                     ae_title,
                     peers,
+                    hl7_peers,
                     unlisted,
                     certificate,
                     dicom_tls,
@@ -497,6 +623,14 @@ impl Config {
             return Some(format!(
                 "dicom.listen is {}, beyond loopback, but there is no [[peers]] entry; name the peers that may call",
                 self.written.dicom.listen
+            ));
+        }
+        let hl7 = [self.written.hl7.listen, self.written.hl7.listen_tls];
+        if let Some(listen) = hl7.into_iter().flatten().find(|at| beyond(at.ip()))
+            && self.hl7_peers.is_empty()
+        {
+            return Some(format!(
+                "hl7.listen is {listen}, beyond loopback, but there is no [[hl7_peers]] entry; name the systems that may call"
             ));
         }
         let is_bound = |peer: &Peer| !peer.certificates.is_empty();
@@ -725,6 +859,7 @@ fn check_rules(written: &Written, mistakes: &mut Vec<String>) {
                 rule.name
             ));
         }
+        check_waiting(rule, written, mistakes);
         for name in &rule.destinations {
             match written.peers.iter().find(|peer| peer.name == *name) {
                 None => mistakes.push(format!(
@@ -740,6 +875,53 @@ fn check_rules(written: &Written, mistakes: &mut Vec<String>) {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// What a rule lets a study, or its models, wait for.
+fn check_waiting(rule: &Rule, written: &Written, mistakes: &mut Vec<String>) {
+    let mut say = |why: String| mistakes.push(format!("rules {:?}: {why}", rule.name));
+    if !(1..=86_400).contains(&rule.wait_max_s) {
+        say("wait_max_s: not between 1 and 86400".into());
+    }
+    for wanted in &rule.requires {
+        let mut within = Vec::new();
+        check_match(&rule.name, wanted, &mut within);
+        mistakes.extend(within);
+    }
+    let mut say = |why: String| mistakes.push(format!("rules {:?}: {why}", rule.name));
+    for name in &rule.messages {
+        match written.hl7_peers.iter().find(|peer| peer.name == *name) {
+            None => say(format!(
+                "messages: there is no peer {name:?} under [[hl7_peers]]"
+            )),
+            Some(peer) if peer.port.is_none() => {
+                say(format!(
+                    "messages: the peer {name:?} has no port to send to"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(priors) = &rule.priors else { return };
+    match written.peers.iter().find(|peer| peer.name == priors.from) {
+        None => say(format!(
+            "priors: there is no peer {:?} under [[peers]]",
+            priors.from
+        )),
+        Some(peer) if peer.port.is_none() => {
+            say(format!(
+                "priors: the peer {:?} has no port to ask at",
+                priors.from
+            ));
+        }
+        Some(_) => {}
+    }
+    if priors.studies_max == 0 || priors.objects_max == 0 || priors.size_max_mib == 0 {
+        say("priors: a budget of nothing fetches nothing; leave priors out".into());
+    }
+    if !(1..=86_400).contains(&priors.wait_max_s) {
+        say("priors: wait_max_s: not between 1 and 86400".into());
     }
 }
 
@@ -817,6 +999,59 @@ fn meant_dicom_tls(
     paths
 }
 
+fn check_hl7(written: &Written, mistakes: &mut Vec<String>) {
+    let (hl7, tls) = (&written.hl7, &written.dicom.tls);
+    let has_tls = tls.certificate.is_some() && tls.key.is_some() && tls.authorities.is_some();
+    let mut names = BTreeSet::new();
+    for peer in &written.hl7_peers {
+        if !names.insert(peer.name.as_str()) {
+            mistakes.push(format!("hl7_peers: two are called {:?}", peer.name));
+        }
+        if !peer.certificates.is_empty() && !has_tls {
+            mistakes.push(format!(
+                "hl7_peers {:?}: certificates: HL7 over TLS needs certificate, key and authorities under [dicom.tls]",
+                peer.name
+            ));
+        }
+    }
+    if hl7.listen_tls.is_some() && !has_tls {
+        let why = "needs certificate, key and authorities under [dicom.tls]";
+        mistakes.push(format!("hl7.listen_tls: {why}"));
+    }
+    if !(1..=1024).contains(&hl7.connections_max) {
+        mistakes.push("hl7.connections_max: not between 1 and 1024".into());
+    }
+    if !(1..=65_536).contains(&hl7.message_max_kib) {
+        mistakes.push("hl7.message_max_kib: not between 1 and 65536".into());
+    }
+    for (key, text) in [
+        ("application", &hl7.application),
+        ("facility", &hl7.facility),
+    ] {
+        if text.chars().any(|c| c.is_control()) || text.len() > 180 {
+            let why = "at most 180 characters, none of them a control character";
+            mistakes.push(format!("hl7.{key}: {why}"));
+        }
+    }
+}
+
+fn meant_hl7_peer(written: &Hl7PeerSection) -> Result<pericard_hl7::Peer, String> {
+    let wrong = |key: &str, why: String| format!("hl7_peers {:?}: {key}: {why}", written.name);
+    let digest = |text: &String| text.replace(':', "").parse();
+    let certificates: Result<_, DigestError> = written.certificates.iter().map(digest).collect();
+    let charset = written.character_set.parse();
+    Ok(pericard_hl7::Peer {
+        name: written.name.clone(),
+        address: written.address,
+        port: written.port,
+        application: written.application.clone(),
+        facility: written.facility.clone(),
+        certificates: certificates.map_err(|e| wrong("certificates", e.to_string()))?,
+        charset: charset
+            .map_err(|e: pericard_hl7::UnknownCharset| wrong("character_set", e.to_string()))?,
+    })
+}
+
 fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
     let wrong = |key: &str, why: String| format!("peers {:?}: {key}: {why}", written.name);
     let ae_title = AeTitle::new(&written.ae_title).map_err(|e| wrong("ae_title", e.to_string()))?;
@@ -846,10 +1081,49 @@ fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
     // As people have fingerprints: with colons, in capitals.
     let digest = |text: &String| text.replace(':', "").parse();
     let certificates: Result<_, DigestError> = written.certificates.iter().map(digest).collect();
-    Ok(Peer {
+    let peer = Peer {
         rights,
         commit: written.commit,
         certificates: certificates.map_err(|e| wrong("certificates", e.to_string()))?,
+        ..peer
+    };
+    asked_peer(written, peer).map_err(|(key, why)| wrong(key, why))
+}
+
+/// What the peer is asked of our own accord.
+fn asked_peer(written: &PeerSection, peer: Peer) -> Result<Peer, (&'static str, String)> {
+    let cannot_be_asked = "a peer without a port cannot be asked anything";
+    if written.worklist_interval_s > 0 && !peer.is_callable() {
+        return Err(("worklist_interval_s", cannot_be_asked.into()));
+    }
+    if !(written.worklist_interval_s == 0 || (5..=86_400).contains(&written.worklist_interval_s)) {
+        return Err((
+            "worklist_interval_s",
+            "not between 5 and 86400, nor 0".into(),
+        ));
+    }
+    if written.counts && !peer.is_callable() {
+        return Err(("counts", cannot_be_asked.into()));
+    }
+    let web = written.web.as_deref().map(str::parse).transpose();
+    let web = web.map_err(|why: &str| ("web", format!("an address {why}")))?;
+    if written.fetch.contains(&FetchWay::Web) && web.is_none() {
+        return Err((
+            "fetch",
+            "\"web\" needs the address of its DICOMweb service under web".into(),
+        ));
+    }
+    let way = |way: &FetchWay| match way {
+        FetchWay::Get => Fetch::Get,
+        FetchWay::Move => Fetch::Move,
+        FetchWay::Web => Fetch::Web,
+    };
+    Ok(Peer {
+        worklist_every: (written.worklist_interval_s > 0)
+            .then(|| Duration::from_secs(written.worklist_interval_s.into())),
+        counts: written.counts,
+        fetch: written.fetch.iter().map(way).collect(),
+        web,
         ..peer
     })
 }
@@ -970,6 +1244,31 @@ mod tests {
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\ncommit = true",
                 "without a port",
             ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nworklist_interval_s = 60",
+                "cannot be asked anything",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nfetch = ['web']",
+                "needs the address of its DICOMweb service",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nweb = 'http://pacs/dicom-web'",
+                "on this very machine",
+            ),
+            (
+                "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\npriors = { from = 'pacs' }",
+                "no peer \"pacs\"",
+            ),
+            (
+                "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\nmessages = ['ris']",
+                "under [[hl7_peers]]",
+            ),
+            (
+                "[[hl7_peers]]\nname = 'ris'\naddress = '10.0.0.1'\ncharacter_set = 'EBCDIC'",
+                "table 0211",
+            ),
+            ("[hl7]\nlisten_tls = '127.0.0.1:2576'", "under [dicom.tls]"),
             (
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nmay = ['delete']",
                 "line 5",

@@ -9,19 +9,30 @@
 //! - [`reload`]: what is taken up while associations are open.
 //! - `care`: retention, the checksum scrub and the comparison of files with rows, at their times.
 //! - `weekly`: what a week came to becomes a frame, with [`catalogue`] numbers for models.
+//! - `evaluations`: what the hub asks to be measured, when an officer accepts it, on studies of the hospital's own.
+//! - `recalls`: what the hub says of models is shown, and stops them where the configuration wants it.
 //! - [`rooms`]: named tasks with one stop and one grace.
 //! - [`demo`]: the whole product on loopback, on real samples.
-//! - [`tls`], [`clock`], [`journal`], [`systemd`], [`places`]: what the machine beneath gives.
+//! - [`machine`]: what the appliance is given from outside: time, chance, how busy the hardware is.
+//! - [`hub`]: the national side: its configuration, and what `pericard hub serve` opens.
+//! - [`tls`], [`clock`], [`load`], [`journal`], [`systemd`], [`places`]: what the machine beneath gives.
 
 mod care;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod counting;
 pub mod demo;
+mod dumps;
+mod evaluations;
+mod hl7;
+pub mod hub;
 pub mod journal;
+pub mod load;
+pub mod machine;
 pub mod places;
-mod processors;
+mod recalls;
 pub mod reload;
 pub mod rooms;
 pub mod serve;

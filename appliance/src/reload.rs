@@ -19,6 +19,8 @@ use tokio::sync::watch;
 pub(crate) struct Lists {
     /// Who may call, and who gets results.
     pub(crate) peers: watch::Sender<Arc<[Peer]>>,
+    /// Whose orders are heard, and who is told of results.
+    pub(crate) hl7_peers: watch::Sender<Arc<[pericard_hl7::Peer]>>,
     /// Which studies go to which models.
     pub(crate) rules: watch::Sender<Arc<[Rule]>>,
     /// Every key, for people.
@@ -29,6 +31,7 @@ impl Lists {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             peers: watch::channel(config.peers.as_slice().into()).0,
+            hl7_peers: watch::channel(config.hl7_peers.as_slice().into()).0,
             rules: watch::channel(config.written.rules.as_slice().into()).0,
             settings: watch::channel(settings::in_effect(&config.written).into()).0,
         }
@@ -102,6 +105,7 @@ impl InEffect {
         let merged = merged(&self.begun_with.written, &new.written);
         self.https.renew(certificate);
         self.lists.peers.send_replace(new.peers.into());
+        self.lists.hl7_peers.send_replace(new.hl7_peers.into());
         self.lists
             .rules
             .send_replace(merged.rules.as_slice().into());
@@ -126,6 +130,7 @@ impl InEffect {
 fn merged(begun_with: &Written, new: &Written) -> Written {
     let mut merged = begun_with.clone();
     merged.peers.clone_from(&new.peers);
+    merged.hl7_peers.clone_from(&new.hl7_peers);
     merged.rules.clone_from(&new.rules);
     merged
         .appliance

@@ -2,24 +2,27 @@
 
 use crate::care::{self, CareConfig};
 use crate::catalogue::{Catalogue, CatalogueError};
-use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::processors::Processors;
+use crate::counting::{catalogue, identity, keep_counters};
+use crate::evaluations::{self, Plans};
+use crate::machine::Machine;
+use crate::recalls::Recalls;
 use crate::reload::{InEffect, Lists};
 use crate::rooms::{Fallen, Rooms};
 use crate::tls::{self, CertificatePaths, TlsError};
-use crate::weekly::{Weekly, words};
-use crate::{cli, systemd};
+use crate::weekly::Weekly;
+use crate::{cli, hl7, systemd};
 use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
 use pericard_dimse::{
-    Archive, Caller, CommitmentConfig, DeliveryConfig, DimseConfig, Listeners, RequestLimits, Tls,
+    Archive, Caller, CommitmentConfig, DeliveryConfig, DimseConfig, InquiryConfig, Listeners,
+    RequestLimits, Tls,
 };
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
-use pericard_egress::{Identity, Meter, Rules, SpoolError};
-use pericard_gate::{Desk, Enrolment};
-use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
+use pericard_egress::{Meter, Rules, SpoolError};
+use pericard_gate::Desk;
+use pericard_intake::{AllThatIsKnown, IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
 use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
 use pericard_runner::{Runner, RunnerConfig};
@@ -27,14 +30,13 @@ use pericard_store::care::Bounds;
 use pericard_store::{Store, StoreError};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the counters are put on disk.
-const COUNTERS_FLUSH_S: u64 = 10;
 /// The longest that reading one object, one portion of frames or one volume may take.
 const READING_TIMEOUT_S: u64 = 300;
 /// Where they are, within the data directory.
@@ -51,6 +53,10 @@ pub struct Doors {
     pub dicom: TcpListener,
     /// DICOM over TLS, when it is configured.
     pub dicom_tls: Option<TcpListener>,
+    /// HL7, when it is configured.
+    pub hl7: Option<TcpListener>,
+    /// HL7 over TLS, when it is configured.
+    pub hl7_tls: Option<TcpListener>,
 }
 
 /// Why the appliance does not run.
@@ -121,7 +127,15 @@ impl Doors {
                 .await
                 .map_err(|source| ServeError::Door { address, source })
         };
+        let bind_if = |address: Option<SocketAddr>| async move {
+            match address {
+                Some(address) => bind(address).await.map(Some),
+                None => Ok(None),
+            }
+        };
         Ok(Self {
+            hl7: bind_if(config.written.hl7.listen).await?,
+            hl7_tls: bind_if(config.written.hl7.listen_tls).await?,
             https: bind(config.written.https.listen).await?,
             dicom: bind(config.written.dicom.listen).await?,
             dicom_tls: match config.dicom_tls {
@@ -144,8 +158,22 @@ pub async fn serve(
     stop: CancellationToken,
     opened: impl FnOnce(Open),
 ) -> Result<(), ServeError> {
+    serve_on(Machine::this(), config, doors, stop, opened).await
+}
+
+/// Runs the appliance on a machine that the caller has made. Whatever is shipped calls [`serve`].
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_on(
+    machine: Machine,
+    config: Config,
+    doors: Doors,
+    stop: CancellationToken,
+    opened: impl FnOnce(Open),
+) -> Result<(), ServeError> {
     let grace = Duration::from_secs(config.written.appliance.shutdown_grace_s.into());
-    let ground = Ground::open(config).await?;
+    let ground = Ground::open(config, machine).await?;
     let paths = certificate_paths(&ground.config)?;
     let (tls, certificate) = tls::renewable(&paths)?;
     let fingerprint = tls::fingerprint(&paths)?;
@@ -171,17 +199,45 @@ pub async fn serve(
     );
     rooms.open("api", api);
     rooms.open("dimse", endless(dimse));
+    rooms.open("inquire", endless(ground.inquire(stop.clone())));
+    let hl7 = hl7::doors((doors.hl7, doors.hl7_tls), ground.tls.as_ref());
+    rooms.open("hl7", endless(ground.hl7(hl7, stop.clone())));
+    rooms.open("messages", endless(ground.messages(stop.clone())));
     rooms.open("commit", endless(ground.commit(stop.clone())));
     rooms.open("deliver", endless(ground.deliver(stop.clone())));
     rooms.open(
         "jobs",
-        load_then_work(ground.jobs_config(), ground.surroundings(), stop.clone()),
+        load_then_work(
+            ground.jobs_config(),
+            ground.surroundings(),
+            ground.recalls.clone(),
+            stop.clone(),
+        ),
     );
     rooms.open(
         "counters",
-        keep_counters(ground.meter.clone(), ground.store.clone(), stop.clone()),
+        keep_counters(
+            ground.meter.clone(),
+            ground.store.clone(),
+            Arc::clone(&ground.machine.load),
+            stop.clone(),
+        ),
+    );
+    rooms.open(
+        "recalls",
+        ground
+            .recalls
+            .clone()
+            .run(ground.machine.look_every, stop.clone()),
     );
     if let Some(weekly) = ground.weekly() {
+        let evaluations = evaluations::run(
+            Plans::of(&weekly.dir),
+            ground.surroundings(),
+            ground.machine.look_every,
+            stop.clone(),
+        );
+        rooms.open("evaluations", evaluations);
         rooms.open("egress", weekly.run(stop.clone()));
     }
     rooms.open(
@@ -228,6 +284,7 @@ pub async fn serve(
 /// What the rooms stand on: opened before any door.
 struct Ground {
     config: Config,
+    machine: Machine,
     clock: Arc<dyn Clock>,
     store: Store,
     packages: Arc<[Package]>,
@@ -239,13 +296,18 @@ struct Ground {
     tls: Option<Tls>,
     /// What is read again while the doors are open.
     lists: Lists,
+    recalls: Recalls,
 }
 
 impl Ground {
-    async fn open(config: Config) -> Result<Self, ServeError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    async fn open(config: Config, machine: Machine) -> Result<Self, ServeError> {
+        let clock = Arc::clone(&machine.clock);
         let data = config.written.appliance.data_dir.clone();
-        let store = Store::open(cli::store_config(&config), Arc::clone(&clock))?;
+        let store = Store::open_with(
+            cli::store_config(&config),
+            Arc::clone(&clock),
+            Arc::clone(&machine.leaves),
+        )?;
         store.bind(Bounds {
             free_space_low_mib: config.written.storage.low_mib(),
             jobs_waiting_max: config.written.jobs.jobs_waiting_max,
@@ -264,28 +326,30 @@ impl Ground {
                 .map_err(|source| ServeError::Directory { path, source })?;
         }
         let packages: Arc<[Package]> = Registry::open(&data.join("registry"))?.live()?.into();
-        let meter = Meter::open(
-            data.join(COUNTERS),
-            Identity {
-                appliance: enrolled_number(&config),
-                release: release(),
-            },
-        )?;
+        let meter = Meter::open(data.join(COUNTERS), identity(&config))?;
         let catalogue = catalogue(&config)?;
-        let runner = Runner::new(runner_config(&config));
+        let runner = Runner::new(runner_config(&config, &machine.program));
         let lists = Lists::of(&config);
-        let settling = IdleTimeout {
-            rules: lists.rules.subscribe(),
-            otherwise_s: config.written.storage.idle_timeout_s,
-        };
+        let settling = settling(&config, &lists);
         let counted = (meter.clone(), Arc::clone(&clock));
         let intake = intake(&config, &store, settling, counted);
         let tls = match &config.dicom_tls {
             Some(paths) => Some(Tls::new(tls::dicom_identity(paths)?).map_err(TlsError::from)?),
             None => None,
         };
+        let recalls = Recalls {
+            desk: Desk::at(config.written.egress.gate_dir.clone()),
+            policy: config.written.egress.on_recall,
+            registry: data.join("registry"),
+            packages: Arc::clone(&packages),
+            runner: runner.clone(),
+            store: store.clone(),
+            told: Arc::new(watch::channel(Arc::default()).0),
+            stopped: Arc::default(),
+        };
         Ok(Self {
             config,
+            machine,
             clock,
             store,
             packages,
@@ -295,6 +359,7 @@ impl Ground {
             intake,
             tls,
             lists,
+            recalls,
         })
     }
 
@@ -309,6 +374,7 @@ impl Ground {
             clock: Arc::clone(&self.clock),
             version: env!("CARGO_PKG_VERSION"),
             settings: self.lists.settings.subscribe(),
+            notices: self.recalls.told.subscribe(),
         }
     }
 
@@ -324,6 +390,10 @@ impl Ground {
                 .map(|package| self.catalogue.id(&package.model))
                 .collect(),
             clock: Arc::clone(&self.clock),
+            completeness: Arc::new(AllThatIsKnown {
+                idle: settling(&self.config, &self.lists),
+                visits: self.intake.visits(),
+            }),
         }
     }
 
@@ -339,7 +409,7 @@ impl Ground {
             packages: Arc::clone(&self.packages),
             store: self.store.clone(),
             meter: self.meter.clone(),
-            clock: Arc::clone(&self.clock),
+            machine: self.machine.clone(),
         })
     }
 
@@ -360,6 +430,59 @@ impl Ground {
             Arc::clone(&self.clock),
             stop,
         )
+    }
+
+    /// Worklists, counts and earlier studies, asked of peers of our own accord.
+    fn inquire(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        pericard_dimse::inquire(
+            InquiryConfig::default(),
+            self.archive(),
+            (self.intake.clone(), Arc::clone(&self.clock)),
+            self.lists.peers.subscribe().into(),
+            stop,
+        )
+    }
+
+    /// Orders and patients in.
+    fn hl7(
+        &self,
+        doors: pericard_hl7::Doors,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let written = &self.config.written.hl7;
+        let config = pericard_hl7::Hl7Config {
+            us: self.us(),
+            peers: self.lists.hl7_peers.subscribe(),
+            limits: pericard_hl7::Limits {
+                connections_max: written.connections_max,
+                message_max_kib: written.message_max_kib as usize,
+                ..pericard_hl7::Limits::default()
+            },
+        };
+        let kept = (self.store.clone(), Arc::clone(&self.clock));
+        pericard_hl7::listen(doors, config, kept, stop)
+    }
+
+    /// Results out, as messages.
+    fn messages(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let jobs = &self.config.written.jobs;
+        let config = pericard_hl7::SendConfig {
+            tls: self.tls.as_ref().map(hl7::secured),
+            backoff_min: Duration::from_secs(jobs.delivery_retry_s.into()),
+            backoff_max: Duration::from_secs(jobs.delivery_retry_max_s.into()),
+            ..pericard_hl7::SendConfig::new(self.us())
+        };
+        let kept = (self.store.clone(), Arc::clone(&self.clock));
+        pericard_hl7::deliver(config, self.lists.hl7_peers.subscribe(), kept, stop)
+    }
+
+    /// What we call ourselves in messages.
+    fn us(&self) -> pericard_hl7::Us {
+        let written = &self.config.written.hl7;
+        pericard_hl7::Us {
+            application: written.application.clone(),
+            facility: written.facility.clone(),
+        }
     }
 
     /// Who calls other DICOM peers.
@@ -417,6 +540,14 @@ impl Ground {
     }
 }
 
+/// When a study may be complete.
+fn settling(config: &Config, lists: &Lists) -> IdleTimeout {
+    IdleTimeout {
+        rules: lists.rules.subscribe(),
+        otherwise_s: config.written.storage.idle_timeout_s,
+    }
+}
+
 /// Where the hospital's certificate is, or the one that is made at the first start.
 pub(crate) fn certificate_paths(config: &Config) -> Result<CertificatePaths, TlsError> {
     match &config.certificate {
@@ -432,10 +563,17 @@ pub(crate) fn certificate_paths(config: &Config) -> Result<CertificatePaths, Tls
 async fn load_then_work(
     config: JobsConfig,
     surroundings: Surroundings,
+    recalls: Recalls,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
+    // Before anything is loaded: what was recalled does no work, not even for a moment.
+    recalls.look().await;
     try_walls(surroundings.runner.clone()).await;
+    try_device(surroundings.runner.clone()).await;
     for package in surroundings.packages.iter().cloned() {
+        if recalls.stops(&package.model) {
+            continue;
+        }
         let runner = surroundings.runner.clone();
         let model = package.model.to_string();
         // The engine's own panics are contained in the runner; a lost thread is a model that did not load.
@@ -471,53 +609,16 @@ async fn try_walls(runner: Runner) {
     }
 }
 
-async fn keep_counters(
-    meter: Meter,
-    store: Store,
-    stop: CancellationToken,
-) -> Result<(), SpoolError> {
-    let mut beat = tokio::time::interval(Duration::from_secs(COUNTERS_FLUSH_S));
-    let (mut since, mut processors) = (Instant::now(), Processors::now());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return meter.flush(),
-            _ = beat.tick() => {
-                let (now, seconds) = (Processors::now(), since.elapsed().as_secs());
-                let (busy, all) = now.since(processors);
-                meter.ran(seconds, busy, all);
-                (since, processors) = (since + Duration::from_secs(seconds), now);
-                match store.checkpoint().await {
-                    Ok(head) => meter.anchor(head.size, words(&head.root)),
-                    Err(error) => tracing::warn!(%error, "the counters are not anchored in the audit log"),
-                }
-                // A full disk must not close the doors: the counters go on in memory.
-                if let Err(error) = meter.flush() {
-                    tracing::warn!(%error, "the counters are not on disk");
-                }
-            }
+/// Says whether what models compute on can be had. Where it cannot, no model is loaded, and `/readyz` says why: another device
+/// never takes its place.
+async fn try_device(runner: Runner) {
+    let device = runner.device();
+    match tokio::task::spawn_blocking(move || runner.try_device()).await {
+        Ok(Ok(())) => tracing::info!(%device, "the device computes right"),
+        Ok(Err(why)) => {
+            tracing::error!(%device, why, "the device cannot be used; no model is loaded")
         }
-    }
-}
-
-/// The number that the hub gave this appliance; 0 without an enrolment that can be believed. A hospital's work does not stop
-/// for it: frames with the number 0 are never sent.
-fn enrolled_number(config: &Config) -> u32 {
-    let desk = Desk::at(config.written.egress.gate_dir.clone());
-    match Enrolment::read(&desk) {
-        Ok(enrolment) => enrolment.map_or(0, |enrolment| enrolment.appliance),
-        Err(error) => {
-            tracing::warn!(%error, "frames carry no number, and are not sent");
-            0
-        }
-    }
-}
-
-/// The hub's catalogue, believed, or an empty one.
-fn catalogue(config: &Config) -> Result<Arc<Catalogue>, CatalogueError> {
-    let egress = &config.written.egress;
-    match (&egress.catalogue, &egress.catalogue_key) {
-        (Some(path), Some(key)) => Ok(Arc::new(Catalogue::read(path, key)?)),
-        _ => Ok(Arc::default()),
+        Err(error) => tracing::error!(%device, %error, "the device was not tried"),
     }
 }
 
@@ -560,14 +661,14 @@ fn quotas(config: &Config) -> Quotas {
 }
 
 /// How models and readers run.
-pub(crate) fn runner_config(config: &Config) -> RunnerConfig {
+pub(crate) fn runner_config(config: &Config, program: &Path) -> RunnerConfig {
     let models = &config.written.models;
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     RunnerConfig {
-        // This very program, also after an upgrade has replaced its file.
-        worker: pericard_runner::workers_of("/proc/self/exe"),
+        worker: pericard_runner::workers_of(program),
         reading_timeout: Duration::from_secs(READING_TIMEOUT_S),
         onnxruntime: models.onnxruntime.clone(),
+        device: models.device,
         cores: if models.cores == 0 {
             machine
         } else {
@@ -591,14 +692,6 @@ fn api_config(config: &Config) -> ApiConfig {
 async fn endless(room: impl Future<Output = ()> + Send) -> Result<(), Infallible> {
     room.await;
     Ok(())
-}
-
-/// The version as the frame has it.
-fn release() -> [u16; 3] {
-    let mut parts = env!("CARGO_PKG_VERSION")
-        .split('.')
-        .map(|part| part.parse().unwrap_or(0));
-    std::array::from_fn(|_| parts.next().unwrap_or(0))
 }
 
 /// What a certificate that is made here is good for: this machine by every name it is known to go by.

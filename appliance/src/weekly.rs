@@ -2,9 +2,11 @@
 //! them; there they are counted, and noise is drawn. Nothing is sent here: the frame lies where the gate may read it.
 
 use crate::catalogue::Catalogue;
+use crate::evaluations::Plans;
+use crate::machine::{Chance, Machine, NoChance};
 use pericard_domain::actor::Actor;
 use pericard_domain::model::Package;
-use pericard_domain::time::{Clock, Timestamp};
+use pericard_domain::time::Timestamp;
 use pericard_egress::{
     Books, BooksError, CatalogueId, Closing, Entry, Log, Meter, Pseudonym, Review, Rules, Seed,
     Week,
@@ -16,11 +18,8 @@ use pericard_store::{Store, StoreError};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is asked whether a week is over.
-const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// What the audit log calls it.
 const VERB: &str = "tell week";
 
@@ -31,8 +30,10 @@ enum Trouble {
     Store(#[from] StoreError),
     #[error(transparent)]
     Books(#[from] BooksError),
-    #[error("no random numbers: {0}")]
-    Random(getrandom::Error),
+    #[error(transparent)]
+    Random(#[from] NoChance),
+    #[error("the outcomes of evaluations cannot be read: {0}")]
+    Evaluations(#[from] std::io::Error),
     #[error("the work ended early")]
     Lost,
 }
@@ -46,11 +47,11 @@ pub(crate) struct Weekly {
     pub(crate) packages: Arc<[Package]>,
     pub(crate) store: Store,
     pub(crate) meter: Meter,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) machine: Machine,
 }
 
 /// What chance gives to one week. Nobody keeps it.
-struct Chance {
+struct Draw {
     /// Patients' hashes are made with it: they are equal within this week only.
     key: [u8; 32],
     /// Noise grows from it.
@@ -60,7 +61,7 @@ struct Chance {
 impl Weekly {
     /// Tells of each week once it is over, until the stop. Trouble is said and tried again: it must not close a door.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
-        let mut beat = tokio::time::interval(LOOK_EVERY);
+        let mut beat = tokio::time::interval(self.machine.look_every);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -75,7 +76,7 @@ impl Weekly {
 
     /// Closes the week that is over, unless it is closed; and sees that the audit log says what the books say.
     async fn look(&self) -> Result<(), Trouble> {
-        let Some(week) = week_of(self.clock.now()).checked_sub(1) else {
+        let Some(week) = week_of(self.machine.clock.now()).checked_sub(1) else {
             return Ok(()); // a clock before the first week
         };
         let (dir, rules) = (self.dir.clone(), self.rules);
@@ -84,7 +85,11 @@ impl Weekly {
             let (from, before) = (begin_of(week), begin_of(week + 1));
             let inferences = self.store.inferences(from, before).await?;
             let continuation = self.store.continuation(books.log_from(&self.meter)).await?;
-            let closing = self.closing(week, &inferences, continuation, &Chance::new()?);
+            let draw = Draw::of(self.machine.chance.as_ref())?;
+            let closing = Closing {
+                evaluations: Plans::of(&self.dir).outcomes()?,
+                ..self.closing(week, &inferences, continuation, &draw)
+            };
             let meter = self.meter.clone();
             books = blocking(move || books.close(closing, &meter).map(|_| books)).await??;
         }
@@ -99,7 +104,7 @@ impl Weekly {
         week: u16,
         inferences: &[Inference],
         continuation: Continuation,
-        chance: &Chance,
+        draw: &Draw,
     ) -> Closing {
         let live: Vec<CatalogueId> = self
             .packages
@@ -108,13 +113,14 @@ impl Weekly {
             .collect();
         Closing {
             week,
-            inferences: count(inferences, &live, &self.catalogue, &chance.key),
+            inferences: count(inferences, &live, &self.catalogue, &draw.key),
             log: Log {
                 size: continuation.head.size,
                 root: words(&continuation.head.root),
                 proof: continuation.proof.iter().map(words).collect(),
             },
-            seed: Seed(chance.seed),
+            evaluations: Vec::new(),
+            seed: Seed(draw.seed),
         }
     }
 
@@ -134,12 +140,15 @@ impl Weekly {
             spent_milli_epsilon: spent,
             left_milli_epsilon: left,
             models_told,
+            plans_told,
             ..
         } = entry;
         let what = if entry.refused {
             "nothing of patients, the budget is spent".to_owned()
         } else {
-            format!("{models_told} models told of, {spent} thousandths of epsilon spent")
+            format!(
+                "{models_told} models and {plans_told} evaluations told of, {spent} thousandths of epsilon spent"
+            )
         };
         let by = Actor::Room {
             name: "egress".into(),
@@ -156,15 +165,12 @@ impl Weekly {
     }
 }
 
-impl Chance {
-    fn new() -> Result<Self, Trouble> {
-        let mut chance = Self {
-            key: [0; 32],
-            seed: [0; 32],
-        };
-        getrandom::fill(&mut chance.key).map_err(Trouble::Random)?;
-        getrandom::fill(&mut chance.seed).map_err(Trouble::Random)?;
-        Ok(chance)
+impl Draw {
+    fn of(chance: &dyn Chance) -> Result<Self, NoChance> {
+        Ok(Self {
+            key: chance.bytes()?,
+            seed: chance.bytes()?,
+        })
     }
 }
 
@@ -217,7 +223,7 @@ fn pseudonym(key: &[u8; 32], kind: &[u8], name: &str) -> Pseudonym {
 }
 
 /// The tenth that a score lies in. What found nothing has the lowest.
-fn tenth(score: Option<f32>) -> u8 {
+pub(crate) fn tenth(score: Option<f32>) -> u8 {
     // The cast cuts off, and turns what is no number into 0.
     (score.unwrap_or(0.0) * 10.0).clamp(0.0, 9.0) as u8
 }
@@ -345,6 +351,7 @@ mod tests {
                 week: 2950,
                 inferences: count(&rows, &live, &catalogue, &key),
                 log: Log::default(),
+                evaluations: Vec::new(),
                 seed: Seed([5; 32]),
             };
             let entry = books.close(closing, &Meter::in_memory()).expect("closed");

@@ -6,6 +6,7 @@
 use super::rehearse::files_below;
 use super::{CommandError, block_on, output};
 use crate::config::Config;
+use crate::machine::Machine;
 use crate::serve::runner_config;
 use clap::{Args, ValueEnum};
 use pericard_dicom::deidentify::{Cleaned, EDITION, Keep, Key, Profile, Text, deidentify};
@@ -181,7 +182,7 @@ impl Eye {
         let Some(package) = spotting else {
             return Ok(Self { model: None });
         };
-        let runner = Runner::new(runner_config(config));
+        let runner = Runner::new(runner_config(config, &Machine::this().program));
         runner.load(&package).map_err(CommandError::failed)?;
         Ok(Self {
             model: Some((runner, package)),

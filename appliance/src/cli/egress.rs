@@ -1,12 +1,12 @@
 //! `pericard egress`
 
 use super::gate::{self, GateCommand};
-use super::{CommandError, ConfigFile, output};
+use super::{CommandError, ConfigFile, output, plans};
 use crate::config::Written;
 use crate::serve::{COUNTERS, EGRESS};
 use clap::Subcommand;
 use pericard_egress::{Books, Entry, Rules};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EgressCommand {
@@ -28,6 +28,22 @@ pub(crate) enum EgressCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// List the evaluation plans that the hub has sent, and where each stands
+    Plans {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Accept an evaluation plan: the live model is scored on labelled studies that are held here, and the week's frame tells
+    /// of it with noise
+    AcceptPlan {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The plan's number, from `pericard egress plans`
+        plan: u32,
+        /// A file of labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without
+        #[arg(long, value_name = "FILE")]
+        labels: PathBuf,
     },
     #[command(flatten)]
     Gate(GateCommand),
@@ -57,6 +73,12 @@ pub(crate) fn run(command: EgressCommand) -> Result<(), CommandError> {
             };
             ledger(&written, rules, json)
         }
+        EgressCommand::Plans { config } => plans::list(&config),
+        EgressCommand::AcceptPlan {
+            config,
+            plan,
+            labels,
+        } => plans::accept(&config, plan, &labels),
         EgressCommand::Gate(command) => gate::run(command),
     }
 }
@@ -112,7 +134,8 @@ fn said(entry: &Entry) -> String {
     let what = if entry.refused {
         "budget spent, nothing of patients".to_owned()
     } else {
-        format!("{} models told of", entry.models_told)
+        let (models, plans) = (entry.models_told, entry.plans_told);
+        format!("{models} models and {plans} evaluations told of")
     };
     format!(
         "week {week}  frame {sequence:>4}  epsilon {spent:.1} spent, {left:.1} left in the year  {what}"

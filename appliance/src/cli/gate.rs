@@ -8,7 +8,7 @@ use crate::serve::EGRESS;
 use clap::Subcommand;
 use pericard_domain::time::Clock as _;
 use pericard_gate::{
-    Desk, Enrolment, Gate, GateError, Placed, Rules, Slot, Spool, Standing, Status,
+    Desk, Enrolment, Gate, GateError, Placed, Rules, Slot, Spool, Standing, Status, until_slot_s,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -166,7 +166,10 @@ fn enrol(written: &Written, file: &Path, hub_key: &str) -> Result<(), CommandErr
         hub.name()
     ));
     eprintln!(
-        "frames carry this number from the next start of the appliance on; `pericard egress run` sends them"
+        "frames carry this number from the next start of the appliance on. To send them: let the gate reach that address \
+         and no other (IPAddressAllow={} in a drop-in, see /usr/share/pericard/examples/hub-address.conf), then \
+         `systemctl enable --now pericard-egress`",
+        address.ip()
     );
     Ok(())
 }
@@ -197,11 +200,6 @@ fn send(written: &Written, once: bool) -> Result<(), CommandError> {
             }
         }
     }
-}
-
-/// Seconds to the next slot, never 0: slots are as far apart as the configuration says, whatever happens in them.
-fn until_slot_s(now_s: u64, slot_s: u64, place_s: u64) -> u64 {
-    slot_s - (now_s + slot_s - place_s) % slot_s
 }
 
 fn carry(written: &Written, dir: &Path) -> Result<(), CommandError> {
@@ -261,10 +259,12 @@ fn open(written: &Written) -> Result<Option<Gate>, CommandError> {
     opened.map_err(|error: GateError| CommandError::failed(error))
 }
 
-/// The configuration; root has become the user whom the gate's folder belongs to.
+/// The configuration; root has become the user whom the gate's folder belongs to, in the group that may read frames. (The
+/// folder itself has the appliance's group, which is shown what the hub answered.)
 fn as_gate(config: &ConfigFile) -> Result<Written, CommandError> {
     let written = Config::read(&config.file)?.written;
-    owner::become_owner(&written.egress.gate_dir)?;
+    let spool = written.appliance.data_dir.join(EGRESS);
+    owner::become_owner_in_group_of(&written.egress.gate_dir, &spool)?;
     Ok(written)
 }
 
@@ -284,19 +284,4 @@ fn rules(written: &Written) -> Rules {
 
 fn now_s() -> u64 {
     u64::try_from(SystemClock.now().as_millis() / 1000).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_keep_their_distance_and_their_place() {
-        let hour = 3600;
-        assert_eq!(until_slot_s(0, hour, 17), 17);
-        assert_eq!(until_slot_s(16, hour, 17), 1);
-        assert_eq!(until_slot_s(17, hour, 17), hour);
-        assert_eq!(until_slot_s(10 * hour + 20, hour, 17), hour - 3);
-        assert_eq!(until_slot_s(59, 60, 0), 1);
-    }
 }

@@ -3,7 +3,8 @@
 use super::{CommandError, ConfigFile, block_on, output};
 use clap::Subcommand;
 use pericard_domain::actor::Actor;
-use pericard_domain::job::{Job, JobId, JobState, Work};
+use pericard_domain::job::{Job, JobId, JobState, Priority, Work};
+use pericard_domain::order::Expected;
 use pericard_domain::uid::StudyUid;
 use pericard_store::queue::JobQuery;
 
@@ -32,6 +33,17 @@ pub(crate) enum JobsCommand {
         config: ConfigFile,
         /// Its number
         id: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what worklists and order messages say will come, latest said first
+    Expected {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -74,6 +86,11 @@ pub(crate) fn run(command: JobsCommand) -> Result<(), CommandError> {
             let job = block_on(async { Ok(store.job(JobId(id)).await?) })?;
             show(&job, json)
         }
+        JobsCommand::Expected {
+            config,
+            limit,
+            json,
+        } => expected(&config, limit, json),
         JobsCommand::Retry { config, id } => {
             let store = config.store()?;
             let job =
@@ -87,6 +104,42 @@ pub(crate) fn run(command: JobsCommand) -> Result<(), CommandError> {
             show(&job, false)
         }
     }
+}
+
+fn expected(config: &ConfigFile, limit: u32, json: bool) -> Result<(), CommandError> {
+    let store = config.store()?;
+    let orders = block_on(async { Ok(store.expected(limit, 0).await?) })?;
+    if json {
+        return output::json(&orders);
+    }
+    let row = |known: &Expected| {
+        let order = &known.order;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            known.state.name().into(),
+            order.priority.map_or("", Priority::name).into(),
+            text(&order.modality),
+            text(&order.scheduled),
+            text(&order.accession_number),
+            order
+                .study
+                .as_ref()
+                .map_or(String::new(), ToString::to_string),
+            known.source.clone(),
+        ]
+    };
+    let head = [
+        "STATE",
+        "PRIORITY",
+        "MODALITY",
+        "SCHEDULED",
+        "ACCESSION",
+        "STUDY",
+        "SOURCE",
+    ];
+    let rows: Vec<_> = orders.iter().map(row).collect();
+    output::table(&head, &rows);
+    Ok(())
 }
 
 fn list(config: &ConfigFile, query: JobQuery, json: bool) -> Result<(), CommandError> {

@@ -61,6 +61,9 @@ fn manual() -> String {
 .I /etc/pericard/pericard.toml
 The configuration; it shows every key with its default.
 .TP
+.I /etc/pericard/hub.toml
+The configuration of a national hub, likewise; a hospital has none.
+.TP
 .I /var/lib/pericard
 Everything that is kept: database, objects, audit log, models.
 .TP

@@ -11,12 +11,14 @@ mod doctor;
 mod egress;
 mod erase;
 mod gate;
+mod hub;
 mod jobs;
 #[cfg(test)]
 mod manual;
 mod model;
 mod output;
 mod owner;
+mod plans;
 mod rehearse;
 mod serve;
 pub(crate) mod submit;
@@ -25,7 +27,7 @@ mod worker;
 
 use crate::config::{Config, ConfigError, DEFAULT_FILE};
 use crate::serve::ServeError;
-use crate::{clock::SystemClock, demo, journal};
+use crate::{clock::SystemClock, demo, dumps, journal};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use pericard_store::{Store, StoreConfig, StoreError};
 use std::ffi::OsString;
@@ -89,6 +91,9 @@ enum Command {
     /// The HTTPS door's certificate: made here, or signed by the hospital's authority
     #[command(subcommand)]
     Cert(cert::CertCommand),
+    /// The national side, which no hospital runs: takes frames, warns of models, shows how they do
+    #[command(subcommand)]
+    Hub(hub::HubCommand),
 }
 
 /// Where the configuration is.
@@ -157,7 +162,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(cli.command) {
+    let allowed = dumps::forbid()
+        .map_err(|error| CommandError::Failed(format!("core dumps cannot be forbidden: {error}")));
+    match allowed.and_then(|()| dispatch(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pericard: {error}");
@@ -188,6 +195,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Token(command) => token::run(command),
         Command::Worker(args) => worker::run(&args),
         Command::Cert(command) => cert::run(command),
+        Command::Hub(command) => hub::run(command),
     }
 }
 

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The mistake, with the line that it is about where there is one.
-pub(super) fn placed(text: &str, mistake: String) -> String {
+pub(crate) fn placed(text: &str, mistake: String) -> String {
     let span = DeTable::parse(text)
         .ok()
         .and_then(|document| span(document.get_ref(), &mistake));

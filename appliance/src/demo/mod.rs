@@ -6,8 +6,10 @@
 //! - [`stage`]: makes the directory, the configuration, the registry and the doors.
 //! - [`pacs`]: a peer that sends studies and takes results.
 //! - [`line`]: one HTTPS request, written out by hand: this binary links no HTTP client.
+//! - [`hub`]: with `--hub`, the national side and a handful of simulated hospitals.
 //! - [`story`]: what is shown, and what is printed of it.
 
+mod hub;
 mod line;
 mod pacs;
 mod stage;
@@ -18,6 +20,7 @@ use crate::places::Places;
 use crate::serve::serve;
 use crate::{cli, journal};
 use clap::Args;
+use hub::{HubStage, Shown};
 use stage::Stage;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +36,9 @@ pub(crate) struct DemoArgs {
     /// Start the appliance without sending the sample studies
     #[arg(long)]
     pub(crate) no_samples: bool,
+    /// Start a national hub and a handful of simulated hospitals, too, and print the address of its dashboard
+    #[arg(long)]
+    pub(crate) hub: bool,
     /// ONNX Runtime's shared library, when it is not where packages or the build helper put it
     #[arg(long, value_name = "FILE")]
     pub(crate) onnxruntime: Option<PathBuf>,
@@ -62,7 +68,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), CommandError> {
 async fn show(args: &DemoArgs, places: Places) -> Result<(), CommandError> {
     let stop = CancellationToken::new();
     cli::stop_on_signal(stop.clone()).map_err(CommandError::failed)?;
-    let (stage, doors) = Stage::set(args.dir.clone(), places).await?;
+    let (mut stage, doors) = Stage::set(args.dir.clone(), places).await?;
+    let national = match args.hub {
+        true => Some(HubStage::set(&mut stage).await?),
+        false => None,
+    };
     let (tell, open) = tokio::sync::oneshot::channel();
     let config = stage.config.clone();
     let mut appliance = tokio::spawn(serve(config, doors, stop.clone(), |open| {
@@ -74,8 +84,11 @@ async fn show(args: &DemoArgs, places: Places) -> Result<(), CommandError> {
     };
     if let Ok(open) = open {
         let pacs = stage.pacs.serve(stop.clone());
+        let shown = national.as_ref().map(Shown::of);
+        let hub = national.map(|national| national.open(stop.clone()));
+        let (served, nation) = hub.unzip();
         let told = tokio::select! {
-            told = story::tell(&stage, &open, args) => told,
+            told = story::tell(&stage, &open, args, shown.zip(nation)) => told,
             () = stop.cancelled() => Ok(()),
         };
         if told.is_err() || args.exit {
@@ -83,6 +96,9 @@ async fn show(args: &DemoArgs, places: Places) -> Result<(), CommandError> {
         }
         stop.cancelled().await;
         let _ = pacs.await; // it ends with the stop; what it took is on disk
+        if let Some(served) = served {
+            served.await.map_err(CommandError::failed)??;
+        }
         told?;
     }
     match (&mut appliance).await {

@@ -1,5 +1,6 @@
 //! The demonstration's directory, configuration, registry and doors.
 
+use super::hub::Shown;
 use super::pacs::Pacs;
 use crate::cli::CommandError;
 use crate::config::{Config, PeerMay, PeerSection, Written};
@@ -41,6 +42,9 @@ struct Found<'a> {
     config: PathBuf,
     data: &'a Path,
     pid: u32,
+    /// With `--hub`: `hub`, `hub_token`, `hub_ca`, `hub_config` and `hub_data`.
+    #[serde(flatten)]
+    hub: Option<&'a Shown>,
 }
 
 impl Stage {
@@ -57,6 +61,8 @@ impl Stage {
             https: bind(written.https.listen).await?,
             dicom: bind(written.dicom.listen).await?,
             dicom_tls: None,
+            hl7: None,
+            hl7_tls: None,
         };
         let received = TcpListener::bind((written.dicom.listen.ip(), 0))
             .await
@@ -72,10 +78,13 @@ impl Stage {
             may: vec![PeerMay::Store],
             commit: false,
             certificates: Vec::new(),
+            worklist_interval_s: 0,
+            counts: false,
+            fetch: Vec::new(),
+            web: None,
         }];
         written.rules = rules();
-        let text = toml::to_string(&written).map_err(CommandError::failed)?;
-        fs::write(dir.join("pericard.toml"), text).map_err(CommandError::failed)?;
+        write(&dir, &written)?;
         import_models(&written, &places.models)?;
         let (https, dicom) = (written.https.listen, written.dicom.listen);
         let config =
@@ -95,7 +104,11 @@ impl Stage {
     }
 
     /// Issues a token and writes `demo.json`. Gives the token's secret.
-    pub(crate) async fn announce(&self, open: &Open) -> Result<String, CommandError> {
+    pub(super) async fn announce(
+        &self,
+        open: &Open,
+        hub: Option<&Shown>,
+    ) -> Result<String, CommandError> {
         let minted = pericard_api::mint().map_err(CommandError::failed)?;
         let token = NewToken {
             label: "demonstration".into(),
@@ -113,6 +126,7 @@ impl Stage {
             config: self.dir.join("pericard.toml"),
             data: &self.config.written.appliance.data_dir,
             pid: std::process::id(),
+            hub,
         };
         let text = serde_json::to_string_pretty(&found).map_err(CommandError::failed)?;
         // Renamed into place: a script that sees the file sees all of it.
@@ -123,10 +137,20 @@ impl Stage {
         Ok(minted.secret)
     }
 
+    /// Writes another configuration in the place of the one before.
+    pub(super) fn write(&self, written: &Written) -> Result<(), CommandError> {
+        write(&self.dir, written)
+    }
+
     /// The certificate that clients are to trust.
     pub(crate) fn ca(&self) -> PathBuf {
         self.config.written.appliance.data_dir.join("tls/ca.pem")
     }
+}
+
+fn write(dir: &Path, written: &Written) -> Result<(), CommandError> {
+    let text = toml::to_string(written).map_err(CommandError::failed)?;
+    fs::write(dir.join("pericard.toml"), text).map_err(CommandError::failed)
 }
 
 fn new_dir(dir: Option<PathBuf>) -> Result<PathBuf, CommandError> {
@@ -152,7 +176,8 @@ fn check_places(places: &Places) -> Result<(), CommandError> {
     }
 }
 
-async fn bind(usual: SocketAddr) -> Result<TcpListener, CommandError> {
+/// The usual port when it is free, another when not.
+pub(super) async fn bind(usual: SocketAddr) -> Result<TcpListener, CommandError> {
     match TcpListener::bind(usual).await {
         Ok(door) => Ok(door),
         Err(_) => TcpListener::bind((usual.ip(), 0))
@@ -188,6 +213,10 @@ fn rules() -> Vec<Rule> {
         models: owned(&[model]),
         priority: pericard_domain::job::Priority::Routine,
         idle_timeout_s: 2,
+        requires: Vec::new(),
+        wait_max_s: 1,
+        priors: None,
+        messages: Vec::new(),
         destinations: owned(&[PACS_NAME]),
         results: pericard_domain::rule::ResultKind::usual(),
         report_failures: true,

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)] // the demonstration is its output
 
 use super::DemoArgs;
+use super::hub::{Shown, Told};
 use super::line::{Request, post};
 use super::pacs::Pacs;
 use super::stage::Stage;
@@ -19,6 +20,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// What the language model is asked.
 const QUESTION: &str = "What does a radiologist do? Answer in two sentences.";
@@ -32,8 +34,15 @@ const DELIVERY_PATIENCE_S: u64 = 20;
 const LOADING_PATIENCE_S: u64 = 180;
 
 /// Tells the whole story.
-pub(super) async fn tell(stage: &Stage, open: &Open, args: &DemoArgs) -> Result<(), CommandError> {
-    let token = stage.announce(open).await?;
+pub(super) async fn tell(
+    stage: &Stage,
+    open: &Open,
+    args: &DemoArgs,
+    hub: Option<(Shown, JoinHandle<Told>)>,
+) -> Result<(), CommandError> {
+    let token = stage
+        .announce(open, hub.as_ref().map(|(shown, _)| shown))
+        .await?;
     println!(
         "Pericard {} in {}",
         env!("CARGO_PKG_VERSION"),
@@ -44,6 +53,9 @@ pub(super) async fn tell(stage: &Stage, open: &Open, args: &DemoArgs) -> Result<
         stage.https, open.fingerprint
     );
     println!("  dicom  {} as {}", stage.dicom, stage.config.ae_title);
+    if let Some((shown, nation)) = hub {
+        nation_told(&shown, nation).await?;
+    }
     if !args.no_samples {
         loaded(open).await?;
         for (number, folder) in studies_in(&stage.samples)?.into_iter().enumerate() {
@@ -75,6 +87,18 @@ pub(super) async fn tell(stage: &Stage, open: &Open, args: &DemoArgs) -> Result<
         );
         println!("Stop it with Ctrl-C.");
     }
+    Ok(())
+}
+
+/// Waits until the simulated hospitals have told of their weeks, and says where that is seen.
+async fn nation_told(shown: &Shown, nation: JoinHandle<Told>) -> Result<(), CommandError> {
+    let frames = nation.await.map_err(CommandError::failed)??;
+    println!(
+        "  hub    https://{}/   the national dashboard; {frames} frames of simulated hospitals came in",
+        shown.hub
+    );
+    println!("         log in with {}", shown.hub_token);
+    println!("         certificate authority {}", shown.hub_ca.display());
     Ok(())
 }
 
