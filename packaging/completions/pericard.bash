@@ -46,6 +46,9 @@ _pericard() {
             pericard,help)
                 cmd="pericard__subcmd__help"
                 ;;
+            pericard,hub)
+                cmd="pericard__subcmd__hub"
+                ;;
             pericard,jobs)
                 cmd="pericard__subcmd__jobs"
                 ;;
@@ -115,6 +118,9 @@ _pericard() {
             pericard__subcmd__cert__subcmd__help,request)
                 cmd="pericard__subcmd__cert__subcmd__help__subcmd__request"
                 ;;
+            pericard__subcmd__egress,accept-plan)
+                cmd="pericard__subcmd__egress__subcmd__accept__subcmd__plan"
+                ;;
             pericard__subcmd__egress,carry)
                 cmd="pericard__subcmd__egress__subcmd__carry"
                 ;;
@@ -133,6 +139,9 @@ _pericard() {
             pericard__subcmd__egress,ledger)
                 cmd="pericard__subcmd__egress__subcmd__ledger"
                 ;;
+            pericard__subcmd__egress,plans)
+                cmd="pericard__subcmd__egress__subcmd__plans"
+                ;;
             pericard__subcmd__egress,preview)
                 cmd="pericard__subcmd__egress__subcmd__preview"
                 ;;
@@ -144,6 +153,9 @@ _pericard() {
                 ;;
             pericard__subcmd__egress,take)
                 cmd="pericard__subcmd__egress__subcmd__take"
+                ;;
+            pericard__subcmd__egress__subcmd__help,accept-plan)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__accept__subcmd__plan"
                 ;;
             pericard__subcmd__egress__subcmd__help,carry)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__carry"
@@ -162,6 +174,9 @@ _pericard() {
                 ;;
             pericard__subcmd__egress__subcmd__help,ledger)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__ledger"
+                ;;
+            pericard__subcmd__egress__subcmd__help,plans)
+                cmd="pericard__subcmd__egress__subcmd__help__subcmd__plans"
                 ;;
             pericard__subcmd__egress__subcmd__help,preview)
                 cmd="pericard__subcmd__egress__subcmd__help__subcmd__preview"
@@ -205,6 +220,9 @@ _pericard() {
             pericard__subcmd__help,help)
                 cmd="pericard__subcmd__help__subcmd__help"
                 ;;
+            pericard__subcmd__help,hub)
+                cmd="pericard__subcmd__help__subcmd__hub"
+                ;;
             pericard__subcmd__help,jobs)
                 cmd="pericard__subcmd__help__subcmd__jobs"
                 ;;
@@ -244,6 +262,9 @@ _pericard() {
             pericard__subcmd__help__subcmd__cert,request)
                 cmd="pericard__subcmd__help__subcmd__cert__subcmd__request"
                 ;;
+            pericard__subcmd__help__subcmd__egress,accept-plan)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__accept__subcmd__plan"
+                ;;
             pericard__subcmd__help__subcmd__egress,carry)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__carry"
                 ;;
@@ -259,6 +280,9 @@ _pericard() {
             pericard__subcmd__help__subcmd__egress,ledger)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__ledger"
                 ;;
+            pericard__subcmd__help__subcmd__egress,plans)
+                cmd="pericard__subcmd__help__subcmd__egress__subcmd__plans"
+                ;;
             pericard__subcmd__help__subcmd__egress,preview)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__preview"
                 ;;
@@ -271,8 +295,86 @@ _pericard() {
             pericard__subcmd__help__subcmd__egress,take)
                 cmd="pericard__subcmd__help__subcmd__egress__subcmd__take"
                 ;;
+            pericard__subcmd__help__subcmd__hub,advisory)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__advisory"
+                ;;
+            pericard__subcmd__help__subcmd__hub,audit)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__audit"
+                ;;
+            pericard__subcmd__help__subcmd__hub,backup)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__backup"
+                ;;
+            pericard__subcmd__help__subcmd__hub,check)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__check"
+                ;;
+            pericard__subcmd__help__subcmd__hub,enrol)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__enrol"
+                ;;
+            pericard__subcmd__help__subcmd__hub,evaluation)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__evaluation"
+                ;;
+            pericard__subcmd__help__subcmd__hub,hospitals)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__hospitals"
+                ;;
+            pericard__subcmd__help__subcmd__hub,key)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__key"
+                ;;
+            pericard__subcmd__help__subcmd__hub,model)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__model"
+                ;;
+            pericard__subcmd__help__subcmd__hub,resume)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__resume"
+                ;;
+            pericard__subcmd__help__subcmd__hub,serve)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__serve"
+                ;;
+            pericard__subcmd__help__subcmd__hub,suspend)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__suspend"
+                ;;
+            pericard__subcmd__help__subcmd__hub,take)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__take"
+                ;;
+            pericard__subcmd__help__subcmd__hub,token)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__token"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__advisory,issue)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__issue"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__advisory,list)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__list"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__audit,verify)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__audit__subcmd__verify"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__evaluation,list)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__evaluation__subcmd__list"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__evaluation,publish)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__evaluation__subcmd__publish"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__model,add)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__model__subcmd__add"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__model,export)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__model__subcmd__export"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__model,list)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__model__subcmd__list"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__token,issue)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__token__subcmd__issue"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__token,list)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__token__subcmd__list"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__token,revoke)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__token__subcmd__revoke"
+                ;;
             pericard__subcmd__help__subcmd__jobs,cancel)
                 cmd="pericard__subcmd__help__subcmd__jobs__subcmd__cancel"
+                ;;
+            pericard__subcmd__help__subcmd__jobs,expected)
+                cmd="pericard__subcmd__help__subcmd__jobs__subcmd__expected"
                 ;;
             pericard__subcmd__help__subcmd__jobs,list)
                 cmd="pericard__subcmd__help__subcmd__jobs__subcmd__list"
@@ -310,8 +412,230 @@ _pericard() {
             pericard__subcmd__help__subcmd__token,revoke)
                 cmd="pericard__subcmd__help__subcmd__token__subcmd__revoke"
                 ;;
+            pericard__subcmd__hub,advisory)
+                cmd="pericard__subcmd__hub__subcmd__advisory"
+                ;;
+            pericard__subcmd__hub,audit)
+                cmd="pericard__subcmd__hub__subcmd__audit"
+                ;;
+            pericard__subcmd__hub,backup)
+                cmd="pericard__subcmd__hub__subcmd__backup"
+                ;;
+            pericard__subcmd__hub,check)
+                cmd="pericard__subcmd__hub__subcmd__check"
+                ;;
+            pericard__subcmd__hub,enrol)
+                cmd="pericard__subcmd__hub__subcmd__enrol"
+                ;;
+            pericard__subcmd__hub,evaluation)
+                cmd="pericard__subcmd__hub__subcmd__evaluation"
+                ;;
+            pericard__subcmd__hub,help)
+                cmd="pericard__subcmd__hub__subcmd__help"
+                ;;
+            pericard__subcmd__hub,hospitals)
+                cmd="pericard__subcmd__hub__subcmd__hospitals"
+                ;;
+            pericard__subcmd__hub,key)
+                cmd="pericard__subcmd__hub__subcmd__key"
+                ;;
+            pericard__subcmd__hub,model)
+                cmd="pericard__subcmd__hub__subcmd__model"
+                ;;
+            pericard__subcmd__hub,resume)
+                cmd="pericard__subcmd__hub__subcmd__resume"
+                ;;
+            pericard__subcmd__hub,serve)
+                cmd="pericard__subcmd__hub__subcmd__serve"
+                ;;
+            pericard__subcmd__hub,suspend)
+                cmd="pericard__subcmd__hub__subcmd__suspend"
+                ;;
+            pericard__subcmd__hub,take)
+                cmd="pericard__subcmd__hub__subcmd__take"
+                ;;
+            pericard__subcmd__hub,token)
+                cmd="pericard__subcmd__hub__subcmd__token"
+                ;;
+            pericard__subcmd__hub__subcmd__advisory,help)
+                cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__advisory,issue)
+                cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__issue"
+                ;;
+            pericard__subcmd__hub__subcmd__advisory,list)
+                cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__advisory__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__advisory__subcmd__help,issue)
+                cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__issue"
+                ;;
+            pericard__subcmd__hub__subcmd__advisory__subcmd__help,list)
+                cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__audit,help)
+                cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__audit,verify)
+                cmd="pericard__subcmd__hub__subcmd__audit__subcmd__verify"
+                ;;
+            pericard__subcmd__hub__subcmd__audit__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__audit__subcmd__help,verify)
+                cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__verify"
+                ;;
+            pericard__subcmd__hub__subcmd__evaluation,help)
+                cmd="pericard__subcmd__hub__subcmd__evaluation__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__evaluation,list)
+                cmd="pericard__subcmd__hub__subcmd__evaluation__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__evaluation,publish)
+                cmd="pericard__subcmd__hub__subcmd__evaluation__subcmd__publish"
+                ;;
+            pericard__subcmd__hub__subcmd__evaluation__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__evaluation__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__evaluation__subcmd__help,list)
+                cmd="pericard__subcmd__hub__subcmd__evaluation__subcmd__help__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__evaluation__subcmd__help,publish)
+                cmd="pericard__subcmd__hub__subcmd__evaluation__subcmd__help__subcmd__publish"
+                ;;
+            pericard__subcmd__hub__subcmd__help,advisory)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__advisory"
+                ;;
+            pericard__subcmd__hub__subcmd__help,audit)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__audit"
+                ;;
+            pericard__subcmd__hub__subcmd__help,backup)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__backup"
+                ;;
+            pericard__subcmd__hub__subcmd__help,check)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__check"
+                ;;
+            pericard__subcmd__hub__subcmd__help,enrol)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__enrol"
+                ;;
+            pericard__subcmd__hub__subcmd__help,evaluation)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__evaluation"
+                ;;
+            pericard__subcmd__hub__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__help,hospitals)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__hospitals"
+                ;;
+            pericard__subcmd__hub__subcmd__help,key)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__key"
+                ;;
+            pericard__subcmd__hub__subcmd__help,model)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__model"
+                ;;
+            pericard__subcmd__hub__subcmd__help,resume)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__resume"
+                ;;
+            pericard__subcmd__hub__subcmd__help,serve)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__serve"
+                ;;
+            pericard__subcmd__hub__subcmd__help,suspend)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__suspend"
+                ;;
+            pericard__subcmd__hub__subcmd__help,take)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__take"
+                ;;
+            pericard__subcmd__hub__subcmd__help,token)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__token"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__advisory,issue)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__issue"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__advisory,list)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__audit,verify)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__audit__subcmd__verify"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__evaluation,list)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__evaluation__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__evaluation,publish)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__evaluation__subcmd__publish"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__model,add)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__model__subcmd__add"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__model,export)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__model__subcmd__export"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__model,list)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__model__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__token,issue)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__token__subcmd__issue"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__token,list)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__token__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__token,revoke)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__token__subcmd__revoke"
+                ;;
+            pericard__subcmd__hub__subcmd__model,add)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__add"
+                ;;
+            pericard__subcmd__hub__subcmd__model,export)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__export"
+                ;;
+            pericard__subcmd__hub__subcmd__model,help)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__model,list)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__model__subcmd__help,add)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__add"
+                ;;
+            pericard__subcmd__hub__subcmd__model__subcmd__help,export)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__export"
+                ;;
+            pericard__subcmd__hub__subcmd__model__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__model__subcmd__help,list)
+                cmd="pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__token,help)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__token,issue)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__issue"
+                ;;
+            pericard__subcmd__hub__subcmd__token,list)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__token,revoke)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__revoke"
+                ;;
+            pericard__subcmd__hub__subcmd__token__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__token__subcmd__help,issue)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__issue"
+                ;;
+            pericard__subcmd__hub__subcmd__token__subcmd__help,list)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__token__subcmd__help,revoke)
+                cmd="pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__revoke"
+                ;;
             pericard__subcmd__jobs,cancel)
                 cmd="pericard__subcmd__jobs__subcmd__cancel"
+                ;;
+            pericard__subcmd__jobs,expected)
+                cmd="pericard__subcmd__jobs__subcmd__expected"
                 ;;
             pericard__subcmd__jobs,help)
                 cmd="pericard__subcmd__jobs__subcmd__help"
@@ -327,6 +651,9 @@ _pericard() {
                 ;;
             pericard__subcmd__jobs__subcmd__help,cancel)
                 cmd="pericard__subcmd__jobs__subcmd__help__subcmd__cancel"
+                ;;
+            pericard__subcmd__jobs__subcmd__help,expected)
+                cmd="pericard__subcmd__jobs__subcmd__help__subcmd__expected"
                 ;;
             pericard__subcmd__jobs__subcmd__help,help)
                 cmd="pericard__subcmd__jobs__subcmd__help__subcmd__help"
@@ -413,7 +740,7 @@ _pericard() {
 
     case "${cmd}" in
         pericard)
-            opts="-h -V --help --version serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help"
+            opts="-h -V --help --version serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert hub help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -801,7 +1128,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__demo)
-            opts="-h --dir --exit --no-samples --onnxruntime --models --samples --help"
+            opts="-h --dir --exit --no-samples --hub --onnxruntime --models --samples --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -853,12 +1180,34 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress)
-            opts="-h --help preview ledger enrol-request enrol run hold release carry take help"
+            opts="-h --help preview ledger plans accept-plan enrol-request enrol run hold release carry take help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__accept__subcmd__plan)
+            opts="-h --config --labels --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --labels)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -925,8 +1274,22 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress__subcmd__help)
-            opts="preview ledger enrol-request enrol run hold release carry take help"
+            opts="preview ledger plans accept-plan enrol-request enrol run hold release carry take help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__accept__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1022,6 +1385,20 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__egress__subcmd__help__subcmd__plans)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__egress__subcmd__help__subcmd__preview)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -1102,6 +1479,24 @@ _pericard() {
             ;;
         pericard__subcmd__egress__subcmd__ledger)
             opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__egress__subcmd__plans)
+            opts="-h --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1217,7 +1612,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help)
-            opts="serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert help"
+            opts="serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert hub help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1413,8 +1808,22 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__egress)
-            opts="preview ledger enrol-request enrol run hold release carry take"
+            opts="preview ledger plans accept-plan enrol-request enrol run hold release carry take"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__accept__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1483,6 +1892,20 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__egress__subcmd__ledger)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__egress__subcmd__plans)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1580,8 +2003,372 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__help__subcmd__hub)
+            opts="serve check key enrol hospitals suspend resume model advisory evaluation token take audit backup"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__advisory)
+            opts="issue list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__issue)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__audit)
+            opts="verify"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__audit__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__backup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__enrol)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__evaluation)
+            opts="publish list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__evaluation__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__evaluation__subcmd__publish)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__hospitals)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__key)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__model)
+            opts="add list export"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__model__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__model__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__model__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__suspend)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__take)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__token)
+            opts="issue list revoke"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__token__subcmd__issue)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__token__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__token__subcmd__revoke)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__help__subcmd__jobs)
-            opts="list show retry cancel"
+            opts="list show expected retry cancel"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1595,6 +2382,20 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__jobs__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__jobs__subcmd__expected)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1860,8 +2661,1184 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__hub)
+            opts="-h --help serve check key enrol hospitals suspend resume model advisory evaluation token take audit backup help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory)
+            opts="-h --help issue list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory__subcmd__help)
+            opts="issue list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__issue)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory__subcmd__issue)
+            opts="-h --config --kind --model --cause --text --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kind)
+                    COMPREPLY=($(compgen -W "recall advisory" -- "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cause)
+                    COMPREPLY=($(compgen -W "unstated safety performance drift bias security regulatory superseded maker" -- "${cur}"))
+                    return 0
+                    ;;
+                --text)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__advisory__subcmd__list)
+            opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__audit)
+            opts="-h --help verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__audit__subcmd__help)
+            opts="verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__audit__subcmd__verify)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__backup)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__check)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__enrol)
+            opts="-h --config --name --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation)
+            opts="-h --help publish list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation__subcmd__help)
+            opts="publish list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation__subcmd__help__subcmd__publish)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation__subcmd__list)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__evaluation__subcmd__publish)
+            opts="-h --config --model --metrics --threshold-tenth --cases-min --days --text --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --threshold-tenth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cases-min)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --text)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help)
+            opts="serve check key enrol hospitals suspend resume model advisory evaluation token take audit backup help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__advisory)
+            opts="issue list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__issue)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__audit)
+            opts="verify"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__audit__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__backup)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__enrol)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__evaluation)
+            opts="publish list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__evaluation__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__evaluation__subcmd__publish)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__hospitals)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__key)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__model)
+            opts="add list export"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__model__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__model__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__model__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__resume)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__suspend)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__take)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__token)
+            opts="issue list revoke"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__token__subcmd__issue)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__token__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__token__subcmd__revoke)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__hospitals)
+            opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__key)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model)
+            opts="-h --help add list export help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__add)
+            opts="-h --config --id --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__export)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__help)
+            opts="add list export help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__model__subcmd__list)
+            opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__resume)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__serve)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__suspend)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__take)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token)
+            opts="-h --help issue list revoke help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__help)
+            opts="issue list revoke help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__issue)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__help__subcmd__revoke)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__issue)
+            opts="-h --config --label --role --days --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --role)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__list)
+            opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__token__subcmd__revoke)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__jobs)
-            opts="-h --help list show retry cancel help"
+            opts="-h --help list show expected retry cancel help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1892,8 +3869,30 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__jobs__subcmd__expected)
+            opts="-h --config --limit --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__jobs__subcmd__help)
-            opts="list show retry cancel help"
+            opts="list show expected retry cancel help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1907,6 +3906,20 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__jobs__subcmd__help__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__jobs__subcmd__help__subcmd__expected)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

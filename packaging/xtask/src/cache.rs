@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// | `packages/<name>/` | `models/<name>/` with its payload put in place: a whole model package |
 /// | `samples/` | sample studies |
 /// | `venv/` | the private Python environment |
+/// | `cuda-<version>/` | the toolkit that kernels are compiled with |
+/// | `kernels/` | compiled kernels, by what they were made of |
+/// | `boot-root/` | the root that `packaging/boot/test` copies |
 pub(crate) struct Cache {
     root: PathBuf,
 }

@@ -16,6 +16,7 @@ use crate::cache::{Cache, sha256_of};
 use crate::error::{Error, run};
 use crate::pin::Fetches;
 use crate::{fetch, wheel};
+pub(crate) use program::check_libraries;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -44,12 +45,32 @@ pub(crate) struct DistArguments {
 /// The packages' formats, as the packager calls them.
 const FORMATS: [&str; 2] = ["deb", "rpm"];
 
+/// The packages, as their descriptions in `packaging/nfpm` are called.
+const PACKAGES: [&str; 3] = ["pericard-onnxruntime", "pericard", "pericard-hub"];
+
 /// Builds all packages into one folder, or twice and compares.
 pub(crate) fn build(tree: &Path, cache: &Cache, arguments: &DistArguments) -> Result<(), Error> {
     if arguments.twice {
         return twice::compare(tree, cache, arguments);
     }
     once(tree, &crate::target(tree), cache, arguments)
+}
+
+/// Packages a binary that is there already.
+pub(crate) fn of_binary(
+    tree: &Path,
+    cache: &Cache,
+    binary: &Path,
+    out: &Path,
+) -> Result<(), Error> {
+    let arguments = DistArguments {
+        out: out.to_owned(),
+        binary: Some(binary.to_owned()),
+        profile: String::new(),
+        twice: false,
+        package_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    build(tree, cache, &arguments)
 }
 
 fn once(tree: &Path, target: &Path, cache: &Cache, arguments: &DistArguments) -> Result<(), Error> {
@@ -72,7 +93,7 @@ fn once(tree: &Path, target: &Path, cache: &Cache, arguments: &DistArguments) ->
         &out.join("stage"),
     )?;
     stage::settle(&staged.folder, epoch_s)?;
-    for package in ["pericard-onnxruntime", "pericard"] {
+    for package in PACKAGES {
         for format in FORMATS {
             let description = tree.join(format!("packaging/nfpm/{package}.yaml"));
             let mut command = Command::new(&nfpm);

@@ -5,12 +5,14 @@
 //! - [`python`]: the private Python environment, and the registry's ordinary client in it.
 //! - [`wheel`]: pinned files out of pinned wheels.
 //! - [`fetch`]: the runtime, the model packages and the sample studies.
-//! - [`peers`]: the other programs that the tests talk to.
+//! - [`boot`]: the packages in a booted system.
+//! - [`peers`]: the other programs that the tests talk to; [`ohif`], a viewer among them.
 //! - [`bench`]: the benchmarks.
 //! - [`fuzz`]: the fuzz targets.
 //! - [`dist`]: the packages.
+//! - [`cuda`]: the same binary with CUDA in it.
 //!
-//! Nothing here opens a connection of its own: pip and apt do, each to its own registry.
+//! Nothing here opens a connection of its own: pip, apt and npm do, each to its own registry.
 
 use clap::{Parser, Subcommand};
 use std::os::unix::process::CommandExt as _;
@@ -18,11 +20,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 mod bench;
+mod boot;
 mod cache;
+mod cuda;
 mod dist;
 mod error;
 mod fetch;
 mod fuzz;
+mod ohif;
 mod peers;
 mod pin;
 mod python;
@@ -78,6 +83,9 @@ enum Task {
     },
     /// Fetch, build, and package: .deb, .rpm, model packages, checksums, the bill of materials
     Dist(dist::DistArguments),
+    /// CUDA in the same binary: toolkit, check, build
+    #[command(subcommand)]
+    Cuda(cuda::CudaCommand),
 }
 
 fn main() -> ExitCode {
@@ -125,8 +133,14 @@ fn run(task: Task) -> Result<(), Error> {
             if long {
                 test.env("PERICARD_LONG", "1");
             }
-            error::run(&mut test)
+            error::run(&mut test)?;
+            // After all others: what boots holds on to what is mounted.
+            if long && arguments.is_empty() {
+                boot::test(&tree, &cache)?;
+            }
+            Ok(())
         }
+        Task::Cuda(command) => cuda::do_it(&tree, &cache, &command),
         Task::Dist(arguments) => dist::build(&tree, &cache, &arguments),
         Task::Fuzz { seconds, target } => {
             fuzz::all(&tree, &self::target(&tree), seconds, target.as_deref())

@@ -12,17 +12,22 @@ use std::process::Command;
 const PROGRAMS: &[(&str, &str)] = &[
     ("storescu", "dcmtk"),
     ("storescp", "dcmtk"),
+    ("findscu", "dcmtk"),
     ("echoscu", "dcmtk"),
     ("dsrdump", "dcmtk"),
     ("dcmpschk", "dcmtk"),
     ("DicomSRValidator", "pixelmed-apps"),
     ("pdftotext", "poppler-utils"),
     ("Orthanc", "orthanc"),
+    (ORTHANC_DICOMWEB, "orthanc-dicomweb"),
     ("openssl", "openssl"),
     ("curl", "curl"),
     ("chromium", "chromium"),
     ("dcmdump", "dcmtk"),
+    ("wlmscpfs", "dcmtk"),
+    ("dcmqrscp", "dcmtk"),
     ("strace", "strace"),
+    ("ip", "iproute2"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
     ("ps", "procps"),
@@ -32,7 +37,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mkfs.xfs", "xfsprogs"),
     ("xfs_io", "xfsprogs"),
     ("systemd-analyze", "systemd"),
+    ("systemd-nspawn", "systemd-container"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("rpm", "rpm"),
+    ("pg_lsclusters", "postgresql"),
 ];
+
+/// Orthanc's plugin, which is no program but a file that Orthanc is told of.
+const ORTHANC_DICOMWEB: &str = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so";
 
 /// Asked by package managers before they start a service that they installed.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -45,6 +57,7 @@ const SERVICE_POLICY_TEXT: &str = "#!/bin/sh\n\
 pub(crate) fn install(tree: &Path, cache: &Cache, must: bool) -> Result<(), Error> {
     let held = cache.lock()?; // not while the tests run: they may fetch
     Python::of(cache)?.install(&tree.join("tests/requirements.txt"))?;
+    crate::ohif::install(cache)?;
     if let Err(error) = install_packages(&missing()) {
         eprintln!("{error}");
     }
@@ -102,16 +115,16 @@ fn remedy(packages: &[&str]) -> String {
     )
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps servers where only root's path looks.
+    // Debian keeps servers where only root's path looks. A whole path stands for itself.
     let usual = ["/usr/sbin".into(), "/sbin".into()];
     std::env::split_paths(&path)
         .chain(usual)
         .any(|folder| folder.join(program).is_file())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

@@ -2,8 +2,9 @@
 
 use crate::cache::{Cache, Partial, check, sha256_of};
 use crate::error::{Error, finish};
-use crate::pin::Pin;
+use crate::pin::{Pin, Target};
 use crate::python::Python;
+use serde::Deserialize;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,19 +16,92 @@ pub(crate) fn fetch(pins: &[Pin], folder: &Path, cache: &Cache) -> Result<(), Er
         if sha256_of(&place)?.as_deref() == Some(&pin.sha256) {
             continue;
         }
-        let wheel = wheel(pin, cache)?;
+        let wheel = wheel(&Wanted::of(pin), cache)?;
         extract(pin, &wheel, &place)?;
         eprintln!("  {}", place.display());
     }
     Ok(())
 }
 
+/// A wheel that is wanted whole.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WholePin {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    pub(crate) sha256: String,
+}
+
+/// Everything in a pinned wheel whose path begins so, under `folder` without that beginning.
+pub(crate) fn unpack(
+    pin: &WholePin,
+    below: &str,
+    folder: &Path,
+    cache: &Cache,
+) -> Result<(), Error> {
+    let wanted = Wanted {
+        package: &pin.package,
+        version: &pin.version,
+        sha256: &pin.sha256,
+        target: None,
+    };
+    let wheel = wheel(&wanted, cache)?;
+    let broken = |member: &str, problem: String| Error::Member {
+        wheel: wheel.clone(),
+        member: member.to_owned(),
+        problem,
+    };
+    let file = File::open(&wheel).map_err(Error::io("cannot read", &wheel))?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|e| broken(below, e.to_string()))?;
+    for number in 0..archive.len() {
+        let mut member = archive
+            .by_index(number)
+            .map_err(|e| broken(below, e.to_string()))?;
+        // Only paths that stay within the folder.
+        let Some(path) = member.enclosed_name() else {
+            continue;
+        };
+        let Ok(path) = path.strip_prefix(below) else {
+            continue;
+        };
+        if member.is_dir() {
+            continue;
+        }
+        let place = folder.join(path);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("cannot create", parent))?;
+        }
+        let mut out = File::create(&place).map_err(Error::io("cannot create", &place))?;
+        io::copy(&mut member, &mut out).map_err(Error::io("cannot write", &place))?;
+    }
+    Ok(())
+}
+
+/// A wheel, as it is asked for.
+struct Wanted<'a> {
+    package: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    target: Option<&'a Target>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(pin: &'a Pin) -> Self {
+        Self {
+            package: &pin.package,
+            version: &pin.version,
+            sha256: &pin.wheel_sha256,
+            target: pin.target.as_ref(),
+        }
+    }
+}
+
 /// The pinned wheel in the cache, downloaded when it is not there.
-fn wheel(pin: &Pin, cache: &Cache) -> Result<PathBuf, Error> {
-    let short = &pin.wheel_sha256[..8]; // wheels of one version differ by platform
+fn wheel(pin: &Wanted<'_>, cache: &Cache) -> Result<PathBuf, Error> {
+    let short = &pin.sha256[..8]; // wheels of one version differ by platform
     let name = format!("{}-{}-{short}.whl", pin.package, pin.version);
     let place = cache.wheels().join(name);
-    if sha256_of(&place)?.as_deref() != Some(&pin.wheel_sha256) {
+    if sha256_of(&place)?.as_deref() != Some(pin.sha256) {
         download(pin, &place, &Python::of(cache)?)?;
     }
     Ok(place)
@@ -35,13 +109,13 @@ fn wheel(pin: &Pin, cache: &Cache) -> Result<PathBuf, Error> {
 
 /// pip itself refuses a wheel of another hash; it is checked again here, because what it left in the folder is what we
 /// read.
-fn download(pin: &Pin, place: &Path, python: &Python) -> Result<(), Error> {
-    let (package, version) = (&pin.package, &pin.version);
+fn download(pin: &Wanted<'_>, place: &Path, python: &Python) -> Result<(), Error> {
+    let (package, version) = (pin.package, pin.version);
     eprintln!("fetching {package} {version}");
     let folder = Partial::of(&place.with_extension("download"))?;
     fs::create_dir(folder.path()).map_err(Error::io("cannot create", folder.path()))?;
     let requirements = folder.path().join("requirements.txt");
-    let line = format!("{package}=={version} --hash=sha256:{}\n", pin.wheel_sha256);
+    let line = format!("{package}=={version} --hash=sha256:{}\n", pin.sha256);
     fs::write(&requirements, line).map_err(Error::io("cannot write", &requirements))?;
 
     let mut pip = python.pip("download");
@@ -50,21 +124,21 @@ fn download(pin: &Pin, place: &Path, python: &Python) -> Result<(), Error> {
         .arg(folder.path())
         .arg("-r")
         .arg(&requirements);
-    if let Some(target) = &pin.target {
+    if let Some(target) = pin.target {
         pip.args(["--implementation", "cp"])
             .args(["--python-version", &target.python])
             .args(["--abi", &target.abi])
             .args(["--platform", &target.platform]);
     }
     finish(&mut pip).map_err(|_| Error::Download {
-        package: package.clone(),
-        version: version.clone(),
-        sha256: pin.wheel_sha256.clone(),
+        package: package.to_owned(),
+        version: version.to_owned(),
+        sha256: pin.sha256.to_owned(),
     })?;
 
     let found = wheel_in(folder.path())?;
     let what = format!("the wheel of {package} {version}");
-    check(&what, &pin.wheel_sha256, sha256_of(&found)?)?;
+    check(&what, pin.sha256, sha256_of(&found)?)?;
     fs::rename(&found, place).map_err(Error::io("cannot put in place", place))
 }
 

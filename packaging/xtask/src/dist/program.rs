@@ -78,7 +78,7 @@ fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
 }
 
 /// Refuses a binary that needs what the packages do not ask for: a CUDA library, say, which would keep it from starting.
-fn check_libraries(program: &Path) -> Result<(), Error> {
+pub(crate) fn check_libraries(program: &Path) -> Result<(), Error> {
     let headers = said(Command::new("objdump").arg("-p").arg(program))?;
     let needed = headers
         .lines()

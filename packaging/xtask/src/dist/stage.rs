@@ -77,6 +77,7 @@ pub(super) fn fill(
     let onnxruntime_version = onnxruntime_version.unwrap_or_default();
     for (name, package, version) in [
         ("changelog", "pericard", version),
+        ("changelog-hub", "pericard-hub", version),
         (
             "changelog-onnxruntime",
             "pericard-onnxruntime",
