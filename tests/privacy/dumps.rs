@@ -1,0 +1,130 @@
+//! No process of the appliance leaves its memory behind when it crashes: whatever the shell that started it allows.
+
+use crate::support::{Appliance, Given, PERICARD, until};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// `signal(7)`: an abort. (Of an invalid memory reference the runtime takes the first for its own.)
+const ABRT: i32 = 6;
+
+/// Starts a program in a folder of its own, where dumps of any size are allowed.
+fn allowed(dir: &Path, program: &str, args: &[&str]) -> Child {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -c unlimited && exec \"$@\"", "sh", program])
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().expect("a process")
+}
+
+fn crashed(mut child: Child) -> ExitStatus {
+    crash(child.id());
+    child.wait().expect("its end")
+}
+
+fn crash(pid: u32) {
+    crate::support::run(Command::new("kill").args(["-ABRT", &pid.to_string()]));
+}
+
+fn limit_of(pid: u32) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    line.unwrap_or_default()
+        .split_ascii_whitespace()
+        .skip(4)
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(tasks).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
+    let pids: Vec<u32> = lists
+        .flat_map(|list| {
+            let list = list.unwrap_or_default();
+            list.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    pids
+}
+
+#[test]
+fn no_process_of_it_is_dumped_even_where_dumps_are_allowed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // That a dump would be seen: of a program that does not forbid it.
+    let other = crashed(allowed(dir.path(), "sleep", &["60"]));
+    assert_eq!(other.signal(), Some(ABRT));
+    let can_be_seen = other.core_dumped();
+    if !can_be_seen {
+        eprintln!(
+            "this machine keeps no dumps: only the limits and the kernel's word are looked at"
+        );
+    }
+    let Some(mut appliance) = Appliance::start(Given {
+        models: &["burned-in-text"],
+        ..Given::default()
+    }) else {
+        return;
+    };
+    appliance.kill();
+    for file in fs::read_dir(dir.path()).expect("a folder").flatten() {
+        fs::remove_file(file.path()).expect("removed"); // the other's dump
+    }
+    let config = appliance.config();
+    let config = config.to_str().expect("a path in UTF-8");
+    let server = allowed(dir.path(), PERICARD, &["serve", "--config", config]);
+    until("readiness", || {
+        (appliance.get("/readyz").0 == 200).then_some(())
+    });
+    let workers = until("workers", || {
+        Some(children_of(server.id())).filter(|all| !all.is_empty())
+    });
+    for pid in workers.iter().chain([&server.id()]) {
+        assert_eq!(limit_of(*pid), "0 0", "of {pid}");
+        assert!(!is_dumpable(*pid), "{pid} can be dumped");
+    }
+    for pid in &workers {
+        crash(*pid);
+    }
+    until("the workers' end", || {
+        let left = children_of(server.id());
+        workers.iter().all(|pid| !left.contains(pid)).then_some(())
+    });
+    let ended = crashed(server);
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(ABRT), false));
+    let left: Vec<_> = fs::read_dir(dir.path())
+        .expect("a folder")
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Whether the kernel would dump it: what belongs to such a process in `/proc` belongs to its user, else to root
+/// (proc(5)). Tests run as root mostly, where that says nothing; what is asked then is whether it is locked to others.
+fn is_dumpable(pid: u32) -> bool {
+    // A process without rights of its own over this one cannot look into it when it is not dumpable.
+    let looked = Command::new("setpriv")
+        .args([
+            "--bounding-set",
+            "-all",
+            "--inh-caps",
+            "-all",
+            "--no-new-privs",
+        ])
+        .args(["cat", &format!("/proc/{pid}/maps")])
+        .output()
+        .expect("setpriv");
+    looked.status.success() && !looked.stdout.is_empty()
+}
