@@ -15,7 +15,9 @@ mod walls;
 use graph::Graph;
 use std::collections::BTreeSet;
 use std::path::Path;
-use walls::{EGRESS_OPENS, EGRESS_TAKES, KEYS, NO_CLIENT, NOBODY, ROOMS, SEALED, TOP, WORDS};
+use walls::{
+    EGRESS_OPENS, EGRESS_TAKES, KEYS, NO_CLIENT, NOBODY, ROOMS, SEALED, SEAMS, TOP, WORDS,
+};
 
 /// Tracked files are text and small golden cases; weights and volumes are fetched by hash.
 const MAX_TRACKED_FILE_BYTES: u64 = 1 << 20;
@@ -158,6 +160,21 @@ fn rooms_are_given_their_values_their_time_and_their_doors() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn what_tests_may_replace_has_one_answer_in_what_is_shipped() {
+    let files = source::room_files();
+    for (text, places) in SEAMS {
+        let said = files.iter().filter(|file| file.shipped.contains(text));
+        let said: BTreeSet<_> = said.map(|file| file.path.display().to_string()).collect();
+        let known: BTreeSet<_> = places.iter().map(|place| (*place).to_owned()).collect();
+        assert_eq!(
+            said, known,
+            "`{text}` is a seam for tests of what leaves: what is shipped has one clock, one chance and one kind of leaves, \
+             and no key, variable or argument for another. Make another in the test, or change SEAMS, with the reason."
+        );
     }
 }
 

@@ -35,15 +35,20 @@ pub(crate) const ROOMS: &[Room] = &[
     room("runner", &["domain", "confine", "dicom", "imaging", "language"],
         "The seam to the models and to the reader of strangers' pixels, so that neither engine's types show anywhere else \
          and all of them run behind walls."),
+    room("scribe", &["domain"],
+        "What a language model is asked about patients' texts, and what of its answers is believed. It can reach neither a model nor \
+         what is kept, so that its checks rest on nothing but what they are given."),
     room("intake", &["domain", "dicom", "store", "egress"],
         "The one door in, so that both protocols keep the same promise."),
     room("jobs", &["domain", "dicom", "store", "registry", "runner", "egress"],
         "The only room with both data and model in hand."),
     room("dimse", &["domain", "dicom", "intake", "store", "egress"],
         "The DICOM network. Protocol only: it cannot reach a model."),
+    room("hl7", &["domain", "store"],
+        "HL7 v2 over MLLP. Protocol only, and of what is kept it names orders, patients' numbers and messages: no image."),
     room("door", &[],
         "An HTTPS door with its limits. The appliance and the hub open one each, and it knows neither."),
-    room("api", &["domain", "door", "dicom", "intake", "store", "registry", "runner", "audit", "egress"],
+    room("api", &["domain", "door", "dicom", "intake", "store", "registry", "runner", "audit", "egress", "scribe"],
         "HTTPS. Protocol only: it cannot reach a job's insides or the DICOM network."),
     room("egress", &["frame"],
         "Closed counters. It cannot name a patient, because it knows no word for one."),
@@ -66,6 +71,11 @@ pub(crate) const KEYS: &[Key] = &[
     Key { crates: &["rusqlite", "libsqlite3-sys"], keepers: &["store", "hub"],
         reason: "a statement outside `store` is a change without a named transaction and an audit line; the hub is another \
                  product's data in another building, and keeps the same rule in its own `store`." },
+    Key { crates: &["postgres", "tokio-postgres"], keepers: &["hub"],
+        reason: "a nation's hub may keep its data in PostgreSQL, in the same `store` and by the same statements; a hospital's \
+                 appliance speaks to no server." },
+    Key { crates: &["parquet"], keepers: &["hub"],
+        reason: "researchers read what the hub exports; nothing in a hospital writes or reads it." },
     Key { crates: &["axum", "axum-core", "hyper", "hyper-util", "tower-http"], keepers: &["door", "api", "hub"],
         reason: "HTTP is one door with one list of who may what; a second one would have none. The hub's is not in the \
                  hospital at all." },
@@ -77,7 +87,9 @@ pub(crate) const KEYS: &[Key] = &[
         reason: "associations are one door with one list of who may call." },
     Key { crates: &["dicom-parser", "dicom-pixeldata", "jpeg2k", "charls", "jpeg-decoder"], keepers: &["dicom"],
         reason: "untrusted bytes are parsed where the scanner stands before the parser." },
-    Key { crates: &["dicom-object", "dicom-core", "dicom-json"], keepers: &["dicom", "dimse", "api"],
+    Key { crates: &["dicom-object", "dicom-json"], keepers: &["dicom", "api"],
+        reason: "a parser that believes lengths never meets a stranger's object in the process that serves." },
+    Key { crates: &["dicom-core"], keepers: &["dicom", "dimse", "api"],
         reason: "what is not a protocol speaks of studies and findings in words of `domain`." },
     Key { crates: &["rustls", "tokio-rustls"], keepers: &["door", "api", "dimse", "gate", "hub", "src"],
         reason: "only doors are encrypted, and the gate's one way to the hub." },
@@ -89,6 +101,8 @@ pub(crate) const KEYS: &[Key] = &[
         reason: "a room says what happens; where that goes is decided once, in the composition root." },
     Key { crates: &["landlock", "seccompiler"], keepers: &["confine"],
         reason: "what a worker may do is decided in one place, where every system call left to it has its line." },
+    Key { crates: &["tokio-websockets"], keepers: &["api"],
+        reason: "the channel of notifications is a route like any other, behind the same list of who may what." },
     Key { crates: &["prio"], keepers: &["egress"],
         reason: "noise is drawn in one place, under one ledger." },
 ];
@@ -116,6 +130,8 @@ pub(crate) const SEALED: &[Seal] = &[
         reason: "words have no IO." },
     Seal { rooms: &["dicom"], never: &["tokio", "hyper", "rusqlite", "dicom-ul", "ort", "candle-core"],
         reason: "the parser of untrusted bytes has no socket and no database to give away." },
+    Seal { rooms: &["scribe"], never: &["tokio", "rusqlite", "hyper", "candle-core", "ort", "store", "runner", "language", "tracing", "log"],
+        reason: "what checks a model's words must not be able to ask it again, nor to say a patient's text into a log." },
     Seal { rooms: &["imaging", "language"], never: &["hyper", "rusqlite", "axum", "reqwest", "ureq", "tokio", "dicom-ul", "rustls"],
         reason: "a model is somebody else's program: it has no network and no data but what it is handed." },
     Seal { rooms: &["store", "registry"], never: &["hyper", "axum", "dicom-ul", "ort", "candle-core", "rustls"],
@@ -144,7 +160,7 @@ pub(crate) const NOBODY: &[&str] = &[
 ];
 
 /// Crates that are a client too when a feature says so.
-pub(crate) const NO_CLIENT: &[&str] = &["hyper", "hyper-util"];
+pub(crate) const NO_CLIENT: &[&str] = &["hyper", "hyper-util", "tokio-websockets"];
 
 /// Words that only some may say, outside tests.
 pub(crate) struct Word {
@@ -162,8 +178,8 @@ pub(crate) const WORDS: &[Word] = &[
         reason: "a room is given a Clock, so that tests own the time. `Instant` is fine for how long something took." },
     Word { texts: &["TcpListener::bind", "UnixListener::bind"], rooms: &["src"],
         reason: "a door is opened in the composition root and passed in, so that tests own the ports." },
-    Word { texts: &["TcpStream::connect", "TcpSocket::new", "UnixStream::connect"], rooms: &["src", "dimse", "gate"],
-        reason: "only `dimse` calls a peer, and only one that the configuration names; `gate` calls the hub, and only the one that is enrolled." },
+    Word { texts: &["TcpStream::connect", "TcpSocket::new", "UnixStream::connect"], rooms: &["src", "dimse", "hl7", "gate"],
+        reason: "only `dimse` and `hl7` call a peer, and only one that the configuration names; `gate` calls the hub, and only the one that is enrolled." },
     Word { texts: &["lookup_host", "ToSocketAddrs"], rooms: &["dimse"],
         reason: "a name is looked up only to call a configured peer." },
     Word { texts: &["UdpSocket"], rooms: &[],
@@ -176,10 +192,27 @@ pub(crate) const WORDS: &[Word] = &[
         reason: "what is not there yet is not called yet." },
 ];
 
+/// Said in these files of what is shipped, and nowhere else: the seams by which a test owns the time, chance and the leaves
+/// of the log. What is built by them in a test is in no program that is shipped: each trait has one implementation here, and
+/// the one road to another machine than this one is called by nobody.
+#[rustfmt::skip] // a table
+pub(crate) const SEAMS: &[(&str, &[&str])] = &[
+    (" Clock for ", &["appliance/src/clock.rs", "appliance/domain/src/time.rs"]),
+    // For tests of every room; where it is said, no program makes one.
+    ("StandingClock", &["appliance/domain/src/time.rs"]),
+    (" Chance for ", &["appliance/src/machine.rs"]),
+    (" Load for ", &["appliance/src/load.rs"]),
+    (" Leaves for ", &["appliance/store/src/journal.rs"]),
+    ("open_with(", &["appliance/store/src/store.rs", "appliance/src/serve.rs"]),
+    ("serve_on(", &["appliance/src/serve.rs"]),
+    // The demonstration's simulated hospitals draw noise too, for patients that nobody is.
+    ("Seed(", &["appliance/egress/src/noise.rs", "appliance/src/demo/hub.rs", "appliance/src/weekly.rs"]),
+];
+
 /// What public functions of `egress` may take.
 #[rustfmt::skip] // a table
 pub(crate) const EGRESS_TAKES: &[&str] = &[
-    "&self", "u8", "u16", "u32", "u64", "[u64; 4]", "Duration",
+    "&self", "bool", "u8", "u16", "u32", "u64", "[u64; 4]", "Duration",
     "Counter", "Stage", "CatalogueId", "Outcome", "Identity",
     // A week: models by number, patients as hashes that nobody can turn back, and the frame that tells of it. None has
     // place for a text; `Closing` and `Rules` are made of these and of numbers.

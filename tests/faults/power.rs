@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const CUTS: u32 = 3;
-const CUTS_LONG: u32 = 40;
+const CUTS_LONG: u32 = 200;
 /// How long is sent before the cut: the sender itself takes about the first to start.
 const MOMENT_MS_MIN: u64 = 1200;
 const MOMENT_MS_MAX: u64 = 3500;

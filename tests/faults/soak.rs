@@ -1,6 +1,8 @@
-//! An hour under load, long form only: both protocols bring objects four seconds of every five, a random worker is killed
-//! every few seconds, and at the end nothing is lost, and the server holds no more memory and no more descriptors than it
-//! did once it was warm.
+//! An hour under load, long form only: both protocols bring objects, a random worker is killed in every round, and at the
+//! end nothing is lost, and the server holds no more memory and no more descriptors than it did once it was warm.
+//!
+//! The load is four fifths of what the machine can take at that moment, whatever else it has to do: each round brings
+//! objects as fast as they are taken, waits until all work that they made is done, and rests for a quarter of that time.
 
 use crate::Moments;
 use crate::processes::{children_of, try_again_what_lost_its_workers};
@@ -12,9 +14,9 @@ use std::time::{Duration, Instant};
 const SOAK_S: u64 = 3600;
 /// What is cached and what grows to its full size has done so by then.
 const WARM_S: u64 = 600;
-/// Four fifths of what it can take: it is sent to as fast as it answers, and then not.
 const SENDING_MS: u64 = 4000;
-const RESTING_MS: u64 = 1000;
+/// How much of the time it rests, for each part that it is busy: busy four fifths of the time.
+const REST_FOR_BUSY: u32 = 4;
 const DRIFT_MAX_PERCENT: f64 = 2.0;
 /// Connections that come and go, and a worker's ends of a conversation.
 const DESCRIPTORS_BESIDE: usize = 8;
@@ -39,7 +41,9 @@ fn an_hour_of_load_and_lost_workers_loses_nothing_and_grows_nothing() {
     };
     let (mut promises, mut moments) = (Promises::default(), Moments(0x0050_a4ed));
     let (begun, mut warm, mut killed) = (Instant::now(), None, 0);
+    let mut busy_in_all = Duration::ZERO;
     for round in 0.. {
+        let round_begun = Instant::now();
         let Some(sender) = Sender::start(&appliance, round) else {
             return;
         };
@@ -53,7 +57,10 @@ fn an_hour_of_load_and_lost_workers_loses_nothing_and_grows_nothing() {
         }
         std::thread::sleep(Duration::from_millis(SENDING_MS / 2)); // the load itself
         sender.end(&mut promises);
-        std::thread::sleep(Duration::from_millis(RESTING_MS)); // the load's pause
+        idle(&appliance);
+        let busy = round_begun.elapsed();
+        busy_in_all += busy;
+        std::thread::sleep(busy / REST_FOR_BUSY); // the load's pause
         assert!(appliance.process().is_running(), "{}", appliance.log());
         if warm.is_none() && begun.elapsed() > Duration::from_secs(WARM_S) {
             warm = Some(held(&mut appliance));
@@ -67,8 +74,8 @@ fn an_hour_of_load_and_lost_workers_loses_nothing_and_grows_nothing() {
     let drift = (last.resident_kib as f64 / warm.resident_kib as f64 - 1.0) * 100.0;
     promises.are_kept_by(&appliance);
     eprintln!(
-        "{:?}: {} acknowledged, 0 lost, {killed} workers killed, {again} jobs tried again; resident {} KiB, drift {drift:.2} %; \
-         descriptors {} -> {}",
+        "{:?}, busy for {busy_in_all:?}: {} acknowledged, 0 lost, {killed} workers killed, {again} jobs tried again; \
+         resident {} KiB, drift {drift:.2} %; descriptors {} -> {}",
         begun.elapsed(),
         promises.len(),
         last.resident_kib,

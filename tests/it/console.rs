@@ -85,3 +85,70 @@ fn first_in(folder: &Path) -> std::path::PathBuf {
     let paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     first_in(paths.iter().min().expect("a file"))
 }
+
+/// OHIF as its makers built it, beside our DICOMweb: a brain's images with its segmentation and report, and an ultrasound
+/// with its report and picture. The screenshots stay in the target folder.
+#[test]
+fn the_ohif_viewer_shows_images_and_results() {
+    let (Some(chromium), Some(ohif)) = (program("chromium"), needed(cache().join("ohif/dist")))
+    else {
+        return;
+    };
+    let (Some(ultrasound), Some(head), Some(_)) =
+        (sample("us1"), sample("t1-head"), program("storescu"))
+    else {
+        return;
+    };
+    let toml = "[[rules]]\nname = 'text'\nwhen = { modalities = ['US'] }\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
+        results = ['sr', 'sc']\n\
+        [[rules]]\nname = 'brain'\nwhen = { modalities = ['MR'] }\nmodels = ['brain-extraction']\nidle_timeout_s = 3\n";
+    let Some(appliance) = Appliance::start(Given {
+        toml,
+        models: &["burned-in-text", "brain-extraction"],
+    }) else {
+        return;
+    };
+    let sent = appliance.storescu(&["-R", "+sd", "+r"], &[&head]);
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
+    let picture = first_in(&ultrasound);
+    appliance.pericard(&["submit", picture.to_str().expect("a path")]);
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ohif");
+    let dicomweb = format!("https://{}/dicomweb", appliance.https);
+    for (file, modalities) in [
+        (first_in(&head), &["MR", "SEG", "SR"][..]),
+        (picture, &["US", "SR", "OT"][..]),
+    ] {
+        let study = study_of(&file);
+        for job in appliance.jobs_ended(&study) {
+            assert_eq!(job["state"], "done", "{job}");
+        }
+        let disk = appliance.dir.path().join(modalities[0]);
+        let (ca, text) = (appliance.ca(), |path: &Path| {
+            path.to_str().expect("a path").to_owned()
+        });
+        let given = [&chromium, &ohif].map(|path| text(path));
+        let [chromium, ohif] = &given;
+        let (ca, shots, disk) = (text(&ca), text(&shots), text(&disk));
+        let mut args = vec![
+            chromium,
+            ohif,
+            &dicomweb,
+            &appliance.token,
+            &ca,
+            &shots,
+            &disk,
+            &study,
+        ];
+        let modalities: Vec<String> = modalities.iter().map(|m| (*m).to_owned()).collect();
+        args.extend(&modalities);
+        let args: Vec<&str> = args.into_iter().map(String::as_str).collect();
+        let Some(printed) = python("ohif.py", &args) else {
+            return;
+        };
+        eprintln!("OHIF: {printed}screenshots: {shots}");
+    }
+}

@@ -12,10 +12,18 @@ mod chat;
 mod cli;
 mod console;
 mod deidentify;
+mod device;
+mod hub;
 mod malformed;
+#[path = "../../appliance/hub/tests/nation/mod.rs"]
+mod nation;
 mod network;
+mod orders;
+mod orthanc_web;
+mod pressure;
 mod reload;
 mod strangers;
 mod support;
+mod texts;
 mod units;
 mod web;

@@ -441,6 +441,7 @@ pub(crate) fn shared() -> Option<MutexGuard<'static, Appliance>> {
                 "burned-in-text",
                 "brain-extraction",
                 "smollm2-135m-instruct",
+                "all-minilm-l6-v2",
             ],
         })
     };

@@ -102,7 +102,20 @@ fn a_reader_lost_over_frames_costs_one_attempt() {
     }) else {
         return;
     };
+    stand(&appliance);
     lost_once(&mut appliance, "us1", "dicom");
+}
+
+/// Readiness tells which walls are in force, as a worker has tried them.
+fn stand(appliance: &Appliance) {
+    let walls = appliance.json("/readyz")["walls"].clone();
+    let stands = |name: &str| {
+        let mut walls = walls.as_array().expect("a list of walls").iter();
+        walls.any(|wall| wall["name"] == name && wall["stands"] == true)
+    };
+    for name in ["landlock", "seccomp", "no new privileges", "limits"] {
+        assert!(stands(name), "{name}: {walls:#}");
+    }
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn question(max_tokens: u32) -> ChatRequest {
             ..Sampling::default()
         },
         priority: Priority::Routine,
+        tenant: String::new(),
         scope: String::new(),
     }
 }
@@ -124,8 +125,9 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
         .expect("a thread")
         .expect("it loads");
     let tokens = runner
-        .count_tokens(&name, &question(1).prompt)
-        .expect("a count");
+        .tokens(&name, &question(1).prompt)
+        .expect("tokens")
+        .len();
     let mut talk = runner.chat(&name, question(12)).expect("accepted");
     let mut text = String::new();
     loop {
@@ -133,7 +135,7 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
             ChatEvent::Chosen(_) => {}
             ChatEvent::Text(piece) => text.push_str(&piece),
             ChatEvent::Finished { usage, .. } => {
-                assert_eq!(usage.prompt_tokens, tokens);
+                assert_eq!(usage.prompt_tokens as usize, tokens);
                 assert!((1..=12).contains(&usage.completion_tokens));
                 break;
             }
@@ -144,7 +146,7 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
     let refused = runner.chat(&name, question(1_000_000)).map(drop);
     assert!(matches!(refused, Err(ChatRefusal::DoesNotFit { .. })));
     assert!(matches!(
-        runner.count_tokens("nobody", &question(1).prompt),
+        runner.tokens("nobody", &question(1).prompt),
         Err(ChatRefusal::UnknownModel(_))
     ));
 
@@ -188,6 +190,65 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
     let begun = Instant::now();
     while alive(pid) {
         assert!(begun.elapsed() < s(30), "its process stays");
+        tokio::time::sleep(Duration::from_millis(20)).await; // the end of another process cannot be awaited here
+    }
+}
+
+/// Clients ask without a pause while the model is replaced by the next version of itself, twice: every one is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_next_version_of_a_model_costs_no_request() {
+    let (Some(config), Some(package)) = (config(), quick_package("smollm2-135m-instruct")) else {
+        return;
+    };
+    let runner = Runner::new(config);
+    let load = |version: &str| {
+        let (runner, mut package) = (runner.clone(), package.clone());
+        package.model.version = version.to_owned();
+        tokio::task::spawn_blocking(move || runner.load(&package))
+    };
+    load("1.0.0").await.expect("a thread").expect("it loads");
+    let first = runner.pid(&package.model).expect("a worker");
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let (runner, over) = (runner.clone(), over.clone());
+            let name = package.model.name.clone();
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert!(
+                        runner.loaded().iter().any(|l| l.model.name == name),
+                        "it is always listed"
+                    );
+                    let asked = (runner.clone(), name.clone());
+                    let begun =
+                        tokio::task::spawn_blocking(move || asked.0.chat(&asked.1, question(3)));
+                    let mut talk = begun
+                        .await
+                        .expect("a thread")
+                        .expect("every request is taken up");
+                    while let Some(event) = talk.next().await {
+                        assert!(!matches!(event, ChatEvent::Failed(_)), "{event:?}");
+                    }
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    for version in ["1.0.1", "1.0.2"] {
+        let loaded = load(version).await.expect("a thread").expect("it loads");
+        assert_eq!(loaded.model.version, version);
+        tokio::time::sleep(Duration::from_millis(700)).await; // answers of both versions
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    for client in clients {
+        assert!(client.await.expect("no request was lost") > 1);
+    }
+    assert_eq!(runner.loaded().len(), 1);
+    let begun = Instant::now();
+    while alive(first) {
+        assert!(begun.elapsed() < s(30), "the first version's process stays");
         tokio::time::sleep(Duration::from_millis(20)).await; // the end of another process cannot be awaited here
     }
 }

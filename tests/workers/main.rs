@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod answers;
+mod device;
 mod escapes;
 mod jobs;
 mod losses;

@@ -36,6 +36,7 @@ pub(crate) fn config() -> Option<RunnerConfig> {
         worker: pericard_runner::workers_of(env!("CARGO_BIN_EXE_pericard")),
         reading_timeout: Duration::from_secs(60),
         onnxruntime: cached("onnxruntime/libonnxruntime.so")?,
+        device: pericard_domain::device::Device::Cpu,
         cores: 2,
         chats_max: 4,
         chats_waiting_max: 8,

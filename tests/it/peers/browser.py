@@ -30,10 +30,10 @@ class Navigated(Exception):
 class Browser:
     """One tab of one browser."""
 
-    def __init__(self, chromium, folder):
+    def __init__(self, chromium, folder, more=()):
         command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                    "--disable-background-networking", "--disable-component-update", "--ignore-certificate-errors",
-                   "--hide-scrollbars=false", "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
+                   "--hide-scrollbars=false", "--remote-debugging-pipe", f"--user-data-dir={folder}", *more, "about:blank"]
         (to_read, self.to), (self.back, from_write) = os.pipe(), os.pipe()
 
         def pipes():  # the browser reads from 3 and writes to 4
@@ -240,7 +240,8 @@ def main():
         log_in(browser, origin, token)
         pages = {"overview": "/", "worklist": "/console/worklist", "study-text": f"/console/studies/{text}",
                  "study-mask": f"/console/studies/{mask}",
-                 "queue": "/console/jobs", "models": "/console/models", "egress": "/console/egress",
+                 "queue": "/console/jobs", "models": "/console/models", "agreement": "/console/models/agreement",
+                 "egress": "/console/egress",
                  "audit": "/console/audit", "settings": "/console/settings"}
         for name, path in pages.items():
             browser.open(origin + path)
@@ -264,4 +265,5 @@ def main():
     print("ok")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+//! DICOMweb beside Orthanc's plugin and with it as client; orders by UPS-RS; FHIR before a library of another make.
+
+use crate::support::*;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Orthanc with its DICOMweb plugin, and the appliance as one of its servers when there is one.
+struct Orthanc {
+    http: u16,
+    _process: Process,
+    _dir: tempfile::TempDir,
+}
+
+impl Orthanc {
+    fn start(appliance: Option<&Appliance>) -> Option<Self> {
+        let program = program("Orthanc")?;
+        let plugin = needed(PathBuf::from(
+            "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
+        ))?;
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (http, dicom) = (free_port(), free_port());
+        let servers = appliance.map_or(json!({}), |appliance| {
+            let bearer = format!("Bearer {}", appliance.token);
+            json!({"pericard": {
+                "Url": format!("https://{}/dicomweb/", appliance.https), "HttpHeaders": {"Authorization": bearer},
+            }})
+        });
+        let mut config = json!({
+            "Name": "pacs", "StorageDirectory": dir.path().join("db"), "IndexDirectory": dir.path().join("db"),
+            "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "RemoteAccessAllowed": false,
+            "AuthenticationEnabled": false, "Plugins": [plugin], "HttpTimeout": 60,
+            "DicomWeb": {"Enable": true, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full",
+                "Servers": servers},
+        });
+        if let Some(appliance) = appliance {
+            config["HttpsCACertificates"] = json!(appliance.ca());
+            config["HttpsVerifyPeers"] = json!(true);
+        }
+        let file = dir.path().join("orthanc.json");
+        std::fs::write(&file, config.to_string()).expect("Orthanc's configuration");
+        let log = dir.path().join("log");
+        let process = Process::start(&program, &[file.to_str().expect("a path")], &log);
+        let orthanc = Self {
+            http,
+            _process: process,
+            _dir: dir,
+        };
+        until("Orthanc", || {
+            orthanc.asked(&["--max-time", "5"], "/system").ok()
+        });
+        Some(orthanc)
+    }
+
+    /// A request by curl: the answer as JSON, or what came instead.
+    fn asked(&self, args: &[&str], path: &str) -> Result<Value, String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.http);
+        let mut command = Command::new("curl");
+        command.args(["-s", "--noproxy", "*", "--max-time", "120"]);
+        let output = ended(command.args(args).arg(url));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        serde_json::from_str(&text).map_err(|_| text)
+    }
+
+    fn told(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let answer = self.asked(&["-X", "POST", "-d", &body], path);
+        answer.unwrap_or_else(|text| panic!("{path}: {text}"))
+    }
+
+    fn holds(&self, file: &Path) -> Value {
+        let data = format!("@{}", file.display());
+        let args = ["-X", "POST", "--data-binary", &data];
+        self.asked(&args, "/instances").expect("stored at Orthanc")
+    }
+}
+
+#[test]
+fn dicomweb_says_what_orthanc_says_of_the_same_files() {
+    let Some(appliance) = Appliance::start(Given::default()) else {
+        return;
+    };
+    let Some(orthanc) = Orthanc::start(None) else {
+        return;
+    };
+    let ours = format!("https://{}/dicomweb", appliance.https);
+    let theirs = format!("http://127.0.0.1:{}/dicom-web", orthanc.http);
+    let ca = appliance.ca();
+    let args: [&str; 4] = [
+        &ours,
+        &appliance.token,
+        ca.to_str().expect("a path"),
+        &theirs,
+    ];
+    let Some(printed) = python("orthanc_web.py", &args) else {
+        return;
+    };
+    let counts: Value = serde_json::from_str(&printed).expect("JSON");
+    eprintln!("beside Orthanc: {counts}");
+    assert!(counts["held"].as_u64() >= Some(120), "{counts}");
+    assert!(counts["hits"].as_u64() > Some(100), "{counts}");
+}
+
+#[test]
+fn orthanc_sends_finds_and_retrieves_by_dicomweb() {
+    let (Some(chest), Some(ultrasound)) = (sample("chest"), sample("us1")) else {
+        return;
+    };
+    let Some(appliance) = Appliance::start(Given::default()) else {
+        return;
+    };
+    let Some(orthanc) = Orthanc::start(Some(&appliance)) else {
+        return;
+    };
+    let (sent, held) = (&files_in(&chest)[0], &files_in(&ultrasound)[0]);
+    let stored = orthanc.holds(sent);
+    let server = "/dicom-web/servers/pericard";
+    let stow = json!({"Resources": [stored["ID"]], "Synchronous": true});
+    orthanc.told(&format!("{server}/stow"), &stow);
+    let study = study_of(sent);
+    assert_eq!(
+        appliance.json(&format!("/api/v1/studies/{study}"))["instances"],
+        1
+    );
+    let qido = json!({"Uri": "/studies", "Arguments": {"StudyInstanceUID": study}});
+    let found = orthanc.told(&format!("{server}/qido"), &qido);
+    assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+    appliance.pericard(&["submit", held.to_str().expect("a path")]);
+    let study = study_of(held);
+    let retrieve = json!({"Resources": [{"Study": study}], "Synchronous": true});
+    orthanc.told(&format!("{server}/retrieve"), &retrieve);
+    let studies = orthanc.asked(&[], "/studies?expand").expect("its studies");
+    let has = |s: &Value| s["MainDicomTags"]["StudyInstanceUID"] == study.as_str();
+    assert!(
+        studies.as_array().is_some_and(|all| all.iter().any(has)),
+        "{studies}"
+    );
+}
+
+#[test]
+fn an_analysis_is_ordered_on_the_worklist_and_read_by_fhir() {
+    let Some(ultrasound) = sample("us1") else {
+        return;
+    };
+    // No rule asks for it: only the order does.
+    let toml = "[[rules]]\nname = 'none'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\nwhen = { modalities = ['XX'] }\n";
+    let Some(appliance) = Appliance::start(Given {
+        toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let file = &files_in(&ultrasound)[0];
+    let (study, ca) = (study_of(file), appliance.ca());
+    let (path, ca) = (file.to_str().expect("a path"), ca.to_str().expect("a path"));
+    let dicomweb = format!("https://{}/dicomweb", appliance.https);
+    let Some(printed) = python("ris.py", &[&dicomweb, &appliance.token, ca, &study, path]) else {
+        return;
+    };
+    let told: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(told["told"], json!(["IN PROGRESS", "COMPLETED"]), "{told}");
+    let jobs = appliance.jobs_ended(&study);
+    let inferred = jobs.iter().find(|job| job["work"]["kind"] == "infer");
+    assert_eq!(inferred.expect("its job")["priority"], "stat");
+    let output = &told["workitem"]["00741216"]["Value"][0]["00404033"]["Value"][0];
+    assert_eq!(output["0020000D"]["Value"][0], study.as_str());
+    let reports = appliance.reports(&study);
+    let instance = &output["00081199"]["Value"][0]["00081155"]["Value"][0];
+    let mut objects = reports[0]["objects"].as_array().expect("objects").iter();
+    assert!(objects.any(|o| o["instance"] == *instance), "{output}");
+    let log = appliance.pericard(&["audit", "show", "--json"]);
+    for verb in ["create workitem", "claim workitem", "complete workitem"] {
+        assert!(log.contains(verb), "{verb} is in the audit log");
+    }
+    let fhir = format!("https://{}/fhir", appliance.https);
+    let Some(printed) = python("fhir.py", &[&fhir, &appliance.token, ca, &study]) else {
+        return;
+    };
+    let counts: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(counts["Observation"].as_u64() >= Some(1), "{counts}");
+}

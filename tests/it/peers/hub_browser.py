@@ -1,0 +1,88 @@
+"""The hub's dashboard in a real browser: every page, wide and narrow, light and dark, with keys alone and without a script.
+
+Usage: hub_browser.py CHROMIUM URL TOKEN OUT DISK MODEL_THAT_DRIFTS HOSPITAL_APART FILE_TO_DECODE
+"""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+from browser import Browser, check_page
+
+
+def log_in(browser, origin, token):
+    browser.open(f"{origin}/")
+    assert browser.js("location.pathname") == "/login"
+    browser.js("document.getElementById('token').value = 'wrong'")
+    browser.submit("document.querySelector('form.login button').click()")
+    assert browser.js("document.querySelector('[role=alert]') != null")
+    browser.events = []  # Chromium logs the 401 that was asked for
+    browser.js(f"document.getElementById('token').value = {json.dumps(token)}")
+    browser.submit("document.querySelector('form.login button').click()")
+    assert browser.js("location.pathname") == "/", browser.js("document.body.innerText")
+    assert browser.js("document.cookie") == "", "no script sees the session"
+
+
+def check_recall(browser, origin, model):
+    """An admin issues a recall with a form; the model's page says so."""
+    browser.open(f"{origin}/incidents")
+    browser.js(f"""for (const [id, value] of [['kind', 'recall'], ['model', {json.dumps(model)}], ['cause', 'drift']])
+        document.getElementById(id).value = value;
+        document.getElementById('text').value = '<script>window.harmed = 1</script>';
+        document.getElementById('sure').checked = true;""")
+    browser.submit("document.querySelector('form[action=\"/incidents/advisories\"] button').click()")
+    assert browser.js("location.pathname") == "/incidents", browser.js("document.body.innerText")[:500]
+    assert "<script>window.harmed" in browser.js("document.querySelector('main').innerText"), "shown as it is written"
+    assert browser.js("window.harmed") is None
+    browser.open(f"{origin}/models/{model}")
+    assert "recalled" in browser.js("document.querySelector('h1').innerText")
+
+
+def check_decoder(browser, origin, file):
+    browser.open(f"{origin}/privacy")
+    document = browser.call("DOM.getDocument")
+    node = browser.call("DOM.querySelector", nodeId=document["root"]["nodeId"], selector="#frame")
+    browser.call("DOM.setFileInputFiles", files=[file], nodeId=node["nodeId"])
+    browser.submit("document.querySelector('form[enctype] button').click()")
+    assert "This is no frame" in browser.js("document.querySelector('main').innerText")
+
+
+def main():
+    chromium, origin, token, out, disk, model, hospital, file = sys.argv[1:]
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    package = importlib.util.find_spec("axe_core_python").submodule_search_locations[0]
+    axe = (pathlib.Path(package) / "axe.min.js").read_text()
+    browser = Browser(chromium, disk)
+    try:
+        browser.open(f"{origin}/login")
+        check_page(browser, axe, origin, "login", out)
+        log_in(browser, origin, token)
+        pages = {"overview": "/", "models": "/models", "model": f"/models/{model}", "hospitals": "/hospitals",
+                 "hospital": f"/hospitals/{hospital}", "incidents": "/incidents", "evaluations": "/evaluations", "witness": "/witness",
+                 "privacy": "/privacy"}
+        for name, path in pages.items():
+            browser.open(origin + path)
+            assert browser.js("location.pathname") == path, (name, "turned away")
+            assert browser.js("document.scripts.length") == 0, (name, "needs a script")
+            check_page(browser, axe, origin, name, out)
+        for name in ["model", "hospital"]:
+            browser.open(origin + pages[name])
+            browser.look(794, 1123, "light", media="print")
+            browser.shoot(out / f"{name}-print.png")
+        browser.look(1280, 900, "light")
+        check_recall(browser, origin, model)
+        check_decoder(browser, origin, file)
+        check_page(browser, axe, origin, "decoded", out)
+        assert not browser.complaints(origin)
+        browser.submit("document.querySelector('form.out button').click()")
+        assert browser.js("location.pathname") == "/login"
+        browser.open(f"{origin}/hospitals")
+        assert browser.js("location.pathname") == "/login", "the session is over"
+    finally:
+        browser.end()
+    print("ok")
+
+
+main()
