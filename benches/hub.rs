@@ -1,24 +1,37 @@
 //! How many frames a second the hub takes, each judged, witnessed and on disk before it is answered.
-//! `cargo bench -p pericard-hub --bench hub`; one Markdown table on stdout, for `benches/runs/`.
+//! `cargo bench -p pericard-hub --bench hub`; two Markdown tables on stdout, for `benches/runs/`: frames a second, and how
+//! long each page of the dashboard takes over half a year of the simulated nation (a page of more than 300 ms is a failure).
 //!
-//! Frames go in where the HTTPS route hands them on, so that TLS, which each hospital pays once a week, is not measured.
+//! Frames go in where the HTTPS route hands them on, and pages come from behind the door, so that TLS is not measured.
 
 #![allow(clippy::print_stdout)] // the table is what it is run for
 
+#[path = "../appliance/hub/tests/nation/mod.rs"]
+mod nation;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use pericard_audit::hash::leaf_of;
 use pericard_audit::{Frontier, Hash, SigningKey, proof};
 use pericard_frame::reply::Status;
 use pericard_frame::{Draft, FRAME_SIGNED_AS, Frame, layout};
 use pericard_hub::intake::Intake;
-use pericard_hub::{Hub, Way};
+use pericard_hub::{Hub, Token, Viewer, Way};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tower::ServiceExt as _;
 
 const NOW_S: u64 = 1_795_600_000;
 const FIRST_WEEK: u16 = 2_900;
 /// A half year of a nation.
 const HOSPITALS: u8 = 50;
 const WEEKS: u32 = 26;
+/// What a page may take.
+const PAGE_MAX: Duration = Duration::from_millis(300);
+/// How often each page is asked for.
+const PAGE_RUNS: usize = 20;
+const SECRET: &str = "pcd_bench";
 /// What one sender alone sends, each frame after the answer to the one before.
 const ALONE: u32 = 200;
 
@@ -44,6 +57,75 @@ fn main() {
         assert_eq!(kept, total as usize, "all of them are kept");
         let rate = f64::from(total) / took_s;
         println!("| {senders} | {total} | {took_s:.2} | {rate:.0} |");
+    }
+    println!();
+    runtime.block_on(pages());
+}
+
+/// Every page over half a year of the simulated nation.
+async fn pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = SigningKey::from_seed("hub.example", &[9; 32]).expect("a key");
+    let hub = nation::live(folder.path(), key, NOW_S).hub;
+    let token = Token {
+        number: 0,
+        label: "bench".into(),
+        sha256: Token::key(SECRET).expect("a secret"),
+        viewer: Viewer::Admin,
+        created_at_s: NOW_S,
+        expires_at_s: NOW_S + 86_400,
+        revoked: false,
+    };
+    hub.create_token(&token).expect("created");
+    let (intake, _thread) = Intake::start(Arc::clone(&hub)).expect("a thread");
+    let router = pericard_hub::site::router(hub, intake);
+    let login = Request::post("/login")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(format!("token={SECRET}")));
+    let entered = router.clone().oneshot(login.expect("a request")).await;
+    let entered = entered.expect("an answer");
+    let cookie = entered.headers()[header::SET_COOKIE]
+        .to_str()
+        .expect("text");
+    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    println!("| page | KiB | median ms | slowest ms |\n| --- | --- | --- | --- |");
+    let own = format!("/hospitals/{}", nation::BAD_CAMERA);
+    let model = format!("/models/{}", nation::DRIFTING);
+    for path in [
+        "/",
+        "/models",
+        &model,
+        "/hospitals",
+        &own,
+        "/incidents",
+        "/witness",
+        "/privacy",
+    ] {
+        let mut took = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..PAGE_RUNS {
+            let asked = Request::get(path).header(header::COOKIE, &cookie);
+            let asked = asked.body(Body::empty()).expect("a request");
+            let begun = Instant::now();
+            let answer = router.clone().oneshot(asked).await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            bytes = answer
+                .into_body()
+                .collect()
+                .await
+                .expect("a body")
+                .to_bytes()
+                .len();
+            took.push(begun.elapsed());
+        }
+        took.sort_unstable();
+        let ms = |at: usize| took[at].as_secs_f64() * 1000.0;
+        let (median, slowest) = (ms(PAGE_RUNS / 2), ms(PAGE_RUNS - 1));
+        println!("| {path} | {} | {median:.1} | {slowest:.1} |", bytes / 1024);
+        assert!(
+            took[PAGE_RUNS / 2] < PAGE_MAX,
+            "{path} takes {median:.0} ms"
+        );
     }
 }
 

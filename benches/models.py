@@ -1,6 +1,6 @@
 """GGUF files of random weights: real dimensions and mixes of forms for speed, small ones of every family for arithmetic.
 
-    python benches/models.py 1b /tmp/1b.gguf
+    python benches/models.py 1b /tmp/1b.gguf          (the shape of Llama 3.2 1B, 0.8 GB; 7b: Mistral 7B, 7b-qwen2: Qwen 2 7B)
     python benches/models.py tiny-gemma3 /tmp/tiny.gguf
 
 Speed does not depend on the values of weights, so no download is needed to measure a shape. The same name gives the same
@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 from gguf import GGMLQuantizationType as Q, GGUFWriter, TokenType
+from gguf.quants import quant_shape_to_byte_shape
 
 
 @dataclasses.dataclass
@@ -26,16 +27,17 @@ class Shape:
     context: int = 512
     base: float = 10_000.0
     form: Q = Q.Q8_0
-    head_form: Q | None = None  # of the embedding and the head; the form where nothing is said
+    head_form: Q | None = None  # of the head, and of the embedding where that is the head too; the form where nothing is said
     tied: bool = False
     factors: bool = False  # Llama 3's rope_freqs.weight
     window: int = 0
-    mix: bool = False  # attn_v and ffn_down of some layers in Q6_K, as Q4_K_M has it
+    mix: bool = False  # attn_v and ffn_down of half of the layers in Q6_K, as Q4_K_M has it
 
 
 SHAPES = {
     "1b": Shape("llama", 16, 2048, 8192, 32, 8, 64, 128_256, 8192, 500_000.0, Q.Q4_K, Q.Q6_K, tied=True, factors=True, mix=True),
     "7b": Shape("llama", 32, 4096, 14_336, 32, 8, 128, 32_768, 8192, 1e6, Q.Q4_K, Q.Q6_K, mix=True),
+    "7b-qwen2": Shape("qwen2", 28, 3584, 18_944, 28, 4, 128, 152_064, 32_768, 1e6, Q.Q4_K, Q.Q6_K, mix=True),
     "1b-q8": Shape("llama", 16, 2048, 8192, 32, 8, 64, 128_256, 8192, 500_000.0, Q.Q8_0, tied=True, factors=True),
     "tiny-llama": Shape("llama", 2, 64, 96, 4, 2, 16),
     "tiny-llama3": Shape("llama", 2, 64, 96, 2, 1, 32, base=500_000.0, tied=True, factors=True),
@@ -64,22 +66,34 @@ def write(name, path):
     writer = GGUFWriter(path, shape.arch)
     describe(writer, shape)
     vocabulary(writer, shape)
-    source = np.random.default_rng(sum(name.encode()))
-    for tensor, rows, inputs, form, gain in tensors(shape):
-        if rows == 0:  # a vector
-            values = source.normal(0, 0.1, inputs) + gain
-            writer.add_tensor(tensor, values.astype(np.float32))
-        elif form in (Q.F16, Q.F32):
-            values = source.normal(0, gain / np.sqrt(inputs), (rows, inputs))
-            writer.add_tensor(tensor, values.astype(np.float16 if form == Q.F16 else np.float32))
-        else:
-            writer.add_tensor(tensor, blocks(source, form, rows, inputs, gain / np.sqrt(inputs)), raw_dtype=form)
+    parts = list(tensors(shape))
+    for tensor, rows, inputs, form, _ in parts:
+        dims = (rows, inputs) if rows else (inputs,)
+        form = form or Q.F32
+        kind = {Q.F16: np.float16, Q.F32: np.float32}.get(form)
+        stored = quant_shape_to_byte_shape(dims, form) if kind is None else dims
+        size = int(np.prod(stored)) * (np.dtype(kind).itemsize if kind else 1)
+        writer.add_tensor_info(tensor, stored, np.dtype(kind or np.uint8), size, None if kind else form)
     if shape.factors:
-        writer.add_tensor("rope_freqs.weight", llama3_factors(shape).astype(np.float32))
+        factors = llama3_factors(shape).astype(np.float32)
+        writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    writer.write_ti_data_to_file()
+    source = np.random.default_rng(sum(name.encode()))
+    for _, rows, inputs, form, gain in parts:  # one after the other: a large model need not fit into memory
+        writer.write_tensor_data(values(source, rows, inputs, form, gain))
+    if shape.factors:
+        writer.write_tensor_data(factors)
     writer.close()
+
+
+def values(source, rows, inputs, form, gain):
+    if rows == 0:  # a vector
+        return (source.normal(0, 0.1, inputs) + gain).astype(np.float32)
+    if form in (Q.F16, Q.F32):
+        return source.normal(0, gain / np.sqrt(inputs), (rows, inputs)).astype(np.float16 if form == Q.F16 else np.float32)
+    return blocks(source, form, rows, inputs, gain / np.sqrt(inputs))
 
 
 def describe(writer, shape):
@@ -122,13 +136,13 @@ def tensors(shape):
     head = shape.head_form or shape.form
     queries, pairs = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     matrix = lambda name, rows, inputs, form=shape.form: (f"{name}.weight", rows, inputs, form, 1.0)
-    yield ("token_embd.weight", shape.vocabulary, shape.width, head, 4.0)
+    yield ("token_embd.weight", shape.vocabulary, shape.width, head if shape.tied else shape.form, 4.0)
     if not shape.tied:
         yield matrix("output", shape.vocabulary, shape.width, head)
     yield ("output_norm.weight", 0, shape.width, None, 1.0)
     for layer in range(shape.layers):
         at = f"blk.{layer}."
-        better = Q.Q6_K if shape.mix and (layer < shape.layers // 8 or layer % 3 == 2 or shape.layers < 4) else shape.form
+        better = Q.Q6_K if shape.mix and gets_more_bits(layer, shape.layers) else shape.form
         norms = ["attn_norm", "ffn_norm"] + (["post_attention_norm", "post_ffw_norm"] if shape.arch == "gemma3" else [])
         for norm in norms:
             yield (f"{at}{norm}.weight", 0, shape.width, None, 1.0)
@@ -149,6 +163,12 @@ def tensors(shape):
                 yield (f"{at}{part}.weight", 0, shape.head_width, None, 1.0)
         yield matrix(f"{at}attn_output", shape.width, queries)
         yield matrix(f"{at}ffn_down", shape.width, shape.hidden, better)
+
+
+def gets_more_bits(layer, layers):
+    """As llama.cpp chooses the layers: the first and last eighth, and every third between."""
+    eighth = layers // 8
+    return layers < 4 or layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
 def blocks(source, form, rows, inputs, size):
