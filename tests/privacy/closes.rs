@@ -20,7 +20,17 @@ const RULES: Rules = Rules {
     year_milli_epsilon: 3_700,
 };
 /// Calls by which something is changed or could be half changed.
-const CALLS: &str = "openat,write,fsync,rename,close,unlink,mkdir,flock,getrandom";
+const CALLS: [&str; 9] = [
+    "openat",
+    "write",
+    "fsync",
+    "rename",
+    "close",
+    "unlink",
+    "mkdir",
+    "flock",
+    "getrandom",
+];
 
 fn close_next(dir: &Path) -> Result<(), BooksError> {
     let mut books = Books::open(dir.to_owned(), RULES)?;
@@ -60,7 +70,8 @@ fn closer() {
     }
 }
 
-fn closer_in(dir: &Path, strace: Option<(&Path, u32)>) -> Command {
+/// `strace` counts each kind of call by itself: the process is killed at the so-manieth call of that name.
+fn closer_in(dir: &Path, strace: Option<(&Path, &str, u32)>) -> Command {
     let this = std::env::current_exe().expect("this program");
     let args = [
         "--exact",
@@ -71,9 +82,9 @@ fn closer_in(dir: &Path, strace: Option<(&Path, u32)>) -> Command {
     ];
     let mut command = match strace {
         None => Command::new(this),
-        Some((strace, nth)) => {
+        Some((strace, call, nth)) => {
             let mut command = Command::new(strace);
-            let inject = format!("inject={CALLS}:signal=KILL:when={nth}");
+            let inject = format!("inject={call}:signal=KILL:when={nth}");
             let path = format!("{}", dir.display());
             // Only calls that touch the books are counted, but for those on descriptors, which have no path.
             command
@@ -147,29 +158,31 @@ fn a_process_killed_at_any_of_its_calls_neither_overspends_nor_draws_twice() {
         return;
     };
     let (mut killed, mut closed_by_killed) = (0, 0);
-    for nth in 1.. {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut seen = Seen::default();
-        close_next(dir.path()).expect("a week before");
-        seen.look(dir.path());
-        let ended = closer_in(dir.path(), Some((&strace, nth)))
-            .status()
-            .expect("strace");
-        seen.look(dir.path());
-        closed_by_killed += usize::from(never_overspent(dir.path()) > 1);
-        seen.look(dir.path()); // opening puts a frame in its place that a crash kept from it
-        // Whoever comes after the killed one goes on where it was, with a draw of its own.
-        for _ in 0..3 {
-            close_next(dir.path()).expect("the next week");
+    for call in CALLS {
+        for nth in 1.. {
+            let dir = tempfile::tempdir().expect("a folder");
+            let mut seen = Seen::default();
+            close_next(dir.path()).expect("a week before");
             seen.look(dir.path());
+            let ended = closer_in(dir.path(), Some((&strace, call, nth)))
+                .status()
+                .expect("strace");
+            seen.look(dir.path());
+            closed_by_killed += usize::from(never_overspent(dir.path()) > 1);
+            seen.look(dir.path()); // opening puts a frame in its place that a crash kept from it
+            // Whoever comes after the killed one goes on where it was, with a draw of its own.
+            for _ in 0..3 {
+                close_next(dir.path()).expect("the next week");
+                seen.look(dir.path());
+            }
+            let weeks = never_overspent(dir.path());
+            assert_eq!(seen.0.len(), weeks, "a frame for every week");
+            if ended.success() {
+                break; // it made fewer calls than that
+            }
+            killed += 1;
+            assert!(nth < 600, "it never ends");
         }
-        let weeks = never_overspent(dir.path());
-        assert_eq!(seen.0.len(), weeks, "a frame for every week");
-        if ended.success() {
-            break; // it made fewer calls than that
-        }
-        killed += 1;
-        assert!(nth < 600, "it never ends");
     }
     eprintln!(
         "killed at each of {killed} calls; {closed_by_killed} times the week was closed by then"
