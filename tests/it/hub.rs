@@ -175,7 +175,7 @@ fn the_national_side_by_its_commands() {
     let (code, said) = hub.refused(&["enrol", request, "--name", "A clinic", "extra"]);
     assert_eq!(code, Some(2), "{said}");
     let note = hub.run(&["enrol", request, "--name", "A clinic"]);
-    fs::write(&granted, note + "\n").expect("written");
+    fs::write(&granted, note).expect("written");
     clinic.run(&[
         "enrol",
         granted.to_str().expect("a path"),
