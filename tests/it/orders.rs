@@ -67,7 +67,7 @@ fn an_order_makes_its_study_urgent_and_the_result_is_told_until_it_is_acknowledg
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::write(folder.join("answers"), "AE 207\nsilence\n").expect("answers");
     let order = "PID|1||P77^^^HOSP^MR||Müller^Jürgen\\rORC|NW|PL77|F77||||^^^20261129101500^^S\\r\
-                 OBR|1|PL77|F77|CTH^Head|||||||||||||||ACC77|RP1|S1||||US";
+                 OBR|1|PL77|F77|CTH^Head||||||||||||||ACC77|RP1|S1||||US";
     let answers = send(
         door,
         &[],
