@@ -9,7 +9,7 @@ use std::process::Command;
 struct Orthanc {
     http: u16,
     _process: Process,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Orthanc {
@@ -44,7 +44,7 @@ impl Orthanc {
         let orthanc = Self {
             http,
             _process: process,
-            _dir: dir,
+            dir,
         };
         until("Orthanc", || {
             orthanc.asked(&["--max-time", "5"], "/system").ok()
@@ -66,6 +66,10 @@ impl Orthanc {
         let body = body.to_string();
         let answer = self.asked(&["-X", "POST", "-d", &body], path);
         answer.unwrap_or_else(|text| panic!("{path}: {text}"))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     fn holds(&self, file: &Path) -> Value {
@@ -116,7 +120,8 @@ fn orthanc_sends_finds_and_retrieves_by_dicomweb() {
     let stored = orthanc.holds(sent);
     let server = "/dicom-web/servers/pericard";
     let stow = json!({"Resources": [stored["ID"]], "Synchronous": true});
-    orthanc.told(&format!("{server}/stow"), &stow);
+    let told = orthanc.told(&format!("{server}/stow"), &stow);
+    assert_eq!(told["InstancesCount"], "1", "{told} {}", orthanc.log());
     let study = study_of(sent);
     assert_eq!(
         appliance.json(&format!("/api/v1/studies/{study}"))["instances"],
@@ -173,7 +178,7 @@ fn an_analysis_is_ordered_on_the_worklist_and_read_by_fhir() {
         assert!(log.contains(verb), "{verb} is in the audit log");
     }
     let fhir = format!("https://{}/fhir", appliance.https);
-    let Some(printed) = python("fhir.py", &[&fhir, &appliance.token, ca, &study]) else {
+    let Some(printed) = python("fhir_client.py", &[&fhir, &appliance.token, ca, &study]) else {
         return;
     };
     let counts: Value = serde_json::from_str(&printed).expect("JSON");

@@ -65,6 +65,26 @@ fn a_zip_and_a_form_go_in_by_curl() {
     );
 }
 
+/// Over either version of HTTP, whoever sends all before it looks for an answer finds the refusal, not a broken connection.
+#[test]
+fn a_refusal_reaches_who_sends_first_and_looks_then() {
+    let Some(appliance) = shared() else { return };
+    let large = appliance.dir.path().join("large");
+    std::fs::write(&large, vec![b'x'; 24 << 20]).expect("a file");
+    let data = format!("@{}", large.display());
+    let auth = format!("Authorization: Bearer {}", appliance.token);
+    let multipart = "Content-Type: multipart/related; type=\"application/dicom\"";
+    for version in ["--http1.1", "--http2"] {
+        let sends = [version, "-H", "Expect:", "--data-binary", &data];
+        let refused = appliance.curl(&sends, "/dicomweb/studies");
+        assert_eq!(refused.0, 401, "{version}: {}", refused.1);
+        let sends = [&sends[..], &["-H", &auth, "-H", multipart]].concat();
+        let refused = appliance.curl(&sends, "/dicomweb/studies");
+        assert_eq!(refused.0, 400, "{version}: {}", refused.1);
+        assert!(refused.1.contains("boundary"), "{}", refused.1);
+    }
+}
+
 #[test]
 fn only_liveness_is_open_and_tls_is_new() {
     let Some(appliance) = Appliance::start(Given::default()) else {

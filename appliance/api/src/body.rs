@@ -10,11 +10,6 @@ use std::time::Duration;
 
 /// How large a form may be: a search, a word and a button.
 const FORM_BYTES_MAX: u64 = 16 << 10;
-/// How much of a refused small body is let go by before the answer.
-const DRAIN_BYTES_MAX: usize = 32 << 20;
-/// How long that may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A request body under a limit of size and a limit of patience.
 pub(crate) struct Inflow {
     stream: BodyDataStream,
@@ -46,21 +41,6 @@ impl Inflow {
             limit_bytes,
             idle,
         }
-    }
-
-    /// Lets go by what is still sent, within limits: many clients look for an answer only when they have sent all, and
-    /// would see a broken connection instead of the refusal.
-    async fn drain(mut self) {
-        let rest = async {
-            let mut left_bytes = DRAIN_BYTES_MAX;
-            while let Some(Ok(bytes)) = self.stream.next().await {
-                match left_bytes.checked_sub(bytes.len()) {
-                    Some(left) => left_bytes = left,
-                    None => break,
-                }
-            }
-        };
-        let _in_time = tokio::time::timeout(DRAIN_TIMEOUT, rest).await; // either way the answer is next
     }
 
     /// The next bytes; `None` at the end.
@@ -161,10 +141,6 @@ async fn whole(
     let deadline = seconds(config.json_timeout_s);
     match tokio::time::timeout(deadline, whole).await {
         Err(_) => Err(stalled(deadline)),
-        Ok(Err(problem)) if problem.status == StatusCode::PAYLOAD_TOO_LARGE => {
-            inflow.drain().await;
-            Err(problem)
-        }
         Ok(all) => all,
     }
 }

@@ -40,6 +40,7 @@ mod painter;
 mod problem;
 mod reading;
 mod reception;
+mod remainder;
 mod route;
 mod router;
 mod talker;

@@ -8,8 +8,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, header};
 use memchr::memmem::Finder;
 
-/// The longest boundary (RFC 2046 section 5.1.1).
-const BOUNDARY_CHARS_MAX: usize = 70;
+/// The longest boundary. RFC 2046 section 5.1.1 ends at 70; Orthanc's client sends 73.
+const BOUNDARY_CHARS_MAX: usize = 200;
 /// How large the header of a part may be.
 const PART_HEADER_MAX_BYTES: usize = 8 << 10;
 /// Spaces that may follow a delimiter on its line.
@@ -352,6 +352,8 @@ mod tests {
                 .map(|t| (t.boundary, t.root_type))
         };
         let dicom = Some("application/dicom".to_owned());
+        let orthancs = format!("{0}-{0}", "3b5703d7-d464-411a-9470-4a5dfdcf5c4f");
+        let from_orthanc = format!("multipart/related; boundary={orthancs}");
         for (value, expected) in [
             (
                 "multipart/related; type=\"application/dicom\"; boundary=b",
@@ -362,6 +364,7 @@ mod tests {
                 Some(("a;b=c", dicom)),
             ),
             ("multipart/form-data; boundary=----x", Some(("----x", None))),
+            (&from_orthanc, Some((&orthancs, None))),
             ("multipart/related", None),
             ("multipart/related; boundary=\"\"", None),
         ] {

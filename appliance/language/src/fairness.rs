@@ -13,10 +13,13 @@ const QUANTUM_TOKENS: u64 = 512;
 #[derive(Debug, Default)]
 pub(crate) struct Fairness {
     tenants: HashMap<String, Tenant>,
+    /// The number that the next caller gets.
+    next: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Tenant {
+    number: u64,
     served: u64,
     under_way: usize,
 }
@@ -25,9 +28,14 @@ impl Fairness {
     /// One more request of a caller is under way.
     pub(crate) fn arrive(&mut self, tenant: &str) {
         let least = self.tenants.values().map(|tenant| tenant.served).min();
-        let tenant = self.tenants.entry(tenant.to_owned()).or_insert(Tenant {
-            served: least.unwrap_or(0),
-            under_way: 0,
+        let (tenants, next) = (&mut self.tenants, &mut self.next);
+        let tenant = tenants.entry(tenant.to_owned()).or_insert_with(|| {
+            *next += 1;
+            Tenant {
+                number: *next,
+                served: least.unwrap_or(0),
+                under_way: 0,
+            }
         });
         tenant.under_way += 1;
     }
@@ -54,6 +62,11 @@ impl Fairness {
         let least = self.tenants.values().map(|tenant| tenant.served).min();
         let served = self.tenants.get(tenant).map_or(0, |tenant| tenant.served);
         served.saturating_sub(least.unwrap_or(0)) / QUANTUM_TOKENS
+    }
+
+    /// What tells one caller from the others while it has something under way.
+    pub(crate) fn number(&self, tenant: &str) -> u64 {
+        self.tenants.get(tenant).map_or(0, |tenant| tenant.number)
     }
 
     /// How many requests a caller has under way, and how many callers have any.

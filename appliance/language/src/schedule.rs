@@ -1,12 +1,15 @@
 //! Which sequences advance in the next step, and by how much. Pure decisions: numbers in, numbers out.
 
 use pericard_domain::job::Priority;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A sequence, as far as its turn is concerned.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate {
     pub(crate) class: Priority,
+    /// Who asked: a number for each caller.
+    pub(crate) caller: u64,
     /// How much its caller was served, compared with other callers; less goes first within a class.
     pub(crate) served: u64,
     /// When it arrived, since the engine began.
@@ -59,18 +62,31 @@ impl Pace {
 }
 
 impl Policy {
-    /// Whose turn comes first: by class, where waiting raises it, then by how much each caller was served, then by arrival.
+    /// Whose turn comes first: by class, where waiting raises it; within a class, what lies within its caller's share of the
+    /// places before what lies beyond; then by how much each caller was served, then by arrival.
     pub(crate) fn order(&self, candidates: &[Candidate], now: Duration) -> Vec<usize> {
         let mut order: Vec<usize> = (0..candidates.len()).collect();
+        let rank = |at: usize| self.rank(&candidates[at], now);
         order.sort_by_key(|at| {
-            (
-                self.rank(&candidates[*at], now),
-                candidates[*at].served,
-                candidates[*at].arrived,
-                *at,
-            )
+            let candidate = &candidates[*at];
+            (rank(*at), candidate.served, candidate.arrived, *at)
         });
-        order
+        let mut places: HashMap<u64, usize> = HashMap::new();
+        for candidate in candidates {
+            places.entry(candidate.caller).or_default();
+        }
+        let share = (self.sequences_max / places.len().max(1)).max(1);
+        let mut beyond = |at: usize| {
+            let taken = places.entry(candidates[at].caller).or_default();
+            *taken += 1;
+            *taken > share
+        };
+        let mut order: Vec<_> = order
+            .into_iter()
+            .map(|at| (rank(at), beyond(at), at))
+            .collect();
+        order.sort_by_key(|(rank, beyond, _)| (*rank, *beyond));
+        order.into_iter().map(|(_, _, at)| at).collect()
     }
 
     /// The class with ageing; a lower number is more urgent. Ageing never reaches STAT.
@@ -136,6 +152,7 @@ mod tests {
     fn candidate(class: Priority, arrived_s: u64, pending: usize) -> Candidate {
         Candidate {
             class,
+            caller: 0,
             served: 0,
             arrived: Duration::from_secs(arrived_s),
             pending,
@@ -195,6 +212,26 @@ mod tests {
             POLICY.order(&candidates, Duration::from_secs(4)),
             [2, 1, 0, 3]
         );
+    }
+
+    #[test]
+    fn a_caller_that_comes_later_has_its_share_of_the_places_at_once() {
+        let of = |caller, class, arrived_s| Candidate {
+            caller,
+            ..candidate(class, arrived_s, 1)
+        };
+        let (routine, batch) = (Priority::Routine, Priority::Batch);
+        let candidates = [
+            of(1, routine, 0),
+            of(1, routine, 1),
+            of(1, routine, 2),
+            of(2, batch, 3),
+            of(2, routine, 4),
+            of(2, routine, 5),
+        ];
+        let order = POLICY.order(&candidates, Duration::from_secs(6));
+        // Three places for two callers: one each, then in order of arrival; a class goes before all that.
+        assert_eq!(order, [0, 4, 1, 2, 5, 3]);
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl Sequence {
     pub(crate) fn candidate(&self, fairness: &Fairness) -> Candidate {
         Candidate {
             class: self.class,
+            caller: fairness.number(&self.tenant),
             served: fairness.served(&self.tenant),
             arrived: self.times.arrived,
             pending: self.pending().max(1),

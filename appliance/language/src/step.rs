@@ -273,6 +273,8 @@ impl Steps {
         for moved in moved {
             let sequence = &mut self.active[moved.at];
             sequence.account(moved.said, now, &mut board.figures);
+            let guessed = moved.said.saturating_sub(1);
+            board.fairness.charge(sequence.tenant(), guessed);
             board.stats.generated_tokens += moved.said as u64;
             board.figures.drafts_accepted += moved.said.saturating_sub(1) as u64;
             if sequence.is_over() {

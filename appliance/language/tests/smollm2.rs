@@ -326,6 +326,7 @@ fn a_full_queue_says_when_to_come_back_and_lets_the_urgent_in() {
     let limits = EngineLimits {
         sequences_max: 1,
         queue_max: 1,
+        tenant_share_percent: 100,
         ..EngineLimits::default()
     };
     let Some(engine) = load(limits) else { return };
@@ -402,6 +403,10 @@ fn short_memory_changes_nothing_but_the_time() {
             .collect()
     };
     let Some(engine) = load(short) else { return };
+    // An engine that has only seen short answers lets more in than there is memory for long ones.
+    for _ in 0..12 {
+        drain(engine.submit(greedy(user("Hello"), 1)).expect("taken up"));
+    }
     let texts = run(&engine);
     assert!(
         engine.stats().preempted > 0,

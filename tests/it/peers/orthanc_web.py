@@ -3,7 +3,7 @@
 Every file of pydicom's test data is stored at both by STOW-RS, one by one. Then what both hold is searched and retrieved
 at both, and the answers must be the same but for what stands, with its reason, in the tables below. Prints JSON: the counts.
 """
-import io, json, re, sys
+import io, json, re, sys, uuid
 from pathlib import Path
 import pydicom, data_store
 import requests
@@ -15,12 +15,32 @@ JSON = {"Accept": "application/dicom+json"}
 
 # Files that only one of the two takes, by name, and why.
 TAKEN_BY_ONE = {
+    "bad_sequence.dcm": ("Orthanc", "its SOP Instance UID is no UID: ours names no object so (PS3.5 9.1)"),
+    "explicit_VR-UN.dcm": ("ours", "Orthanc takes it by its own route and refuses it by STOW-RS"),
+    "SC_rgb_jpeg.dcm": ("ours", "a fragment of odd length: ours keeps the bytes, Orthanc's DCMTK gives up"),
+}
+# Queries that find more at one of the two, and why.
+QUERY_DIFFERS = {
+    "&PatientID=*": ("ours", "universal matching also finds what has no value (PS3.4 C.2.2.2.4)"),
+    "&AccessionNumber=*": ("ours", "universal matching also finds what has no value (PS3.4 C.2.2.2.4)"),
+    "&PatientName=*^*": ("ours", "Orthanc finds no caret in a name"),
+    "&StudyDate=-20000101": ("Orthanc", "a study without a date lies in no range (PS3.4 C.2.2.2.5.1)"),
 }
 # Attributes whose values differ in metadata, and why.
 METADATA_DIFFERS = {
     "00080005": "JSON is UTF-8: ours says so (ISO_IR 192), Orthanc repeats the file's character set",
     "00081190": "each names its own URL",
     "00083002": "only ours says the transfer syntax",
+}
+# The same, of one file.
+FILE_DIFFERS = {
+    "gdcm-US-ALOKA-16.dcm": ({"00281101", "00281102", "00281103"}, "Orthanc leaves out descriptors of a palette"),
+    "chrH32.dcm": ({"00100010"}, "Orthanc decodes the first character set only"),
+    "badVR.dcm": ({"00280008"}, "ours gives a number that is none as its text, Orthanc leaves it out"),
+    "J2K_pixelrep_mismatch.dcm": (
+        {"00080008", "00200020", "00200032", "00200037", "00280030", "00281050", "00281051"},
+        "in ISO_IR 13 the delimiter is drawn as a yen sign; Orthanc takes it for one"),
+    "color3d_jpeg_baseline.dcm": ({"00191050"}, "Orthanc cuts a line end off a text"),
 }
 
 
@@ -35,9 +55,12 @@ class Server:
         return self.session.get(self.url + path, headers=accept)
 
     def store(self, data):
-        body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n--b--\r\n"
-        kind = 'multipart/related; type="application/dicom"; boundary=b'
-        return self.session.post(self.url + "/studies", data=body, headers={"Content-Type": kind, **JSON})
+        # A boundary that no file holds: Orthanc looks for it without the line end before it.
+        boundary = uuid.uuid4().hex
+        body = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + data + f"\r\n--{boundary}--\r\n".encode()
+        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        answer = self.session.post(self.url + "/studies", data=body, headers={"Content-Type": kind, **JSON})
+        return answer.status_code == 200 and bool(answer.json()["00081199"].get("Value"))
 
     def search(self, path):
         answer = self.get(path)
@@ -50,6 +73,8 @@ problems = []
 
 
 def check(what, mine, other):
+    if isinstance(mine, list) and isinstance(other, list):
+        mine, other = ([v for v in a if v not in b] for a, b in ((mine, other), (other, mine)))
     if mine != other:
         problems.append(f"{what}: ours {mine!r:.300}, Orthanc {other!r:.300}")
 
@@ -73,7 +98,7 @@ for path in sorted(p for root in ROOTS for p in root.rglob("*") if p.is_file()):
     if uid in seen:
         continue
     seen.add(uid)
-    mine, other = ours.store(data).status_code == 200, theirs.store(data).status_code == 200
+    mine, other = (server.store(data) for server in (ours, theirs))
     if mine and other:
         held[uid] = (path, data)
     elif mine != other:
@@ -114,7 +139,13 @@ QUERIES = [
     "&ModalitiesInStudy=MR", "&ModalitiesInStudy=US", "&AccessionNumber=*", "&PatientID=nobody-has-this",
     "&PatientName=??mpressed*", "&includefield=all",
 ]
-hits = sum(len(both(f"/studies?limit=5000{query}", "0020000D", set(studies))) for query in QUERIES)
+hits = 0
+for query in QUERIES:
+    path, more = f"/studies?limit=5000{query}", QUERY_DIFFERS.get(query, ("neither",))[0]
+    mine, other = (set(uids(s.search(path), "0020000D")) & set(studies) for s in (ours, theirs))
+    check(f"{path}, ours only", more != "ours" and sorted(mine - other), more != "ours" and [])
+    check(f"{path}, Orthanc only", more != "Orthanc" and sorted(other - mine), more != "Orthanc" and [])
+    hits += len(mine)
 for uid in studies[:20]:
     both(f"/studies?StudyInstanceUID={uid}", "0020000D", set(studies))
     both(f"/studies/{uid}/series?limit=5000", "0020000E", {s for _, s in of_series})
@@ -169,7 +200,10 @@ for uid, (path, data) in held.items():
     url = f"/studies/{study}/series/{series}/instances/{uid}"
     mine, other = (attributes(s.search(url + "/metadata")[0]) for s in (ours, theirs))
     for tag in sorted(set(mine) | set(other)):
-        if mine.get(tag) != other.get(tag):
+        if mine.get(tag) != other.get(tag) and tag not in FILE_DIFFERS.get(path.name, ((),))[0]:
+            # Orthanc's metadata says nothing of pixels that are encapsulated.
+            if tag == "7FE00010" and mine.get(tag) == ("OB", "binary") and other.get(tag) is None:
+                continue
             different.setdefault((path.name, tag), (mine.get(tag), other.get(tag)))
     # Retrieve: the object, as it was sent.
     answer = ours.get(url, {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'})

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Tensors on the processor round what they multiply to eight bits in groups of 32 or 256, and so does llama.cpp.
-const LOGIT_TOLERANCE: f32 = 0.25;
+/// The tensors stand in 32 bits here and llama.cpp keeps the pages in 16; 0.0033 was the most seen.
+const LOGIT_TOLERANCE: f32 = 0.01;
+/// Between two orders of the same sums.
+const CUT_TOLERANCE: f32 = 0.002;
 
 #[derive(Deserialize)]
 struct Case {
@@ -130,7 +132,10 @@ fn how_a_prompt_is_cut_changes_nothing_but_the_last_bits() {
                     .iter()
                     .zip(b)
                     .fold(0.0_f32, |w, (a, b)| w.max((a - b).abs()));
-                assert!(off < 0.02, "{name}, {chunks:?}, position {at}: {off}");
+                assert!(
+                    off < CUT_TOLERANCE,
+                    "{name}, {chunks:?}, position {at}: {off}"
+                );
             }
         }
     }
@@ -171,7 +176,7 @@ fn sequences_of_one_step_do_not_see_each_other() {
         .iter()
         .zip(&alone[59])
         .fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
-    assert!(off < 0.02, "{off}");
+    assert!(off < CUT_TOLERANCE, "{off}");
 }
 
 #[test]

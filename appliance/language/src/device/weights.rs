@@ -4,7 +4,7 @@ use crate::architecture::Architecture;
 use crate::error::LoadError;
 use crate::file::{ModelFile, TensorBytes};
 use crate::weights::{tensor, vector};
-use candle_core::quantized::{QMatMul, QStorage, QTensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -214,8 +214,19 @@ impl Reader<'_> {
         self.bytes += tensor.bytes.len();
         let bytes = Cow::Borrowed(tensor.bytes);
         let storage = QStorage::from_data(bytes, self.device, tensor.dtype).map_err(on_device)?;
-        QTensor::new(storage, (tensor.dims[1], tensor.dims[0])).map_err(on_device)
+        let packed = QTensor::new(storage, (tensor.dims[1], tensor.dims[0])).map_err(on_device)?;
+        match self.device {
+            // Where the processor stands in for a device, to show what the graph computes, nothing else is to be off: its own
+            // products round to eight bits, and some forms of them only take an even number of blocks.
+            Device::Cpu => unpacked(&packed).map_err(on_device),
+            _ => Ok(packed),
+        }
     }
+}
+
+/// The very values, in 32 bits each.
+fn unpacked(packed: &QTensor) -> candle_core::Result<QTensor> {
+    QTensor::quantize(&packed.dequantize(&Device::Cpu)?, GgmlDType::F32)
 }
 
 fn on_device(error: candle_core::Error) -> LoadError {

@@ -1,4 +1,4 @@
-"""Reads our FHIR service and puts every resource before fhir.resources' R4B models: fhir.py BASE TOKEN CA STUDY. Prints counts."""
+"""Reads our FHIR service and puts every resource before fhir.resources' R4B models: fhir_client.py BASE TOKEN CA STUDY. Prints counts."""
 import json, sys
 import requests
 from fhir.resources.R4B.bundle import Bundle
