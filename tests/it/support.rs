@@ -228,6 +228,13 @@ impl Appliance {
 
     /// Starts one that keeps everything in that directory.
     pub(crate) fn start_in(dir: tempfile::TempDir, given: Given<'_>) -> Option<Self> {
+        let mut appliance = Self::prepare_in(dir, given)?;
+        appliance.restart();
+        Some(appliance)
+    }
+
+    /// One that could be started: its configuration, its models, a token.
+    pub(crate) fn prepare_in(dir: tempfile::TempDir, given: Given<'_>) -> Option<Self> {
         let library = needed(cache().join("onnxruntime/libonnxruntime.so"))?;
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (https, dicom) = (at(free_port()), at(free_port()));
@@ -255,7 +262,6 @@ impl Appliance {
         }
         let roles = "clinician,modality,ml-admin,auditor,security-admin";
         appliance.token = appliance.issue(roles);
-        appliance.restart();
         Some(appliance)
     }
 

@@ -333,7 +333,12 @@ async fn strangers_are_told_and_the_next_caller_is_served() {
 
 #[tokio::test]
 async fn all_strangers_at_once_keep_nobody_out() {
-    let appliance = Appliance::start(hurried()).await;
+    let mut config = hurried();
+    // Whoever is served beside all of them, and beside other tests, needs longer than one that is alone.
+    config.limits.pdu_timeout = Duration::from_secs(2);
+    config.limits.idle_timeout = Duration::from_secs(2);
+    config.limits.message_timeout = Duration::from_secs(2);
+    let appliance = Appliance::start(config).await;
     let port = appliance.address;
     let calls: Vec<_> = before_the_association()
         .into_iter()

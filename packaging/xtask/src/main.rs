@@ -70,6 +70,9 @@ enum Task {
         /// How long each one runs
         #[arg(long, default_value_t = 30)]
         seconds: u32,
+        /// Coverage counters in every crate, not in our own alone
+        #[arg(long)]
+        whole: bool,
         /// Only this one
         target: Option<String>,
     },
@@ -142,8 +145,18 @@ fn run(task: Task) -> Result<(), Error> {
         }
         Task::Cuda(command) => cuda::do_it(&tree, &cache, &command),
         Task::Dist(arguments) => dist::build(&tree, &cache, &arguments),
-        Task::Fuzz { seconds, target } => {
-            fuzz::all(&tree, &self::target(&tree), seconds, target.as_deref())
+        Task::Fuzz {
+            seconds,
+            whole,
+            target,
+        } => {
+            let only = target.as_deref();
+            let asked = fuzz::Asked {
+                seconds,
+                whole,
+                only,
+            };
+            fuzz::all(&tree, &self::target(&tree), asked)
         }
         Task::Bench { name, arguments } => {
             let script = bench::script(&tree, &name)?;

@@ -17,7 +17,7 @@ JSON = {"Accept": "application/dicom+json"}
 TAKEN_BY_ONE = {
     "bad_sequence.dcm": ("Orthanc", "its SOP Instance UID is no UID: ours names no object so (PS3.5 9.1)"),
     "explicit_VR-UN.dcm": ("ours", "Orthanc takes it by its own route and refuses it by STOW-RS"),
-    "SC_rgb_jpeg.dcm": ("ours", "a fragment of odd length: ours keeps the bytes, Orthanc's DCMTK gives up"),
+    "SC_rgb_jpeg.dcm": ("ours", "implicit VR where the syntax says explicit: ours keeps the bytes, Orthanc's DCMTK gives up"),
 }
 # Queries that find more at one of the two, and why.
 QUERY_DIFFERS = {

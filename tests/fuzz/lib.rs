@@ -1,0 +1,1 @@
+//! Nothing: the targets stand for themselves, and a package needs a library to have tests.
