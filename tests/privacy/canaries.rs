@@ -3,7 +3,7 @@
 //! wrong; and those that the hospital asks for are there, so that a search that finds nothing can be believed.
 
 use crate::patients::Elements;
-use crate::search::{Found, find, mark};
+use crate::search::{Found, Search, mark};
 use crate::support::{Appliance, Given, files_in, program, until};
 use std::cell::RefCell;
 use std::fs;
@@ -480,8 +480,11 @@ fn no_mark_is_in_anything_that_leaves_is_logged_counted_or_answered_in_error() {
     assert!(marks.len() > 400, "{}", marks.len());
     assert!(visited.refusals.borrow().len() > 60);
     let mut leaks: Vec<(String, Found)> = Vec::new();
-    let mut look =
-        |place: String, bytes: &[u8]| leaks.extend(find(&marks, bytes).map(|found| (place, found)));
+    let search = Search::of(&marks);
+    let mut look = |place: String, bytes: &[u8]| {
+        let found = search.all(bytes).into_iter();
+        leaks.extend(found.map(|found| (place.clone(), found)));
+    };
     for (asked, answer) in visited.refusals.borrow().iter() {
         look(format!("the answer to {asked}"), answer.as_bytes());
     }
@@ -510,5 +513,5 @@ fn no_mark_is_in_anything_that_leaves_is_logged_counted_or_answered_in_error() {
     assert!(leaks.is_empty(), "{leaks:#?}");
     // That marks were taken in at all: what the hospital asks for has them.
     let studies = appliance.get("/dicomweb/studies").1;
-    assert!(find(&marks, studies.as_bytes()).is_some(), "{studies}");
+    assert!(search.any(studies.as_bytes()).is_some(), "{studies}");
 }

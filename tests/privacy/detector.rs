@@ -2,7 +2,7 @@
 //! found by the search for marks or by the comparison of two lives, as the other tests use them.
 
 use crate::interference::{Outcome, differs};
-use crate::search::{based, find, mark};
+use crate::search::{Search, based, mark};
 use crate::wire::Seen;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
@@ -259,6 +259,7 @@ fn sums(bytes: &[u8]) -> [u64; 3] {
 fn every_leak_into_what_leaves_is_found() {
     let (first, other) = pair();
     let marks = [&first, &other].map(|mark| String::from_utf8(mark.clone()).expect("a text"));
+    let search = Search::of(&marks);
     assert!(differs(&clean(), &clean()).is_none(), "of nothing");
     let (mut planted, mut missed) = (0, Vec::new());
     for (disguise, disguised) in disguises() {
@@ -269,7 +270,7 @@ fn every_leak_into_what_leaves_is_found() {
                 outcome
             };
             let (one, two) = (leaking(&first), leaking(&other));
-            let searched = one.frames.iter().find_map(|frame| find(&marks, frame));
+            let searched = one.frames.iter().find_map(|frame| search.any(frame));
             planted += 1;
             if searched.is_none() && differs(&one, &two).is_none() {
                 missed.push((disguise, place));
@@ -285,6 +286,7 @@ fn every_leak_into_what_leaves_is_found() {
 #[test]
 fn every_disguise_that_can_be_seen_is_seen_in_a_log() {
     let marks = [mark(1), mark(2)];
+    let search = Search::of(&marks);
     let line = |number: u64| {
         let drawn = Sha256::digest(number.to_le_bytes());
         format!(
@@ -294,17 +296,17 @@ fn every_disguise_that_can_be_seen_is_seen_in_a_log() {
         )
     };
     let log: String = (0..40).map(line).collect();
-    assert_eq!(find(&marks, log.as_bytes()), None, "of nothing");
+    assert_eq!(search.any(log.as_bytes()), None, "of nothing");
     let mut random = Vec::new();
     (0..512_u64).for_each(|block| random.extend(crate::patients::drawn(&[SEED, block])));
-    assert_eq!(find(&marks, &random), None, "of noise");
+    assert_eq!(search.any(&random), None, "of noise");
     let mut missed = Vec::new();
     for (disguise, disguised) in &disguises()[..SEARCHED] {
         for begin in [0, 1, 777, 1002] {
             let mut leaking = log.clone().into_bytes();
             let secret = disguised(marks[1].as_bytes());
             leaking.splice(begin..begin, secret);
-            if find(&marks, &leaking).is_none() {
+            if search.any(&leaking).is_none() {
                 missed.push((*disguise, begin));
             }
         }

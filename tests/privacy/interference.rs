@@ -17,6 +17,8 @@ use std::process::{Child, Command, Stdio};
 const MODEL: u16 = 300;
 /// Patients of whom a week's images are.
 const PATIENTS: u64 = 5;
+/// So many numbers of studies are a hospital's.
+const OF_A_HOSPITAL: u64 = 1_000_000;
 
 /// All that somebody outside sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +102,7 @@ fn work(life: &Life, week: u16, patients: Patients) {
     let mut studies = Vec::new();
     for (at, (number, images, has_text)) in shape.studies.iter().enumerate() {
         let patient = patient(*number);
-        let study = patients.hospital * 1_000_000 + u64::from(week) * 10 + at as u64;
+        let study = patients.hospital * OF_A_HOSPITAL + u64::from(week) * 10 + at as u64;
         let image = |image| Image {
             patient: &patient,
             study,
@@ -280,8 +282,11 @@ fn assert_same_work_for_others(one: &Lived, other: &Lived) {
     let told = |lived: &Lived| -> Vec<_> {
         let tenth = |score: Option<f32>| (score.unwrap_or(0.0) * 10.0).clamp(0.0, 9.0) as u8;
         let each = lived.inferences.iter();
-        each.map(|i| (tenth(i.score), i.verdict, i.model.clone()))
-            .collect()
+        let mut told: Vec<_> = each
+            .map(|i| (work_of(i), tenth(i.score), i.verdict, i.model.clone()))
+            .collect();
+        told.sort_by_key(|(work, ..)| *work); // studies of one moment end in any order
+        told
     };
     assert_eq!(told(one), told(other), "the same scores");
     assert!(
@@ -302,6 +307,16 @@ fn assert_same_work_for_others(one: &Lived, other: &Lived) {
         !one.texts.is_empty() && one.texts != other.texts,
         "other texts were read"
     );
+}
+
+/// Which study of which week it was, in whichever hospital.
+fn work_of(inference: &Inference) -> u64 {
+    let study = inference.study.as_str();
+    let number = study
+        .rsplit('.')
+        .next()
+        .and_then(|last| last.parse::<u64>().ok());
+    number.expect("a number") % OF_A_HOSPITAL
 }
 
 /// The frames say enough for the comparison to mean something.

@@ -3,6 +3,7 @@
 //! comparison of two lives sees.
 
 use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 
 /// The most that a compressed stream is unpacked to.
@@ -34,34 +35,139 @@ pub(crate) fn mark(place: u64) -> String {
     format!("Q{}", text.collect::<String>())
 }
 
-/// The first mark in these bytes.
-pub(crate) fn find(marks: &[String], bytes: &[u8]) -> Option<Found> {
-    find_to(marks, bytes, DEPTH_MAX)
+/// Looks for any of many marks at once.
+pub(crate) struct Search {
+    marks: Vec<String>,
+    /// As it is, in capitals, for most views.
+    itself: Texts<usize>,
+    /// In other alphabets, by how it is written there.
+    plainly: Texts<(usize, &'static str)>,
+    by_xor: Texts<usize>,
+    by_sum: Texts<usize>,
+    fragments: Texts<(usize, usize)>,
 }
 
-fn find_to(marks: &[String], bytes: &[u8], depth: usize) -> Option<Found> {
-    let views = views(bytes);
-    let found = marks.iter().find_map(|mark| {
-        let found = |written| Found {
-            mark: mark.clone(),
-            written,
+impl Search {
+    pub(crate) fn of(marks: &[String]) -> Self {
+        let mut search = Self {
+            marks: marks.to_vec(),
+            itself: Texts::default(),
+            plainly: Texts::default(),
+            by_xor: Texts::default(),
+            by_sum: Texts::default(),
+            fragments: Texts::default(),
         };
-        written_in(mark, &views)
-            .or_else(|| in_fragments(mark, bytes))
-            .map(found)
-    });
-    found.or_else(|| {
-        let unpacked = unpacked(bytes);
-        let deeper = depth.checked_sub(1)?;
-        unpacked
+        for (at, mark) in marks.iter().enumerate() {
+            let bytes = mark.as_bytes();
+            search.itself.put(bytes, at);
+            for (how, text) in written_plainly(mark) {
+                search.plainly.put(&text, (at, how));
+            }
+            search.by_xor.put(&pairs(bytes, |a, b| a ^ b), at);
+            search.by_sum.put(&pairs(bytes, u8::wrapping_sub), at);
+            let fragments = bytes.chunks_exact(FRAGMENT_BYTES).enumerate();
+            fragments.for_each(|(part, fragment)| search.fragments.put(fragment, (at, part)));
+        }
+        search
+    }
+
+    /// Each mark in these bytes, once, in the order in which they are found.
+    pub(crate) fn all(&self, bytes: &[u8]) -> Vec<Found> {
+        let mut found = Vec::new();
+        self.look(bytes, DEPTH_MAX, &mut found);
+        let mut seen = HashSet::new();
+        found.retain(|(at, _)| seen.insert(*at));
+        let found = found.into_iter().map(|(at, written)| Found {
+            mark: self.marks[at].clone(),
+            written,
+        });
+        found.collect()
+    }
+
+    /// Any mark in these bytes.
+    pub(crate) fn any(&self, bytes: &[u8]) -> Option<Found> {
+        self.all(bytes).into_iter().next()
+    }
+
+    fn look(&self, bytes: &[u8], depth: usize, found: &mut Vec<(usize, &'static str)>) {
+        for (view, seen) in views(bytes) {
+            match view {
+                "plain" => self.plainly.each(&seen, |told| found.push(told)),
+                "differences by XOR" => self.by_xor.each(&seen, |at| {
+                    found.push((at, "combined with one byte by XOR"));
+                }),
+                "differences by sum" => self.by_sum.each(&seen, |at| {
+                    found.push((at, "combined with one byte by addition"));
+                }),
+                view => self.itself.each(&seen, |at| found.push((at, view))),
+            }
+        }
+        self.in_fragments(bytes, found);
+        if let Some(deeper) = depth.checked_sub(1) {
+            for inner in unpacked(bytes) {
+                self.look(&inner, deeper, found);
+            }
+        }
+    }
+
+    /// Fragments of a mark that lie about: too many different ones for an accident.
+    fn in_fragments(&self, bytes: &[u8], found: &mut Vec<(usize, &'static str)>) {
+        let mut parts: HashMap<usize, HashSet<usize>> = HashMap::new();
+        self.fragments.each(bytes, |(at, part)| {
+            parts.entry(at).or_default().insert(part);
+        });
+        let enough = parts
             .iter()
-            .find_map(|inner| find_to(marks, inner, deeper))
-    })
+            .filter(|(_, parts)| parts.len() >= FRAGMENTS_MIN);
+        found.extend(enough.map(|(at, _)| (*at, "in fragments")));
+    }
+}
+
+/// Texts to look for, by their first bytes: one walk through what is seen looks for all of them.
+struct Texts<T> {
+    /// Which first two bytes begin any text.
+    begin: Vec<bool>,
+    by_head: HashMap<[u8; HEAD_BYTES], Vec<(Vec<u8>, T)>>,
+}
+
+/// No text that is looked for is shorter.
+const HEAD_BYTES: usize = 4;
+
+impl<T> Default for Texts<T> {
+    fn default() -> Self {
+        Self {
+            begin: vec![false; 1 << 16],
+            by_head: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Copy> Texts<T> {
+    fn put(&mut self, text: &[u8], stands_for: T) {
+        let head = *text.first_chunk().expect("long enough");
+        self.begin[usize::from(u16::from_le_bytes([head[0], head[1]]))] = true;
+        let with_head = self.by_head.entry(head).or_default();
+        with_head.push((text.to_vec(), stands_for));
+    }
+
+    fn each(&self, seen: &[u8], mut told: impl FnMut(T)) {
+        for (at, head) in seen.windows(HEAD_BYTES).enumerate() {
+            if !self.begin[usize::from(u16::from_le_bytes([head[0], head[1]]))] {
+                continue;
+            }
+            let texts = self.by_head.get(head).into_iter().flatten();
+            let here = texts.filter(|(text, _)| seen[at..].starts_with(text));
+            here.for_each(|(_, stands_for)| told(*stands_for));
+        }
+    }
+}
+
+fn pairs(bytes: &[u8], join: fn(u8, u8) -> u8) -> Vec<u8> {
+    bytes.windows(2).map(|two| join(two[0], two[1])).collect()
 }
 
 /// The same bytes, looked at in other ways.
 fn views(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let pairs = |join: fn(u8, u8) -> u8| bytes.windows(2).map(|two| join(two[0], two[1])).collect();
     let mut views = vec![
         ("plain", bytes.to_ascii_uppercase()),
         (
@@ -69,8 +175,8 @@ fn views(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             bytes.iter().rev().map(u8::to_ascii_uppercase).collect(),
         ),
         // What is combined with one byte has the same differences, whichever byte it is.
-        ("differences by XOR", pairs(|one, other| one ^ other)),
-        ("differences by sum", pairs(u8::wrapping_sub)),
+        ("differences by XOR", pairs(bytes, |one, other| one ^ other)),
+        ("differences by sum", pairs(bytes, u8::wrapping_sub)),
         (
             "every second byte",
             bytes
@@ -119,27 +225,6 @@ fn views(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         views.push(("lowest bits, the other way round", last.collect()));
     }
     views
-}
-
-fn written_in(mark: &str, views: &[(&'static str, Vec<u8>)]) -> Option<&'static str> {
-    let bytes = mark.as_bytes();
-    let pairs = |join: fn(u8, u8) -> u8| -> Vec<u8> {
-        bytes.windows(2).map(|two| join(two[0], two[1])).collect()
-    };
-    views.iter().find_map(|(view, seen)| {
-        let told = |how: &'static str, text: &[u8]| holds(seen, text).then_some(how);
-        match *view {
-            "differences by XOR" => told("combined with one byte by XOR", &pairs(|a, b| a ^ b)),
-            "differences by sum" => told(
-                "combined with one byte by addition",
-                &pairs(u8::wrapping_sub),
-            ),
-            "plain" => written_plainly(mark)
-                .into_iter()
-                .find_map(|(how, text)| told(how, &text)),
-            view => told(view, bytes),
-        }
-    })
 }
 
 /// The mark in other alphabets, in upper case as the view is.
@@ -208,17 +293,6 @@ pub(crate) fn based(base: usize, bytes: &[u8]) -> String {
         char::from(digits[value << (width - bits.len())])
     };
     bits.chunks(width).map(digit).collect()
-}
-
-/// Whether fragments of the mark lie about: too many different ones for an accident.
-fn in_fragments(mark: &str, bytes: &[u8]) -> Option<&'static str> {
-    let mut fragments: Vec<&[u8]> = mark.as_bytes().chunks(FRAGMENT_BYTES).collect();
-    fragments.retain(|fragment| fragment.len() == FRAGMENT_BYTES && holds(bytes, fragment));
-    (fragments.len() >= FRAGMENTS_MIN).then_some("in fragments")
-}
-
-fn holds(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// What compressed streams in these bytes hold.

@@ -147,7 +147,7 @@ async fn a_language_worker_streams_cancels_fails_aloud_and_is_replaced() {
     assert!(matches!(refused, Err(ChatRefusal::DoesNotFit { .. })));
     assert!(matches!(
         runner.tokens("nobody", &question(1).prompt),
-        Err(ChatRefusal::UnknownModel(_))
+        Err(ChatRefusal::UnknownModel { .. })
     ));
 
     // Dropped, the engine is free again at once: four long ones fill it, four more follow without waiting for their ends.

@@ -1,7 +1,7 @@
 //! What this room is handed: the other rooms' handles, and what every handler sees of them.
 
 use crate::ApiConfig;
-use crate::console::{Sessions, Setting};
+use crate::console::{SESSIONS, Setting};
 use crate::dicomweb::ups::CHANNELS_MAX;
 use crate::guard::Doorman;
 use crate::notice::Notice;
@@ -10,6 +10,7 @@ use crate::reading::READINGS_AT_ONCE_MAX;
 use crate::talker::Talker;
 use pericard_domain::model::Package;
 use pericard_domain::time::{Clock, Timestamp};
+use pericard_door::Sessions;
 use pericard_egress::Meter;
 use pericard_intake::Intake;
 use pericard_store::Store;
@@ -66,7 +67,7 @@ impl Api {
             rooms,
             config: Arc::new(config),
             doorman: Arc::new(doorman),
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(SESSIONS)),
             easels: Arc::new(Semaphore::new(PICTURES_AT_ONCE_MAX)),
             desks: Arc::new(Semaphore::new(READINGS_AT_ONCE_MAX)),
             channels: Arc::new(Semaphore::new(CHANNELS_MAX)),

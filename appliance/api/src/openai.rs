@@ -164,11 +164,13 @@ fn any_loaded(api: &Api, name: &str) -> Result<Loaded, Problem> {
 }
 
 fn loaded_for(api: &Api, name: &str, does: impl Fn(Task) -> bool) -> Result<Loaded, Problem> {
-    let models = api.rooms.talker.loaded();
-    let found = models
-        .into_iter()
-        .find(|m| does(m.task) && m.model.name == name);
-    found.ok_or_else(|| ChatRefusal::UnknownModel(name.to_owned()).into())
+    let mut models = api.rooms.talker.loaded();
+    models.retain(|m| does(m.task));
+    let found = models.iter().find(|m| m.model.name == name);
+    found.cloned().ok_or_else(|| {
+        let loaded = models.into_iter().map(|m| m.model.name).collect();
+        ChatRefusal::UnknownModel { loaded }.into()
+    })
 }
 
 fn card(api: &Api, loaded: &Loaded) -> Value {

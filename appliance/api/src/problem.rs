@@ -220,7 +220,7 @@ impl From<ChatRefusal> for Problem {
     fn from(refusal: ChatRefusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
-            ChatRefusal::UnknownModel(_) => Self {
+            ChatRefusal::UnknownModel { .. } => Self {
                 param: Some("model".to_owned()),
                 ..Self::new(StatusCode::NOT_FOUND, "model_not_found", detail)
             },

@@ -264,7 +264,10 @@ impl<D: Door> Reception<D> {
             return self.ended(&Err(error), Tally::default(), peer).await;
         }
         self.config.meter.count(Counter::AssociationsAccepted);
-        tracing::debug!(ae_title = %calling.title, contexts = accepted.contexts.len(), "association accepted");
+        // By the name that the configuration gives it: its title is whatever it says it is.
+        let named = calling.peer.as_ref().map_or("", |peer| &peer.name);
+        let contexts = accepted.contexts.len();
+        tracing::debug!(named, contexts, "association accepted");
         let mut association = Association::new(
             wire,
             accepted.contexts,

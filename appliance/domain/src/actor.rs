@@ -44,6 +44,19 @@ impl Actor {
             name: name.to_owned(),
         }
     }
+
+    /// What the journal may say of it: only what the appliance knows by itself. The title of a peer is what that peer wrote
+    /// there, be it a patient's name.
+    #[must_use]
+    pub fn whence(&self) -> String {
+        match self {
+            Self::Peer { address, .. } => format!("a peer at {address}"),
+            Self::Token { id, address } => format!("the token {id} at {address}"),
+            Self::Unknown { address } => format!("{address}"),
+            Self::CommandLine => "the command line".to_owned(),
+            Self::Room { name } => format!("the room {name}"),
+        }
+    }
 }
 
 /// What a bearer token allows. Roles do not include each other.

@@ -188,9 +188,12 @@ impl ChatEvent {
 /// Why a request was not taken up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ChatRefusal {
-    /// No such model is loaded.
-    #[error("the model {0:?} is not loaded here; /v1/models lists those that are")]
-    UnknownModel(String),
+    /// No such model is loaded. What was asked for is not said again: it is whatever the caller wrote there.
+    #[error("no such model is loaded here; /v1/models lists those that are: {}", listed(.loaded))]
+    UnknownModel {
+        /// The names of those that are and could do it.
+        loaded: Vec<String>,
+    },
     /// The prompt and the room asked for do not fit. Nothing is ever cut.
     #[error(
         "the prompt has {prompt_tokens} tokens and {max_tokens} more were asked for, \
@@ -228,4 +231,12 @@ pub enum ChatRefusal {
     /// The appliance is shutting down.
     #[error("the appliance is shutting down; try again after the restart")]
     Closing,
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

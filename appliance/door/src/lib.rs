@@ -5,13 +5,16 @@
 //!
 //! - [`serve`]: the accept loop.
 //! - [`Limits`]: what a connection may take.
+//! - [`Sessions`]: who has logged in at its pages.
 //! - [`tls_config`], [`tls_config_asking`]: TLS 1.3 and nothing older; the second asks clients for a certificate.
 //!
-//! Deliberately absent: routes, identity and any knowledge of what is served.
+//! Deliberately absent: routes, who may do what, and any knowledge of what is served.
 
 mod door;
+mod session;
 mod stall;
 mod tls;
 
 pub use door::{Limits, Visitor, Watch, serve};
+pub use session::{Known, SessionRules, Sessions, TokenKey, is_from_here};
 pub use tls::{TlsUnusable, tls_config, tls_config_asking};

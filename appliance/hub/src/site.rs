@@ -1,7 +1,7 @@
 //! What stands behind the hub's door: the frames' route for gates, the read API for programs, and pages for people.
 
 use crate::access::guard;
-use crate::board::{self, Sessions};
+use crate::board;
 use crate::hub::Hub;
 use crate::ingest::{Way, stranger};
 use crate::intake::Intake;
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Router, response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use pericard_door::{Limits, Visitor, Watch};
+use pericard_door::{Limits, Sessions, Visitor, Watch};
 use pericard_frame::{FRAME_BYTES, Reply};
 use sha2::{Digest as _, Sha256};
 use std::io;
@@ -99,7 +99,7 @@ pub fn router(hub: Arc<Hub>, intake: Intake) -> Router {
     let site = Site {
         hub,
         intake,
-        sessions: Arc::default(),
+        sessions: Arc::new(Sessions::new(board::SESSIONS)),
     };
     let mut router = Router::new();
     for route in table() {

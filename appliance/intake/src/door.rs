@@ -249,7 +249,9 @@ impl Intake {
     }
 
     async fn note(&self, refusal: Refusal, from: Actor) {
-        tracing::warn!(what = refusal.what, why = refusal.why, ?from, "refused");
+        // The audit log has the title that a peer gave itself.
+        let from_where = from.whence();
+        tracing::warn!(what = refusal.what, why = refusal.why, %from_where, "refused");
         if let Err(error) = self.inner.store.refuse(refusal, from).await {
             tracing::error!(%error, "the refusal is not in the audit log");
         }

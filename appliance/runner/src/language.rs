@@ -232,8 +232,11 @@ impl Language {
 
     fn line(&self, model: &str) -> Result<Arc<Line>, ChatRefusal> {
         let find = || {
-            let seat = held(&self.seats).get(model).cloned();
-            seat.ok_or_else(|| ChatRefusal::UnknownModel(model.to_owned()))
+            let seats = held(&self.seats);
+            let seat = seats.get(model).cloned();
+            seat.ok_or_else(|| ChatRefusal::UnknownModel {
+                loaded: seats.keys().cloned().collect(),
+            })
         };
         let mut seat = find()?;
         if seat.closing.load(Ordering::Acquire) {

@@ -1,6 +1,7 @@
 //! In with a token, and out.
 
 use super::layout::{Page, bare};
+use super::now_s;
 use super::visit::Posted;
 use crate::access::address_of;
 use crate::appliance::Api;
@@ -41,7 +42,7 @@ pub(crate) async fn enter(State(api): State<Api>, request: Request) -> Result<Re
                 noted.await?;
                 // What came before it, as somebody else perhaps, ends.
                 api.sessions.end(&parts.headers);
-                let cookie = api.sessions.begin(key, api.rooms.clock.now());
+                let cookie = api.sessions.begin(key, now_s(&api));
                 return cookie
                     .map(|cookie| elsewhere("/", Some(cookie)))
                     .map_err(|error| {
@@ -70,7 +71,7 @@ pub(crate) async fn leave(
     _word: Posted,
 ) -> Result<Response, Problem> {
     api.note_access("log out", "console", &visit.caller).await?;
-    Ok(elsewhere(LOGIN, Some(api.sessions.end(&headers))))
+    Ok(elsewhere(LOGIN, api.sessions.end(&headers)))
 }
 
 /// Whoever is nobody yet is shown the way in.

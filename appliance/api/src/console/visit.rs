@@ -1,6 +1,6 @@
 //! Who asks for a page: the holder of a session, checked against the store at every request.
 
-use super::{layout, login, session};
+use super::{layout, login, now_s};
 use crate::access::{Access, Caller, address_of};
 use crate::appliance::Api;
 use crate::asked::Asked;
@@ -39,7 +39,7 @@ pub(crate) async fn guard(api: Api, route: &Route, mut request: Request, next: N
         Ok(visit) => visit,
         Err(problem) => return layout::said(problem.into_response()),
     };
-    if route.verb == Verb::Post && !session::is_from_here(&presented.headers) {
+    if route.verb == Verb::Post && !pericard_door::is_from_here(&presented.headers) {
         let refused = foreign(&api, route, visit, presented.address).await;
         return layout::said(refused.into_response());
     }
@@ -63,8 +63,7 @@ struct Presented {
 
 /// Who sends a request, when there is an open session of a token that still counts.
 async fn visit(api: &Api, presented: &Presented) -> Result<Option<Visit>, Problem> {
-    let now = api.rooms.clock.now();
-    let Some(known) = api.sessions.of(&presented.headers, now) else {
+    let Some(known) = api.sessions.of(&presented.headers, now_s(api)) else {
         return Ok(None);
     };
     let Some(token) = api.rooms.store.token_by_hash(&known.token).await? else {

@@ -254,6 +254,15 @@ async fn refusals_are_openais() {
         message.contains("21 tokens") && message.contains("holds 16"),
         "{message}"
     );
+    let absent = ask(&site, "hi", json!({"model": "Mustermann"}))
+        .await
+        .json()["error"]
+        .clone();
+    let message = absent["message"].as_str().expect("a message");
+    assert!(
+        !message.contains("Mustermann") && message.contains(MODEL),
+        "what a caller wrote is not said again, and what there is, is: {message}"
+    );
 }
 
 #[tokio::test]

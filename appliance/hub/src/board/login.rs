@@ -68,7 +68,8 @@ pub(super) async fn leave(
     }
     note(&site, "log out", visit.token).await;
     let gone = site.sessions().end(&headers);
-    ([(header::SET_COOKIE, gone)], Redirect::to(LOGIN)).into_response()
+    let gone = gone.map(|cookie| [(header::SET_COOKIE, cookie)]);
+    (gone, Redirect::to(LOGIN)).into_response()
 }
 
 /// Whether it stands in the audit log.

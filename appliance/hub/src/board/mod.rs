@@ -16,7 +16,6 @@ mod models;
 mod nation;
 mod pieces;
 mod privacy;
-mod session;
 mod visit;
 mod witness;
 
@@ -27,11 +26,17 @@ use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use http::header;
-pub(crate) use session::Sessions;
+use pericard_door::SessionRules;
 use visit::Who;
 
 /// What a form may bring: a text and some words, or a frame.
 const FORM_BYTES_MAX: usize = 32 << 10;
+/// Of who looks at the nation: a screen may wait for as long as a discussion takes, and for no longer than a working day.
+pub(crate) const SESSIONS: SessionRules = SessionRules {
+    cookie: "pericard-hub",
+    idle_s: 30 * 60,
+    whole_s: 10 * 60 * 60,
+};
 /// Where people show their token.
 const LOGIN: &str = "/login";
 

@@ -1,7 +1,6 @@
 //! Who asks for a page: the holder of a session, whose token is looked up at every request.
 
 use super::layout::{Page, bare, refusal};
-use super::session::is_from_here;
 use super::{LOGIN, layout};
 use crate::outlook::Outlook;
 use crate::records::{Snapshot, Viewer};
@@ -10,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::{HeaderMap, StatusCode};
+use pericard_door::is_from_here;
 use std::sync::Arc;
 
 /// The hidden field that every form carries.
