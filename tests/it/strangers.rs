@@ -142,7 +142,11 @@ fn every_stranger_is_refused_clearly_and_the_server_goes_on() {
         "/v1/chat/completions",
     );
     assert_eq!(status, 404, "{answer}");
-    assert!(answer.contains("gpt-4o"), "{answer}");
+    assert!(answer.contains("/v1/models"), "what to do: {answer}");
+    assert!(
+        !answer.contains("gpt-4o"),
+        "what a stranger wrote is not repeated: {answer}"
+    );
     log.says("an unknown model", &["POST /v1/chat/completions"]);
     let large = appliance.dir.path().join("large");
     std::fs::write(&large, vec![b' '; 8 << 20]).expect("a large file");

@@ -19,6 +19,17 @@ fn alive(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// Until it has ended, also when nobody has asked how yet.
+async fn until_ended(pid: u32) {
+    let ended = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    };
+    while !ended() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// The input of the package's first golden case.
 fn golden_input(package: &Package) -> ImagingInput {
     let path = package.dir.join(&package.manifest.golden[0].input);
@@ -50,9 +61,19 @@ async fn an_imaging_worker_that_dies_or_hangs_costs_one_attempt_and_is_replaced(
     let first = runner.infer(&model, input.clone()).await.expect("text");
     assert!(boxes(&first) > 0);
 
+    let idle = runner.pid(&model).expect("a worker");
+    signal(idle, "KILL");
+    until_ended(idle).await;
+    let again = runner.infer(&model, input.clone()).await.expect("text");
+    assert_eq!(again, first, "nobody pays for a worker that ended idle");
+
     let pid = runner.pid(&model).expect("a worker");
+    signal(pid, "STOP"); // so that it is killed at its work, however fast it is
+    let at_work = (runner.clone(), model.clone(), input.clone());
+    let asked = tokio::spawn(async move { at_work.0.infer(&at_work.1, at_work.2).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
     signal(pid, "KILL");
-    let lost = runner.infer(&model, input.clone()).await.expect_err("lost");
+    let lost = asked.await.expect("a task").expect_err("lost");
     assert!(
         matches!(&lost, RunFailure::Lost(why) if why.contains("killed")),
         "{lost}"

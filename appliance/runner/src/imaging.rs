@@ -130,7 +130,9 @@ impl Imaging {
 
     fn look(&self, seat: &Seat, picture: &Picture) -> Result<ImagingOutput, RunFailure> {
         let mut post = held(&seat.post);
-        let mut worker = match post.worker.take() {
+        // One that ended while it had nothing to do, or by what came before, is nothing that this picture pays for.
+        let alive = |worker: &Worker| worker.leash().is_alive();
+        let mut worker = match post.worker.take().filter(alive) {
             Some(worker) => worker,
             None => self.replace(seat, &mut post)?,
         };
@@ -144,7 +146,7 @@ impl Imaging {
                 (post.losses, post.worker) = (0, Some(worker));
                 Ok(output)
             }
-            // A model that fails is whole; one that panicked has ended, and the next inference finds that out.
+            // A model that fails is whole; one that panicked ends, and the next inference looks whether it lives.
             Ok(Err(failure)) => {
                 post.worker = Some(worker);
                 Err(failure)
