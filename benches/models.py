@@ -119,6 +119,7 @@ def vocabulary(writer, shape):
     letters = [c for c in range(256) if 33 <= c <= 126 or 161 <= c <= 172 or 174 <= c]
     others = [c for c in range(256) if c not in letters]
     texts = [chr(c) for c in letters] + [chr(256 + i) for i in range(len(others))]
+    texts.append("th")  # what the one merge makes
     texts += [f"word{i}" for i in range(shape.vocabulary - len(texts) - 1)] + ["<|endoftext|>"]
     kinds = [TokenType.NORMAL] * (len(texts) - 1) + [TokenType.CONTROL]
     writer.add_tokenizer_model("gpt2")

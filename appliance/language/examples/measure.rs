@@ -186,19 +186,26 @@ fn cpu_s() -> Result<f64, Box<dyn std::error::Error>> {
     Ok((user + system) / TICKS_PER_S)
 }
 
-/// A text of exactly so many tokens, which models like to continue for long.
+/// A text of exactly so many tokens, which models like to continue for long, whatever a word costs in their vocabulary.
 fn text(
     engine: &Engine,
     tokens: usize,
     stream: usize,
 ) -> Result<String, Box<dyn std::error::Error>> {
-    let mut text = format!("{stream}");
-    while engine.count_tokens(&Prompt::Text(text.clone()))? < u32::try_from(tokens)? {
-        let missing = tokens - engine.count_tokens(&Prompt::Text(text.clone()))? as usize;
-        text.push_str(&" one two three".repeat((missing / 3).max(1)));
-        while engine.count_tokens(&Prompt::Text(text.clone()))? as usize > tokens {
-            text.truncate(text.rfind(' ').unwrap_or(0));
+    const WORDS: &str = " one two three";
+    const SAMPLE: usize = 64;
+    let count = |text: &str| -> Result<usize, Box<dyn std::error::Error>> {
+        Ok(engine.count_tokens(&Prompt::Text(text.to_owned()))? as usize)
+    };
+    let mut text = stream.to_string();
+    let each = count(&WORDS.repeat(SAMPLE))?.div_ceil(SAMPLE);
+    text.push_str(&WORDS.repeat(tokens.saturating_sub(count(&text)?) / each));
+    for letter in "xq".chars().cycle().take(16 * each) {
+        match count(&text)?.cmp(&tokens) {
+            std::cmp::Ordering::Less => text.push(letter),
+            std::cmp::Ordering::Equal => return Ok(text),
+            std::cmp::Ordering::Greater => break,
         }
     }
-    Ok(text)
+    Err(format!("no text of exactly {tokens} tokens was found").into())
 }
