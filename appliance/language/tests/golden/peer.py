@@ -13,10 +13,12 @@ QUIET = c.llama_log_callback(lambda level, text, data: None)
 
 
 class Peer:
-    def __init__(self, weights, threads=2, context=4096, sequences=1, batch=512, f32_kv=False):
+    def __init__(self, weights, threads=2, context=4096, sequences=1, batch=512, f32_kv=False, packed=True):
         c.llama_log_set(QUIET, ctypes.c_void_p(0))
         c.llama_backend_init()
-        self.model = c.llama_model_load_from_file(weights.encode(), c.llama_model_default_params())
+        of_model = c.llama_model_default_params()
+        of_model.use_extra_bufts = packed  # weights in another form than the file's, where it has kernels for one
+        self.model = c.llama_model_load_from_file(weights.encode(), of_model)
         assert self.model, weights
         self.vocab = c.llama_model_get_vocab(self.model)
         self.vocab_size = c.llama_vocab_n_tokens(self.vocab)
