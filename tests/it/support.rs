@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits for something that must happen, seconds. Never a measurement: only when to give up.
 pub(crate) const PATIENCE_S: u64 = 240;
+/// Between two questions of the same kind. Each is a `curl` of its own, which takes the processor from what is waited for.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(100);
 
 /// The binary under test.
 pub(crate) const PERICARD: &str = env!("CARGO_BIN_EXE_pericard");
@@ -99,7 +101,7 @@ pub(crate) fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
             begun.elapsed() < Duration::from_secs(PATIENCE_S),
             "{what}: not within {PATIENCE_S} s"
         );
-        std::thread::sleep(Duration::from_millis(20)); // between two questions to another process there is nothing to await
+        std::thread::sleep(BETWEEN_QUESTIONS); // to another process there is nothing to await
     }
 }
 
