@@ -51,6 +51,11 @@ fn inferences(config: pericard_runner::RunnerConfig, package: Package) -> [Vec<f
     let path = package.dir.join(&package.manifest.golden[0].input);
     let frame = pericard_imaging::golden::read_frame(&path).expect("a golden frame");
     let input = ImagingInput::Frames(vec![frame]);
+    let (name, value) = pericard_runner::LARGE_PAGES;
+    assert!(
+        std::env::var(name).as_deref() == Ok(value),
+        "what computes here must have what a worker has: run it with {name}={value}"
+    );
     let reports = std::env::var(pericard_imaging::NO_REPORTS.0).ok();
     let library = Runtime::load(&config.onnxruntime, reports.as_deref());
     let library = library.expect("the library");

@@ -27,5 +27,5 @@ pub use pericard_confine::{Limits, Lost, Program, Wall, Walls, attempts};
 pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;
 pub use reader::Reader;
-pub use runner::{Loaded, RunFailure, Runner, RunnerConfig, workers_of};
+pub use runner::{LARGE_PAGES, Loaded, RunFailure, Runner, RunnerConfig, workers_of};
 pub use view::{Form, Raw, Shown, ShownFacts, View};
