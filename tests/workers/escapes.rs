@@ -297,12 +297,12 @@ fn the_checks_can_fail() {
     let core: Vec<_> = core.expect("a line").split_ascii_whitespace().collect();
     assert_eq!(core[4..6], ["0", "0"], "no core file");
     let environment = std::fs::read(format!("/proc/{}/environ", prisoner.pid()));
-    let given = [pericard_imaging::NO_REPORTS, pericard_runner::LARGE_PAGES];
+    let environment = String::from_utf8(environment.expect("its environment")).expect("text");
+    let given = [pericard_imaging::NO_REPORTS, pericard_runner::LARGE_PAGES]
+        .map(|(name, value)| format!("{name}={value}"));
     assert_eq!(
-        String::from_utf8_lossy(&environment.expect("its environment")),
-        given
-            .map(|(name, value)| format!("{name}={value}\0"))
-            .concat(),
+        environment.split_terminator('\0').collect::<BTreeSet<_>>(),
+        given.iter().map(String::as_str).collect(),
         "nothing is inherited"
     );
 }
