@@ -1,12 +1,15 @@
 """Unique CT objects with their PDUs encoded beforehand, and the associations that send them.
 
-The sender is the same for every receiver: TCP_NODELAY, one write a PDU, the next object only after the response to the
-last. All that costs time is done before the clock starts, so that what is measured is the receiver.
+The sender is the same for every receiver: TCP_NODELAY, one call an object, the next object only after the response to the
+last. All that costs time is done before the clock starts, so that what is measured is the receiver: the PDUs lie in memory
+files, whose pages the kernel hands to the receiver's socket as they are (`sendfile`). A sender that copied them was a third
+of all the processor time on two cores.
 """
 
 import hashlib
 import io
 import itertools
+import os
 import socket
 import struct
 import threading
@@ -37,7 +40,16 @@ class Object:
         self.uid = uid
         self.pixels = hashlib.sha256(data_set[-PIXEL_BYTES:]).digest()
         self.bytes = len(data_set)
-        self.pdus = [pdata(command(uid, message_id), 0x03), *fragments(data_set)]
+        pdus = b"".join([pdata(command(uid, message_id), 0x03), *fragments(data_set)])
+        self.pdus, self.pdus_bytes = memory_file(pdus), len(pdus)
+
+
+def memory_file(data):
+    """A file without a name that holds these bytes."""
+    file = os.memfd_create("object")
+    with open(file, "wb", closefd=False) as writer:
+        writer.write(data)
+    return file
 
 
 def objects(count, seed):
@@ -122,7 +134,10 @@ class Association:
     """An open association for CT in Explicit VR Little Endian."""
 
     def __init__(self, port, called, calling):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=RESPONSE_TIMEOUT_S)
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        patience = struct.pack("ll", RESPONSE_TIMEOUT_S, 0)  # a timeout of Python's would make the socket non-blocking
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(request(called, calling))
         kind, answer = self.pdu()
@@ -134,8 +149,9 @@ class Association:
 
     def store(self, item):
         """Sends an object; gives its status."""
-        for pdu in item.pdus:
-            self.socket.sendall(pdu)
+        sent = 0
+        while sent < item.pdus_bytes:
+            sent += os.sendfile(self.socket.fileno(), item.pdus, sent, item.pdus_bytes - sent)
         kind, answer = self.pdu()
         if kind != 4:
             raise RuntimeError(f"a PDU of type {kind} in place of a response")

@@ -313,3 +313,69 @@ fn researchers_read(hub: &National, secret: &str) {
     let printed = printed.expect("python");
     assert!(printed.ends_with("ok\n"), "{printed}");
 }
+
+#[test]
+fn the_demonstration_with_a_hub_shows_a_nation() {
+    if needed(cache().join("onnxruntime/libonnxruntime.so")).is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, log) = (dir.path().to_str().expect("a path"), dir.path().join("log"));
+    let args = ["demo", "--hub", "--dir", path, "--no-samples"];
+    let mut demo = Process::start(Path::new(PERICARD), &args, &log);
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    // Printed once all simulated hospitals have sent what they have.
+    let address = until("the dashboard's address", || {
+        assert!(demo.is_running(), "the demonstration ended:\n{}", said());
+        let said = said();
+        let (_, line) = said.split_once("  hub    ")?;
+        line.split_ascii_whitespace().next().map(str::to_owned)
+    });
+    let shown = fs::read_to_string(dir.path().join("demo.json")).expect("demo.json");
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let word = |key: &str| shown[key].as_str().expect("a text").to_owned();
+    assert_eq!(address, format!("https://{}/", word("hub")));
+    let get = |path: &str| {
+        let bearer = format!("Authorization: Bearer {}", word("hub_token"));
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--noproxy", "*", "--cacert"]);
+        curl.args([&word("hub_ca"), "-H", &bearer]);
+        run(curl.arg(format!("{address}{path}")))
+    };
+    let read = |path: &str| serde_json::from_str::<Value>(&get(path)).expect("JSON");
+
+    let hospitals = read("hub/v1/hospitals");
+    let heard = |name: &str| {
+        let hospitals = hospitals.as_array().expect("hospitals");
+        let found = hospitals.iter().find(|hospital| hospital["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not enrolled: {hospitals:?}"))["last_week"]
+            .clone()
+    };
+    let north = heard("North (simulated)");
+    assert_eq!(north, this_week() - 1, "{hospitals}");
+    assert_eq!(heard("Hill (simulated)"), this_week() - 8, "{hospitals}");
+    assert!(heard("This appliance").is_null(), "{hospitals}");
+    let models = read("hub/v1/models");
+    let last = models
+        .as_array()
+        .and_then(|models| models.last())
+        .expect("a model");
+    let findings = read("hub/v1/findings");
+    let found = |kind: &str| {
+        let findings = findings.as_array().expect("findings").iter();
+        findings
+            .filter(|found| found["kind"] == kind)
+            .collect::<Vec<_>>()
+    };
+    let (drift, silent) = (found("model_drift"), found("silent"));
+    assert_eq!(drift.len(), 1, "{findings}");
+    assert_eq!(drift[0]["model"], last["id"], "{findings}");
+    assert_eq!(silent.len(), 1, "{findings}");
+    assert!(
+        get("").contains("<!DOCTYPE html>"),
+        "the address is a page's"
+    );
+
+    demo.signal("TERM");
+    assert_eq!(demo.wait(), Some(0), "{}", said());
+}

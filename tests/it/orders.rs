@@ -176,6 +176,42 @@ fn an_order_makes_its_study_urgent_and_the_result_is_told_until_it_is_acknowledg
         observations.all(|line| line.split('|').nth(11) == Some("R")),
         "{told}"
     );
+    // The radiologist's own report comes back, with a word on ours.
+    let report = |agreement: &str, status: &str| {
+        format!(
+            "PID|1||P77\\rORC|RE|PL77|F77\\rOBR|1|PL77|F77|||||||||||||||ACC77\\r\
+             OBX|1|TX|121071^Finding^DCM||Müller is well.||||||F\\r\
+             OBX|2|ST|111001^Algorithm Name^DCM||burned-in-text||||||F\\r\
+             OBX|3|CWE|AGREEMENT^^99PERICARD||{agreement}||||||{status}"
+        )
+    };
+    let elsewhere = report("AGREE^^99PERICARD", "F").replace("ACC77", "ACC78");
+    let said = [
+        ("R1", report("AGREE^^99PERICARD", "P")),
+        ("R2", elsewhere),
+        ("R3", report("AGREE^^99PERICARD", "F")),
+        ("R4", report("373067005^No^SCT", "C")),
+        ("R5", report("PERHAPS^^99PERICARD", "F")),
+    ];
+    let said = said.map(|(id, rest)| message("ORU^R01^ORU_R01", id, &rest));
+    let expected = [
+        ["AA", "R1", ""],
+        ["AE", "R2", "204"],
+        ["AA", "R3", ""],
+        ["AA", "R4", ""],
+        ["AE", "R5", "101"],
+    ];
+    assert_eq!(send(door, &[], &said), expected);
+    let reviews = appliance.reports(&study)[0]["reviews"].clone();
+    let reviews = reviews.as_array().expect("reviews");
+    assert_eq!(
+        reviews.len(),
+        1,
+        "the corrected word takes the place of the first: {reviews:?}"
+    );
+    assert_eq!(reviews[0]["verdict"], "disagreed");
+    assert_eq!(reviews[0]["reviewer"], "application ris");
+
     let metrics = appliance.get("/metrics").1;
     assert!(
         metrics.contains("pericard_orders{state=\"arrived\"} 1"),

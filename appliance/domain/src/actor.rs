@@ -15,6 +15,13 @@ pub enum Actor {
         /// Where it called from.
         address: IpAddr,
     },
+    /// An HL7 application, as the configuration names it.
+    Application {
+        /// The name of the peer.
+        name: String,
+        /// Where it called from.
+        address: IpAddr,
+    },
     /// The holder of a bearer token.
     Token {
         /// The token's public id, never the secret.
@@ -51,6 +58,7 @@ impl Actor {
     pub fn whence(&self) -> String {
         match self {
             Self::Peer { address, .. } => format!("a peer at {address}"),
+            Self::Application { name, address } => format!("the application {name} at {address}"),
             Self::Token { id, address } => format!("the token {id} at {address}"),
             Self::Unknown { address } => format!("{address}"),
             Self::CommandLine => "the command line".to_owned(),

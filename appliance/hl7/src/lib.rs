@@ -1,14 +1,14 @@
 //! HL7 v2 over MLLP: what the hospital's information system says, and what it is told.
 //!
 //! Protocol only. Orders (ORM^O01, OMI^O23) become what the store expects, patient administration (ADT) becomes whose number
-//! is whose, and results leave as ORU^R01. A message is acknowledged once what it says is committed, and never before;
+//! is whose, what a radiologist reports of a result (ORU^R01) becomes its review, and results leave as ORU^R01. A message is acknowledged once what it says is committed, and never before;
 //! one that cannot be heeded is answered with a NAK that says why.
 //!
 //! - [`listen`]: the door, in plain for peers at their addresses and over [`Secured`] lines for peers with certificates.
 //! - [`deliver`]: results to the peers that rules name, in the order in which they were kept, until each is acknowledged.
 //!
-//! Inside: `frame` cuts the stream into messages, `message` takes one apart, `charset` knows MSH-18, `orders` and `patients`
-//! say what it means, `ack` answers it; `results` writes an ORU and `sender` brings it to its peer.
+//! Inside: `frame` cuts the stream into messages, `message` takes one apart, `charset` knows MSH-18, `orders`, `patients` and
+//! `reviews` say what it means, `ack` answers it; `results` writes an ORU and `sender` brings it to its peer.
 //!
 //! Absent on purpose: no message is kept as it came, and none is believed beyond the fields that are read.
 
@@ -24,6 +24,7 @@ mod orders;
 mod patients;
 mod peer;
 mod results;
+mod reviews;
 mod sender;
 
 pub use charset::{Charset, UnknownCharset};

@@ -112,7 +112,10 @@ impl Ledger {
         let (caller, quota) = match by {
             Actor::Peer { ae_title, .. } => (format!("peer {ae_title}"), self.quotas.per_peer),
             Actor::Token { id, .. } => (format!("token {id}"), self.quotas.per_token),
-            Actor::Unknown { .. } | Actor::CommandLine | Actor::Room { .. } => return None,
+            Actor::Application { .. }
+            | Actor::Unknown { .. }
+            | Actor::CommandLine
+            | Actor::Room { .. } => return None,
         };
         (quota != Quota::default()).then_some((caller, quota))
     }

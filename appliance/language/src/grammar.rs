@@ -5,6 +5,7 @@
 
 use crate::tokenizer::Tokenizer;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{
     ApproximateTokEnv, InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie,
 };
@@ -145,12 +146,17 @@ impl Grammar {
             .matcher
             .compute_mask_or_eos()
             .map_err(|error| first_line(&error.to_string()).to_owned())?;
-        for (id, logit) in logits.iter_mut().enumerate() {
-            if !mask.get(id) {
-                *logit = f32::NEG_INFINITY;
-            }
-        }
+        let known = mask.len().min(logits.len());
+        logits[known..].fill(f32::NEG_INFINITY); // rows that fill up the matrix are no tokens
+        mask.iter_unset_entries(|id| logits[id] = f32::NEG_INFINITY);
         Ok(())
+    }
+
+    /// What must be said next, whatever is chosen; empty where there is a choice.
+    pub(crate) fn forced(&mut self) -> String {
+        let bytes = self.matcher.compute_ff_bytes();
+        let whole = bytes.utf8_chunks().next().map(|chunk| chunk.valid());
+        whole.unwrap_or_default().to_owned()
     }
 
     /// Takes the token that was chosen. Whether nothing can follow.
@@ -185,7 +191,9 @@ fn factory(tokenizer: &Tokenizer) -> Option<ParserFactory> {
     let trie = TokTrie::from(&TokRxInfo::new(size as u32, end), &words);
     let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
     let capabilities = InferenceCapabilities::default();
-    let mut factory = ParserFactory::new(&environment, capabilities, &[]).ok()?;
+    // Tokens that go with any text of a string are kept as sets: without them most of the vocabulary is walked for each.
+    let slices = SlicedBiasComputer::general_slices();
+    let mut factory = ParserFactory::new(&environment, capabilities, &slices).ok()?;
     *factory.limits_mut() = ParserLimits {
         verbose_errors: false,
         ..ParserLimits::default()

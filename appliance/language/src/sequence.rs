@@ -65,6 +65,8 @@ pub(crate) struct Sequence {
     drafts: Drafts,
     /// What is computed beside the next token in this step.
     guess: Vec<u32>,
+    /// Whether that is what the answer's shape demands.
+    is_forced: bool,
     top_logprobs: Option<u8>,
     /// Logits that were changed before the choice.
     bent: Vec<f32>,
@@ -107,6 +109,7 @@ impl Sequence {
             forced: VecDeque::new(),
             drafts: Drafts::default(),
             guess: Vec::new(),
+            is_forced: false,
             top_logprobs: sampling.top_logprobs,
             bent: Vec::new(),
             characters: Characters::default(),
@@ -221,9 +224,19 @@ impl Sequence {
     }
 
     /// Guesses at most so many tokens after the next one, to be computed beside it. Only while it answers.
-    pub(crate) fn draft(&mut self, most: usize) {
+    pub(crate) fn draft(&mut self, most: usize, tokenizer: &Tokenizer) {
         let most = most.min(self.generated_left().saturating_sub(1));
-        self.guess = self.drafts.guess(&self.tokens, most).to_vec();
+        let thinks = self.thought.is_under_way() || !self.forced.is_empty();
+        let grammar = self.grammar.as_mut().filter(|_| most > 0 && !thinks);
+        let forced = grammar.map(Grammar::forced).unwrap_or_default();
+        // The last token of what must be said may go on with what is said freely.
+        let mut said = tokenizer.encode_said(&forced);
+        said.truncate(most.min(said.len().saturating_sub(1)));
+        self.is_forced = !said.is_empty();
+        self.guess = match self.is_forced {
+            true => said,
+            false => self.drafts.guess(&self.tokens, most).to_vec(),
+        };
     }
 
     /// What is computed beside the next token.
@@ -254,7 +267,9 @@ impl Sequence {
                 break;
             }
         }
-        self.drafts.learn(guess.len(), said.saturating_sub(1));
+        if !self.is_forced {
+            self.drafts.learn(guess.len(), said.saturating_sub(1));
+        }
         said
     }
 

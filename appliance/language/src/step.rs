@@ -310,7 +310,7 @@ impl Steps {
         for share in plan {
             let sequence = &mut self.active[share.candidate];
             let answers = self.drafts && sequence.pending() == 1;
-            sequence.draft(if answers { room } else { 0 });
+            sequence.draft(if answers { room } else { 0 }, &self.tokenizer);
             let wanted = sequence.computed + 1 + sequence.guess().len();
             if !sequence.guess().is_empty() && !self.take_pages_until(share.candidate, wanted) {
                 self.active[share.candidate].forget_guess();

@@ -98,6 +98,16 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The tokens in which a model would most likely say `text`, which holds no special token.
+    pub(crate) fn encode_said(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        // Without them there is no guess, and nothing else is lost.
+        if self.encode_words(text, &mut ids).is_err() {
+            ids.clear();
+        }
+        ids
+    }
+
     /// `text` with the texts of special tokens made harmless.
     pub(crate) fn guarded(&self, text: &str) -> Result<String, String> {
         if text.contains(GUARD) {

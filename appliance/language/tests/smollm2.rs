@@ -12,8 +12,9 @@ use serde::Deserialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Above this gap between the peer's two likeliest tokens, another choice is a fault and not rounding.
-const EXPLAINED_GAP: f32 = 0.01;
+/// Above this gap between the peer's two likeliest tokens, another choice is a fault and not rounding: each of two logits is
+/// within 0.055 of what the weights in the file give without any (`graph`'s test).
+const EXPLAINED_GAP: f32 = 0.11;
 /// The same for the peer that rounds activations: its logits move by up to 0.95 when only its batch size changes.
 const PEER_NOISE_GAP: f32 = 1.0;
 
@@ -159,17 +160,15 @@ fn compare(engine: &Engine, question: &str, peer: &Answer, text: &str, gap: f32)
     if text.starts_with(&theirs(length)) || theirs(length).starts_with(text) {
         return true;
     }
-    // A token's text may begin another's, so the ids of the text have a say as well.
-    let by_text = (0..length)
-        .take_while(|at| text.starts_with(&theirs(at + 1)))
+    // A token's text may begin another's, so not the letters are compared but the ids of both texts; a model does not always
+    // say a text in the ids that a tokenizer would give it.
+    let ids = |text: &str| engine.tokenize(text).expect("ids");
+    let (ours, others) = (ids(text), ids(&theirs(length)));
+    let same = ours.iter().zip(&others).take_while(|(a, b)| a == b);
+    let alike = engine.detokenize(&ours[..same.count()]);
+    let at = (0..length)
+        .take_while(|at| alike.starts_with(&theirs(at + 1)))
         .count();
-    let ours = engine.tokenize(text).expect("ids");
-    let at = ours
-        .iter()
-        .zip(&peer.output_ids)
-        .take_while(|(a, b)| a == b)
-        .count()
-        .min(by_text);
     eprintln!(
         "parts at token {at}, where the peer's gap was {}: {question:.60}",
         peer.gaps[at]

@@ -37,7 +37,8 @@ impl Verdict {
 /// A verdict that stands: the latest of its reviewer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Review {
-    /// Whose it is: `token` and the token's public id, or `peer` and the application entity title.
+    /// Whose it is: `token` and the token's public id, `peer` and the application entity title, or `application` and the
+    /// HL7 peer's name.
     pub reviewer: String,
     /// What was said.
     pub verdict: Verdict,

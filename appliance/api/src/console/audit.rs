@@ -123,6 +123,9 @@ fn who(by: &Actor) -> Markup {
         Actor::Peer { ae_title, address } => {
             html! { (ae_title.as_str()) span.quiet { " · " (address) } }
         }
+        Actor::Application { name, address } => {
+            html! { (name) span.quiet { " · " (address) } }
+        }
         Actor::Token { id, address } => {
             html! { "token " code { (id) } span.quiet { " · " (address) } }
         }

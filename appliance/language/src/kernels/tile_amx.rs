@@ -10,16 +10,20 @@
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::needless_range_loop)] // parallel arrays of registers, unrolled: indices say what belongs together
 
-use super::activation::{Activations, Block, ROWS_TOGETHER};
+use super::activation::{Activations, Block, FINE_BITS, ROWS_TOGETHER};
 use super::lanes::Avx512;
 use super::packed::{Form, Packed, TILE, scales_at};
+use super::product::{ROWS, TOGETHER};
 use super::scales::Scales;
 use super::tile_avx512;
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-/// Blocks that are unpacked at a time: with the rows' own blocks they fit into the first-level cache.
-const BLOCKS: usize = 16;
+/// Blocks that are unpacked at a time: those of some tiles and of sixteen rows fit into the first-level cache.
+const BLOCKS: usize = 8;
+
+/// How many blocks ahead those of rows are asked for: they come from the second-level cache.
+const AHEAD: usize = 3;
 
 /// Whether the machine has the unit and the system lends it to this process. Threads need not ask again.
 pub(super) fn lent() -> bool {
@@ -58,99 +62,142 @@ unsafe fn states() -> u64 {
     unsafe { _xgetbv(0) }
 }
 
-/// The products of the sixteen outputs of `tile` with the rows from `row` on, one for each of `out`.
+/// The products of the sixteen outputs of each tile with the rows from `row` on, so many, in `out`, tile by tile.
 ///
 /// # Safety
 /// The machine has AVX-512 F, BW, VL and VNNI, and [`lent`] said yes.
 pub(crate) unsafe fn products(
-    weights: &Packed,
-    tile: usize,
+    tiles: &[(&Packed, usize)],
     x: &Activations,
-    row: usize,
-    out: &mut [[f32; TILE]],
+    (row, rows): (usize, usize),
+    out: &mut [[[f32; TILE]; ROWS]],
 ) {
-    assert!(x.width == weights.inputs && row + out.len() <= x.rows());
-    assert!(row.is_multiple_of(ROWS_TOGETHER));
-    let bytes = weights.tile(tile);
-    let (whole, rest) = out.as_chunks_mut::<ROWS_TOGETHER>();
-    // SAFETY: the caller vouches for the instructions; lengths were compared above.
-    unsafe {
-        if !whole.is_empty() {
-            match weights.form {
-                Form::Q4_0 => all::<0>(bytes, x, row, whole),
-                Form::Q4_1 => all::<1>(bytes, x, row, whole),
-                Form::Q5_0 => all::<2>(bytes, x, row, whole),
-                Form::Q5_1 => all::<3>(bytes, x, row, whole),
-                Form::Q8_0 => all::<4>(bytes, x, row, whole),
-                Form::Q4K => all::<5>(bytes, x, row, whole),
-                Form::Q5K => all::<6>(bytes, x, row, whole),
-                Form::Q6K => all::<7>(bytes, x, row, whole),
+    assert!(rows <= ROWS && row + rows <= x.rows() && tiles.len() <= TOGETHER);
+    assert!(row.is_multiple_of(ROWS_TOGETHER) && tiles.len() == out.len());
+    assert!(tiles.iter().all(|(weights, _)| weights.inputs == x.width));
+    let whole = rows / ROWS_TOGETHER * ROWS_TOGETHER;
+    let mut first = 0;
+    while let Some((weights, _)) = tiles.get(first) {
+        let form = weights.form;
+        let count = tiles[first..]
+            .iter()
+            .take_while(|(weights, _)| weights.form == form)
+            .count();
+        let (tiles, out) = (&tiles[first..][..count], &mut out[first..][..count]);
+        first += count;
+        // SAFETY: the caller vouches for the instructions; lengths were compared above.
+        unsafe {
+            if whole > 0 {
+                match form {
+                    Form::Q4_0 => all::<0>(tiles, x, (row, whole), out),
+                    Form::Q4_1 => all::<1>(tiles, x, (row, whole), out),
+                    Form::Q5_0 => all::<2>(tiles, x, (row, whole), out),
+                    Form::Q5_1 => all::<3>(tiles, x, (row, whole), out),
+                    Form::Q8_0 => all::<4>(tiles, x, (row, whole), out),
+                    Form::Q4K => all::<5>(tiles, x, (row, whole), out),
+                    Form::Q5K => all::<6>(tiles, x, (row, whole), out),
+                    Form::Q6K => all::<7>(tiles, x, (row, whole), out),
+                }
             }
-        }
-        if !rest.is_empty() {
-            let row = row + whole.len() * ROWS_TOGETHER;
-            tile_avx512::products(weights, tile, x, row, rest);
+            if whole < rows {
+                for ((weights, tile), out) in tiles.iter().zip(out) {
+                    tile_avx512::products(weights, *tile, x, row + whole, &mut out[whole..rows]);
+                }
+            }
         }
     }
 }
 
-/// Some blocks, unpacked.
+/// Some blocks, unpacked. Where the form has four bits, weights for the rows' first bytes, which are raised by as much as
+/// those, and weights for the second bytes; elsewhere only those.
 #[repr(C, align(64))]
 struct Near {
-    weights: [[__m512i; 8]; BLOCKS],
+    weights: [[__m512i; 16]; BLOCKS],
     scales: [[__m512; 2]; BLOCKS],
 }
 
-/// What the unit gives for one block: sums of first and second bytes, and where halves have their own scales, those of
-/// the second half.
+/// Whether one multiplication joins first and second bytes: a weight that is raised by [`FINE_BITS`] is still a byte.
+const fn joins(form: Form) -> bool {
+    matches!(form, Form::Q4_0 | Form::Q4_1 | Form::Q4K)
+}
+
+/// What the unit gives for one block: its sums, or where it cannot join them sums of first and second bytes, and where halves
+/// have their own scales, those of the second half.
 #[repr(C, align(64))]
 struct Sums([[__m512i; ROWS_TOGETHER]; 4]);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn all<const FORM: usize>(
-    tile: &[u8],
+    tiles: &[(&Packed, usize)],
     x: &Activations,
-    row: usize,
-    out: &mut [[[f32; TILE]; ROWS_TOGETHER]],
+    (row, rows): (usize, usize),
+    out: &mut [[[f32; TILE]; ROWS]],
 ) {
     let form = const { Form::ALL[FORM] };
     let blocks = x.blocks();
-    let mut scales = Scales::none();
     // SAFETY: zeros are vectors.
-    let mut near: Near = unsafe { std::mem::zeroed() };
-    out.as_flattened_mut().fill([0.0; TILE]);
+    let (mut near, mut given): ([Near; TOGETHER], [Sums; 2]) = unsafe { std::mem::zeroed() };
+    for out in out.iter_mut() {
+        out[..rows].fill([0.0; TILE]);
+    }
     // SAFETY: a tile holds the quants and scales of `blocks` blocks, and `x` whole groups of rows from `row` on, as the
     // caller checked; the instructions are there.
     unsafe {
         shape(form);
         for first in (0..blocks).step_by(BLOCKS) {
             let count = BLOCKS.min(blocks - first);
-            for i in 0..count {
-                let block = first + i;
-                if block % form.group() == 0 {
-                    scales.read(form, &tile[scales_at(form, blocks, block)..]);
-                }
-                let [Avx512(scale), Avx512(second)] = scales.of(form, block);
-                near.scales[i] = [scale, second];
-                let quants = tile.as_ptr().add(block * form.quant_bytes());
-                near.weights[i] = tile_avx512::unpack::<FORM>(quants);
+            for ((weights, tile), near) in tiles.iter().zip(&mut near) {
+                fetch::<FORM>(weights.tile(*tile), blocks, first..first + count, near);
             }
-            for (group, out) in out.iter_mut().enumerate() {
-                let at = (row + group * ROWS_TOGETHER) * blocks + first * ROWS_TOGETHER;
-                some::<FORM>(&near, count, x, at, out);
+            for group in (0..rows).step_by(ROWS_TOGETHER) {
+                let at = (row + group) * blocks + first * ROWS_TOGETHER;
+                for (near, out) in near.iter().zip(out.iter_mut()) {
+                    let out = out[group..].first_chunk_mut().expect("whole groups");
+                    some::<FORM>(near, count, x, at, &mut given, out);
+                }
             }
         }
         asm!("tilerelease");
     }
 }
 
-/// The blocks at hand against sixteen rows, whose first block is at `at`.
+/// Unpacks some blocks of a tile; the first begins a group.
+#[inline(always)]
+unsafe fn fetch<const FORM: usize>(
+    tile: &[u8],
+    blocks: usize,
+    which: std::ops::Range<usize>,
+    near: &mut Near,
+) {
+    const { assert!(BLOCKS.is_multiple_of(super::form::BLOCKS_OF_SUPERBLOCK)) }
+    let form = const { Form::ALL[FORM] };
+    let mut scales = Scales::none();
+    for (i, block) in which.enumerate() {
+        if block % form.group() == 0 {
+            scales.read(form, &tile[scales_at(form, blocks, block)..]);
+        }
+        let [Avx512(scale), Avx512(second)] = scales.of(form, block);
+        near.scales[i] = [scale, second];
+        // SAFETY: the caller's: the instructions are there, and the quants of this block.
+        unsafe {
+            let quants = tile.as_ptr().add(block * form.quant_bytes());
+            if joins(form) {
+                near.weights[i] = tile_avx512::unpack_raised(quants);
+            } else {
+                near.weights[i][..8].copy_from_slice(&tile_avx512::unpack::<FORM>(quants));
+            }
+        }
+    }
+}
+
+/// The blocks at hand against sixteen rows, whose first block is at `at`; `given` is room for what the unit gives.
 #[inline(always)]
 unsafe fn some<const FORM: usize>(
     near: &Near,
     count: usize,
     x: &Activations,
     at: usize,
+    given: &mut [Sums; 2],
     out: &mut [[f32; TILE]; ROWS_TOGETHER],
 ) {
     // SAFETY: the caller's: the instructions are there, and the blocks.
@@ -159,13 +206,27 @@ unsafe fn some<const FORM: usize>(
         for r in 0..ROWS_TOGETHER {
             sums[r] = _mm512_loadu_ps(out[r].as_ptr());
         }
-        // The unit works on one block while the vectors work on the one before.
-        let mut given: [Sums; 2] = std::mem::zeroed();
-        multiply::<FORM>(&near.weights[0], &raw const x.values[at], &mut given[0]);
+        // While the vectors work on one block, the unit's sums of the next are on their way, and it works on the one after.
+        let block = |i: usize| &raw const x.values[at + i * ROWS_TOGETHER];
+        multiply::<FORM>(&near.weights[0], block(0));
+        give::<FORM>(&mut given[0]);
+        if count > 1 {
+            multiply::<FORM>(&near.weights[1], block(1));
+        }
         for i in 0..count {
+            for r in 0..ROWS_TOGETHER {
+                // Beyond the end this asks for nothing: a prefetch never faults.
+                let ahead = x
+                    .values
+                    .as_ptr()
+                    .wrapping_add(at + (i + AHEAD) * ROWS_TOGETHER + r);
+                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            }
             if i + 1 < count {
-                let next = &raw const x.values[at + (i + 1) * ROWS_TOGETHER];
-                multiply::<FORM>(&near.weights[i + 1], next, &mut given[(i + 1) % 2]);
+                give::<FORM>(&mut given[(i + 1) % 2]);
+            }
+            if i + 2 < count {
+                multiply::<FORM>(&near.weights[i + 2], block(i + 2));
             }
             let at = at + i * ROWS_TOGETHER;
             add::<FORM>(&given[i % 2], near.scales[i], x, at, &mut sums);
@@ -194,7 +255,10 @@ unsafe fn add<const FORM: usize>(
         let counts = x.counts.as_ptr().add(at);
         for r in 0..ROWS_TOGETHER {
             let by = _mm512_set1_ps(*scales.add(r));
-            let mut count = join(whole[r], fine[r]);
+            let mut count = match joins(form) {
+                true => whole[r],
+                false => join(whole[r], fine[r]),
+            };
             if form.has_halves() {
                 let firsts = *x.firsts.as_ptr().add(at + r);
                 let offset = -form.offset() * firsts;
@@ -225,7 +289,7 @@ unsafe fn add<const FORM: usize>(
 unsafe fn join(whole: __m512i, fine: __m512i) -> __m512i {
     // SAFETY: the caller's: the instructions are there.
     unsafe {
-        let whole = _mm512_slli_epi32::<{ super::activation::FINE_BITS }>(whole);
+        let whole = _mm512_slli_epi32::<FINE_BITS>(whole);
         _mm512_add_epi32(whole, fine)
     }
 }
@@ -241,48 +305,49 @@ unsafe fn shape(form: Form) {
         row_bytes: [u16; 16],
         rows: [u8; 16],
     }
-    // Weights of a whole block or of half of one: four neighbours in a row.
-    let rows = if form.has_halves() { 4 } else { 8 };
+    // Four neighbours in a row of weights: of a block twice, of a block, or of half of one.
+    let rows = match form {
+        _ if joins(form) => 16,
+        _ if form.has_halves() => 4,
+        _ => 8,
+    };
     let all = ROWS_TOGETHER as u8;
-    let shape = Shape {
+    let mut shape = Shape {
         palette: 1,
         start_row: 0,
         reserved: [0; 14],
-        row_bytes: [
-            64,
-            64,
-            64,
-            64,
-            64,
-            64,
-            rows * 4,
-            rows * 4,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ],
-        rows: [
-            all, all, all, all, rows as u8, rows as u8, all, all, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
+        row_bytes: [0; 16],
+        rows: [0; 16],
     };
+    for register in 0..8 {
+        (shape.row_bytes[register], shape.rows[register]) = match register {
+            0..4 => (64, all),
+            4..6 => (64, rows),
+            _ => (u16::from(rows) * 4, all),
+        };
+    }
     // SAFETY: the caller's: the unit is lent.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shape, options(nostack)) };
 }
 
-/// A block's weights times the blocks of sixteen rows.
+/// A block's weights times the blocks of sixteen rows; [`give`] gives the sums.
 #[inline(always)]
-unsafe fn multiply<const FORM: usize>(weights: &[__m512i; 8], rows: *const Block, into: &mut Sums) {
+unsafe fn multiply<const FORM: usize>(weights: &[__m512i; 16], rows: *const Block) {
     let form = const { Form::ALL[FORM] };
-    let (weights, into) = (weights.as_ptr(), into.0.as_mut_ptr());
-    // SAFETY: the caller's: the unit is lent and shaped, eight vectors of weights, sixteen blocks of rows, and room for
-    // the sums; all in lines of 64 bytes.
+    let weights = weights.as_ptr();
+    // SAFETY: the caller's: the unit is lent and shaped, the vectors of weights and sixteen blocks of rows; all in lines of
+    // 64 bytes.
     unsafe {
-        if form.has_halves() {
+        if joins(form) {
+            asm!(
+                "tileloadd tmm4, [{w} + {line}*1]",
+                "tileloadd tmm6, [{x} + {line}*1]",
+                "tilezero tmm0",
+                "tdpbsud tmm0, tmm6, tmm4",
+                w = in(reg) weights, x = in(reg) rows, line = in(reg) 64_usize,
+                options(nostack, readonly),
+            );
+        } else if form.has_halves() {
             asm!(
                 "tileloadd tmm4, [{w} + {line}*1]",
                 "tileloadd tmm6, [{x} + {line}*1]",
@@ -298,12 +363,8 @@ unsafe fn multiply<const FORM: usize>(weights: &[__m512i; 8], rows: *const Block
                 "tileloadd tmm7, [{x} + {line}*1 + 48]",
                 "tilezero tmm3",
                 "tdpbsud tmm3, tmm7, tmm5",
-                "tilestored [{c} + {line}*1], tmm0",
-                "tilestored [{c} + {line}*1 + 1024], tmm1",
-                "tilestored [{c} + {line}*1 + 2048], tmm2",
-                "tilestored [{c} + {line}*1 + 3072], tmm3",
-                w = in(reg) weights, x = in(reg) rows, c = in(reg) into, line = in(reg) 64_usize,
-                options(nostack),
+                w = in(reg) weights, x = in(reg) rows, line = in(reg) 64_usize,
+                options(nostack, readonly),
             );
         } else {
             asm!(
@@ -314,9 +375,29 @@ unsafe fn multiply<const FORM: usize>(weights: &[__m512i; 8], rows: *const Block
                 "tileloadd tmm7, [{x} + {line}*1 + 32]",
                 "tilezero tmm1",
                 "tdpbsud tmm1, tmm7, tmm4",
-                "tilestored [{c} + {line}*1], tmm0",
-                "tilestored [{c} + {line}*1 + 1024], tmm1",
-                w = in(reg) weights, x = in(reg) rows, c = in(reg) into, line = in(reg) 64_usize,
+                w = in(reg) weights, x = in(reg) rows, line = in(reg) 64_usize,
+                options(nostack, readonly),
+            );
+        }
+    }
+}
+
+/// The sums of the latest multiplication.
+#[inline(always)]
+unsafe fn give<const FORM: usize>(into: &mut Sums) {
+    let form = const { Form::ALL[FORM] };
+    let into = into.0.as_mut_ptr();
+    // SAFETY: the caller's: the unit is lent and shaped; there is room for the sums, in lines of 64 bytes.
+    unsafe {
+        asm!("tilestored [{c} + {line}*1], tmm0", c = in(reg) into, line = in(reg) 64_usize, options(nostack));
+        if !joins(form) {
+            asm!("tilestored [{c} + {line}*1 + 1024], tmm1", c = in(reg) into, line = in(reg) 64_usize, options(nostack));
+        }
+        if form.has_halves() {
+            asm!(
+                "tilestored [{c} + {line}*1 + 2048], tmm2",
+                "tilestored [{c} + {line}*1 + 3072], tmm3",
+                c = in(reg) into, line = in(reg) 64_usize,
                 options(nostack),
             );
         }

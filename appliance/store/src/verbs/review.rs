@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when that job gave no result of that study; [`StoreError::Conflict`] when whoever says
-    /// it is nobody that could be named: reviewers are holders of tokens and DICOM peers.
+    /// it is nobody that could be named: reviewers are holders of tokens, DICOM peers and HL7 applications.
     pub async fn review(
         &self,
         study: &StudyUid,
@@ -113,8 +113,10 @@ fn reviewer(by: &Actor) -> Result<String, StoreError> {
     match by {
         Actor::Token { id, .. } => Ok(format!("token {id}")),
         Actor::Peer { ae_title, .. } => Ok(format!("peer {ae_title}")),
+        Actor::Application { name, .. } => Ok(format!("application {name}")),
         Actor::Unknown { .. } | Actor::CommandLine | Actor::Room { .. } => {
-            let reason = "only the holder of a token or a DICOM peer reviews results";
+            let reason =
+                "only the holder of a token, a DICOM peer or an HL7 application reviews results";
             Err(StoreError::Conflict(reason.into()))
         }
     }
