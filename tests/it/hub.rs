@@ -338,7 +338,14 @@ fn the_demonstration_with_a_hub_shows_a_nation() {
     let get = |path: &str| {
         let bearer = format!("Authorization: Bearer {}", word("hub_token"));
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--fail", "--noproxy", "*", "--cacert"]);
+        curl.args([
+            "--silent",
+            "--fail",
+            "--location",
+            "--noproxy",
+            "*",
+            "--cacert",
+        ]);
         curl.args([&word("hub_ca"), "-H", &bearer]);
         run(curl.arg(format!("{address}{path}")))
     };
