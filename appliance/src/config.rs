@@ -160,7 +160,7 @@ pub struct PeerSection {
     /// How earlier studies are fetched from it: `get`, `move`, `web`, in the order in which they are tried.
     #[serde(default = "FetchWay::unsaid")]
     pub fetch: Vec<FetchWay>,
-    /// Where its DICOMweb service is, for `web`.
+    /// Where its DICOMweb service is, for `web` and for `counts`.
     #[serde(default)]
     pub web: Option<String>,
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 /// Orthanc with its DICOMweb plugin, and the appliance as one of its servers when there is one.
 struct Orthanc {
     http: u16,
+    dicom: u16,
     _process: Process,
     dir: tempfile::TempDir,
 }
@@ -29,6 +30,7 @@ impl Orthanc {
         let mut config = json!({
             "Name": "pacs", "StorageDirectory": dir.path().join("db"), "IndexDirectory": dir.path().join("db"),
             "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "RemoteAccessAllowed": false,
+            "DicomCheckCalledAet": false, "DicomAlwaysAllowFind": true,
             "AuthenticationEnabled": false, "Plugins": [plugin], "HttpTimeout": 60,
             "DicomWeb": {"Enable": true, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full",
                 "Servers": servers},
@@ -43,6 +45,7 @@ impl Orthanc {
         let process = Process::start(&program, &[file.to_str().expect("a path")], &log);
         let orthanc = Self {
             http,
+            dicom,
             _process: process,
             dir,
         };
@@ -183,4 +186,96 @@ fn an_analysis_is_ordered_on_the_worklist_and_read_by_fhir() {
     };
     let counts: Value = serde_json::from_str(&printed).expect("JSON");
     assert!(counts["Observation"].as_u64() >= Some(1), "{counts}");
+}
+
+/// How much there is of a study, by QIDO-RS, and the study before it, by WADO-RS. Its DICOM door gives neither.
+#[test]
+fn orthanc_says_how_much_it_has_and_gives_earlier_studies_by_dicomweb() {
+    let (Some(us1), Some(_)) = (sample("us1"), program("dcmodify")) else {
+        return;
+    };
+    let Some(orthanc) = Orthanc::start(None) else {
+        return;
+    };
+    let (web, closed) = (
+        format!("http://127.0.0.1:{}/dicom-web", orthanc.http),
+        free_port(),
+    );
+    let peer = |name: &str, port: u16, more: &str| {
+        format!(
+            "[[peers]]\nname = '{name}'\nae_title = '{name}'\naddress = '127.0.0.1'\nport = {port}\nweb = '{web}'\n{more}\n"
+        )
+    };
+    let toml = format!(
+        "{}{}[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 600\nwait_max_s = 900\n\
+         priors = {{ from = 'archive', wait_max_s = 120 }}\n",
+        peer("counter", closed, "counts = true"),
+        peer("archive", orthanc.dicom, "fetch = ['web']"),
+    );
+    let Some(appliance) = Appliance::start(Given {
+        toml: &toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let dcmodify = |file: &Path, changes: &[&str]| {
+        let mut dcmodify = Command::new(program("dcmodify").expect("dcmodify"));
+        run(dcmodify.arg("-nb").args(changes).arg(file));
+    };
+    let made = |name: &str, date: &str| {
+        let file = appliance.dir.path().join(name);
+        std::fs::copy(us1.join("US1_UNCR.dcm"), &file).expect("a copy");
+        let date = format!("StudyDate={date}");
+        let all = [
+            "-gst",
+            "-gse",
+            "-gin",
+            "-i",
+            &date,
+            "-i",
+            "StudyTime=100000",
+            "-i",
+            "PatientID=P6",
+        ];
+        dcmodify(&file, &all);
+        file
+    };
+    let (earlier, first) = (made("earlier.dcm", "20250301"), made("a.dcm", "20260301"));
+    let second = appliance.dir.path().join("b.dcm");
+    std::fs::copy(&first, &second).expect("a copy");
+    dcmodify(&second, &["-gin"]);
+    for file in [&earlier, &first, &second] {
+        orthanc.holds(file);
+    }
+    let (today, earlier) = (study_of(&first), study_of(&earlier));
+    assert!(appliance.storescu(&["-R"], &[&first]).status.success());
+    std::thread::sleep(std::time::Duration::from_secs(3)); // long enough to be asked, and not to be taken as whole
+    let jobs = appliance.json(&format!("/api/v1/jobs?study={today}"));
+    assert_eq!(
+        jobs["jobs"].as_array().map(Vec::len),
+        Some(1),
+        "half of it is no study: {jobs}"
+    );
+    assert!(appliance.storescu(&["-R"], &[&second]).status.success());
+    until("the report, long before it was idle for long", || {
+        let jobs = appliance.json(&format!("/api/v1/jobs?study={today}"));
+        let done = |job: &Value| job["work"]["kind"] == "infer" && job["state"] == "done";
+        jobs["jobs"].as_array()?.iter().any(done).then_some(())
+    });
+    let shown = appliance.json(&format!("/api/v1/studies/{today}"));
+    let order = &shown["priors"][0];
+    assert_eq!(
+        (&order["state"], &order["outcome"]["here"]),
+        (&"ended".into(), &1.into()),
+        "{shown}"
+    );
+    let prior = appliance.json(&format!("/api/v1/studies/{earlier}"));
+    assert_eq!(prior["instances"], 1, "{prior}");
+    let (_, audit) = appliance.get("/api/v1/audit?limit=1000");
+    assert!(
+        audit.contains("counted") && audit.contains("counter"),
+        "{audit}"
+    );
+    let log = appliance.log();
+    assert!(!log.contains("asked by C-FIND"), "{log}");
 }

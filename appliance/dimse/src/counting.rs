@@ -1,4 +1,5 @@
-//! How much a source has of a study that arrives: whoever knows that need not wait until nothing more comes.
+//! How much a source has of a study that arrives: whoever knows that need not wait until nothing more comes. It is asked by
+//! QIDO-RS where its DICOMweb service is known, and by C-FIND where it is not, or does not answer.
 
 use crate::door::Door;
 use crate::inquiry::Inquiry;
@@ -49,18 +50,47 @@ impl<D: Door> Counter<D> {
         if studies.is_empty() {
             return Ok(());
         }
+        if peer.web.is_some() {
+            match self.by_web(&studies).await {
+                Ok(()) => return Ok(()),
+                Err(why) => tracing::warn!(peer = %peer.name, "asked by C-FIND, since {why}"),
+            }
+        }
+        self.by_find(&studies).await
+    }
+
+    async fn by_web(&self, studies: &[StudyUid]) -> Result<(), String> {
+        for study in studies {
+            let series = crate::web::counts(&self.0, study).await;
+            self.counted(study, series.map_err(|e| e.to_string())?)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn by_find(&self, studies: &[StudyUid]) -> Result<(), String> {
+        let inquiry = &*self.0;
         let said = |error: CallError| error.to_string();
+        let peer = &inquiry.peer;
         let called = inquiry.archive.caller.call(peer, &[proposal(MODEL)]).await;
         let mut call = called.map_err(said)?;
         let context = call.context_of(MODEL);
         let (context, syntax) = context.ok_or("it does not accept a query")?;
         for study in studies {
-            let series = counts(&mut call, (context, &syntax), &study).await;
-            let counted = store.counted(&study, &peer.name, series.map_err(|e| e.to_string())?);
-            counted.await.map_err(|e| e.to_string())?;
-            inquiry.door.look(&study).await;
+            let series = counts(&mut call, (context, &syntax), study).await;
+            self.counted(study, series.map_err(|e| e.to_string())?)
+                .await?;
         }
         let _ = call.association.release().await;
+        Ok(())
+    }
+
+    async fn counted(&self, study: &StudyUid, series: SeriesCounts) -> Result<(), String> {
+        let inquiry = &*self.0;
+        let store = &inquiry.archive.store;
+        let counted = store.counted(study, &inquiry.peer.name, series);
+        counted.await.map_err(|e: StoreError| e.to_string())?;
+        inquiry.door.look(study).await;
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
-//! WADO-RS as its user (PS3.18 section 10.4): one request, written out by hand, since this binary links no HTTP client.
+//! DICOMweb as its user: WADO-RS for studies (PS3.18 section 10.4) and QIDO-RS for how much there is of one (section 10.6).
+//! Requests are written out by hand, since this binary links no HTTP client.
 //!
-//! HTTP/1.1 over TLS with the peer's own certificate, or in plain to this very machine. The answer is `multipart/related`;
-//! each part is a file, which goes through the door as any other. Nothing is held in memory but a buffer.
+//! HTTP/1.1 over TLS with the peer's own certificate, or in plain to this very machine. A study is `multipart/related`; each
+//! part is a file, which goes through the door as any other. Nothing of it is held in memory but a buffer.
 
 use crate::door::{Door, OpenParcel};
 use crate::fetching::{Brought, Budget, Candidate, caller};
@@ -9,7 +10,10 @@ use crate::inquiry::Inquiry;
 use crate::request::{CallError, Line};
 use bytes::{Buf, Bytes, BytesMut};
 use pericard_domain::actor::Actor;
+use pericard_domain::settling::SeriesCounts;
+use pericard_domain::uid::StudyUid;
 use pericard_intake::Arrival;
+use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,8 +27,10 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// How long the service may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// The longest boundary (RFC 2046 section 5.1.1).
-const BOUNDARY_BYTES_MAX: usize = 70;
+/// The longest boundary. RFC 2046 section 5.1.1 allows 70, and Orthanc takes 73.
+const BOUNDARY_BYTES_MAX: usize = 200;
+/// The longest answer to a query.
+const QUERY_BYTES_MAX: usize = 16 << 20;
 
 /// Where a DICOMweb service is: `https://host:port/path`, or `http://` on this very machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,27 +89,13 @@ pub(crate) async fn retrieve<D: Door>(
     candidate: &Candidate,
     left: Budget,
 ) -> Result<Brought, CallError> {
-    let name = || inquiry.peer.name.clone();
-    let Some(web) = &inquiry.peer.web else {
-        return Err(CallError::NoAddress { name: name() });
-    };
+    const FILES: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
     let unreachable = |reason| CallError::Unreachable {
-        name: name(),
+        name: inquiry.peer.name.clone(),
         reason,
     };
-    let (mut line, address) = connected(inquiry, web).await?;
-    let path = format!("/{}/studies/{}", web.path, candidate.study);
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {}:{}\r\n\
-         Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*\r\nConnection: close\r\n\r\n",
-        path.replace("//", "/"),
-        web.host,
-        web.port
-    );
-    line.write_all(request.as_bytes())
-        .await
-        .map_err(unreachable)?;
-    line.flush().await.map_err(unreachable)?;
+    let path = format!("studies/{}", candidate.study);
+    let (mut body, address) = asked(inquiry, &path, FILES).await?;
     let mut taking = Taking {
         door: inquiry.door.visited(),
         from: Actor::Peer {
@@ -113,7 +105,7 @@ pub(crate) async fn retrieve<D: Door>(
         left,
         brought: Brought::default(),
     };
-    match taking.answer(&mut Body::new(line)).await {
+    match taking.answer(&mut body).await {
         Ok(()) => Ok(taking.brought),
         Err(Ended::Line(reason)) => Err(unreachable(reason)),
         Err(Ended::Over) => Ok(taking.brought.over()),
@@ -122,6 +114,80 @@ pub(crate) async fn retrieve<D: Door>(
             ..taking.brought
         }),
     }
+}
+
+/// How much it has of each series of a study; empty when it has none of it, or does not say.
+pub(crate) async fn counts<D: Door>(
+    inquiry: &Inquiry<D>,
+    study: &StudyUid,
+) -> Result<SeriesCounts, CallError> {
+    // Number of Series Related Instances: a service may leave it out where nobody asks for it.
+    let path = format!("studies/{study}/series?includefield=00201209");
+    let (mut body, _) = asked(inquiry, &path, "application/dicom+json").await?;
+    let found = async {
+        let head = body.head().await?;
+        if head.code == "204" {
+            return Ok(SeriesCounts::new());
+        }
+        head.good()?;
+        let mut text = Vec::new();
+        while let Some(piece) = body.next().await? {
+            if text.len() + piece.len() > QUERY_BYTES_MAX {
+                return Err(answered("the DICOMweb service's answer is too long"));
+            }
+            text.extend_from_slice(&piece);
+        }
+        let all: Vec<Value> = serde_json::from_slice(&text)
+            .map_err(|_| answered("the DICOMweb service's answer is no DICOM JSON"))?;
+        Ok(counted(&all))
+    };
+    found.await.map_err(|ended| CallError::Unreachable {
+        name: inquiry.peer.name.clone(),
+        reason: match ended {
+            Ended::Line(reason) => reason,
+            Ended::Answer(why) => io::Error::other(why),
+            Ended::Over => io::ErrorKind::Other.into(),
+        },
+    })
+}
+
+/// The counts in an answer. One series of which it does not say how much: then it knows nothing of the whole.
+fn counted(series: &[Value]) -> SeriesCounts {
+    let of = |series: &Value| {
+        let uid = series["0020000E"]["Value"][0].as_str()?.to_owned();
+        let count = &series["00201209"]["Value"][0];
+        let text = count.as_str().and_then(|text| text.trim().parse().ok());
+        Some((uid, text.or_else(|| count.as_u64()?.try_into().ok())?))
+    };
+    let all: Option<SeriesCounts> = series.iter().map(of).collect();
+    all.unwrap_or_default()
+}
+
+/// Asks for a resource; gives what is answered, and from where.
+async fn asked<D: Door>(
+    inquiry: &Inquiry<D>,
+    path: &str,
+    accept: &str,
+) -> Result<(Body, IpAddr), CallError> {
+    let name = || inquiry.peer.name.clone();
+    let Some(web) = &inquiry.peer.web else {
+        return Err(CallError::NoAddress { name: name() });
+    };
+    let unreachable = |reason| CallError::Unreachable {
+        name: name(),
+        reason,
+    };
+    let (mut line, address) = connected(inquiry, web).await?;
+    let path = format!("/{}/{path}", web.path).replace("//", "/");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {}:{}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n",
+        web.host, web.port
+    );
+    line.write_all(request.as_bytes())
+        .await
+        .map_err(unreachable)?;
+    line.flush().await.map_err(unreachable)?;
+    Ok((Body::new(line), address))
 }
 
 async fn connected<D: Door>(
@@ -287,16 +353,10 @@ impl Body {
         Ok(())
     }
 
-    /// Reads the head; gives the boundary of the parts.
-    async fn head(&mut self) -> Result<Vec<u8>, Ended> {
+    async fn head(&mut self) -> Result<Head, Ended> {
         let status = self.head_line().await?;
-        let code = status.split(' ').nth(1).unwrap_or_default().to_owned();
-        if code != "200" {
-            let code: String = code.chars().take(3).collect();
-            return Err(Ended::Answer(format!(
-                "the DICOMweb service answers {code}"
-            )));
-        }
+        let code = status.split(' ').nth(1).unwrap_or_default();
+        let code: String = code.chars().take(3).collect();
         let (mut boundary, mut head_bytes) = (None, 0);
         loop {
             let line = self.head_line().await?;
@@ -320,7 +380,31 @@ impl Body {
                 _ => {}
             }
         }
-        boundary.ok_or_else(|| answered("the DICOMweb service's answer has no parts"))
+        Ok(Head { code, boundary })
+    }
+}
+
+/// What stands before a body.
+struct Head {
+    code: String,
+    /// Between the parts, where it has parts.
+    boundary: Option<Vec<u8>>,
+}
+
+impl Head {
+    fn good(&self) -> Result<(), Ended> {
+        match self.code.as_str() {
+            "200" => Ok(()),
+            code => Err(Ended::Answer(format!(
+                "the DICOMweb service answers {code}"
+            ))),
+        }
+    }
+
+    fn parts(self) -> Result<Vec<u8>, Ended> {
+        self.good()?;
+        let none = || answered("the DICOMweb service's answer has no parts");
+        self.boundary.ok_or_else(none)
     }
 }
 
@@ -344,7 +428,7 @@ struct Taking<D> {
 impl<D: Door> Taking<D> {
     /// Takes every part in.
     async fn answer(&mut self, body: &mut Body) -> Result<(), Ended> {
-        let boundary = body.head().await?;
+        let boundary = body.head().await?.parts()?;
         // The first boundary may begin the body, without the line's end before it.
         let mut parts = Parts {
             buffer: BytesMut::from(&b"\r\n"[..]),
@@ -494,7 +578,7 @@ mod tests {
         drop(there);
         let mut body = Body::new(Box::new(here));
         let read = async {
-            let boundary = body.head().await?;
+            let boundary = body.head().await?.parts()?;
             let mut parts = Parts {
                 buffer: BytesMut::from(&b"\r\n"[..]),
                 boundary,
@@ -538,6 +622,18 @@ mod tests {
                 assert_eq!(found, [b"one\r\n-".to_vec(), b"two".to_vec()], "{answer}");
             }
         }
+    }
+
+    #[test]
+    fn counts_are_numbers_or_texts_of_every_series() {
+        let series = |uid: &str, count: Value| serde_json::json!({"0020000E": {"vr": "UI", "Value": [uid]}, "00201209": {"vr": "IS", "Value": [count]}});
+        let both = counted(&[series("1.2", 3.into()), series("1.3", " 4".into())]);
+        assert_eq!(
+            both,
+            SeriesCounts::from([("1.2".into(), 3), ("1.3".into(), 4)])
+        );
+        let unsaid = counted(&[series("1.2", 3.into()), series("1.3", Value::Null)]);
+        assert_eq!(unsaid, SeriesCounts::new());
     }
 
     #[tokio::test]
