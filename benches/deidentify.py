@@ -13,6 +13,7 @@ fails on is a row too: it left nothing, and gave nothing.
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ import deidentified  # noqa: E402
 import walk  # noqa: E402
 
 warnings.simplefilter("ignore")
+PATIENCE_S = 60
+"""For one file: a tool that takes longer gives nothing."""
 TABLE = ROOT / "appliance/dicom/src/deidentify/table_e_1_1.txt"
 
 
@@ -52,7 +55,8 @@ def dicom_anonymizer(_, source, out):
 
 
 def dicognito(_, source, out):
-    run = [str(Path(sys.executable).with_name("dicognito")), "--output-directory", out, *source.glob("*.dcm")]
+    run = [sys.executable, "-c", "import sys; from dicognito.__main__ import main; main(sys.argv[1:])",
+           "--output-directory", out, *source.glob("*.dcm")]
     said = subprocess.run(run, capture_output=True, text=True)
     print(said.stderr[-400:], file=sys.stderr)
 
@@ -60,13 +64,20 @@ def dicognito(_, source, out):
 def deid(_, source, out):
     from deid.config import DeidRecipe
     from deid.dicom import get_identifiers, replace_identifiers
+    def too_long(*_):
+        raise TimeoutError(f"more than {PATIENCE_S} s")
+
+    signal.signal(signal.SIGALRM, too_long)
     for path in source.glob("*.dcm"):
+        signal.alarm(PATIENCE_S)
         try:
             files = [str(path)]
             replace_identifiers(dicom_files=files, ids=get_identifiers(files), deid=DeidRecipe(), save=True,
                                 output_folder=str(out), overwrite=True)
         except Exception as error:
             print(f"deid: {path.name}: {error!r}", file=sys.stderr)
+        finally:
+            signal.alarm(0)
 
 
 def judged(path):
