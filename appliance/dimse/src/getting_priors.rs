@@ -102,9 +102,14 @@ pub(crate) async fn get<D: Door>(
         brought: Brought::default(),
         is_cancelled: false,
     };
-    let ended = getting.run(&mut call, &request).await.map_err(broken);
+    let ended = getting.run(&mut call, &request).await;
     let _ = call.association.release().await;
-    ended.map(|()| getting.brought)
+    match ended {
+        Ok(()) => Ok(getting.brought),
+        // Who was told to stop may do so by hanging up; what is over budget is not fetched in another way.
+        Err(_) if getting.is_cancelled => Ok(getting.brought.over()),
+        Err(reason) => Err(broken(reason)),
+    }
 }
 
 /// The key of a retrieval.

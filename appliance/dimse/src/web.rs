@@ -357,6 +357,10 @@ impl Body {
         let status = self.head_line().await?;
         let code = status.split(' ').nth(1).unwrap_or_default();
         let code: String = code.chars().take(3).collect();
+        if code != "200" {
+            let boundary = None; // what follows is not read
+            return Ok(Head { code, boundary });
+        }
         let (mut boundary, mut head_bytes) = (None, 0);
         loop {
             let line = self.head_line().await?;
