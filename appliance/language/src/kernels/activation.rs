@@ -3,8 +3,8 @@
 //!
 //! llama.cpp keeps only the first byte. That makes every product 0.3 % wrong at random, and the error of a whole pass
 //! so large that the likeliest token changes with the way a prompt is cut into batches (measured: logits move by up
-//! to 0.9). The second byte makes twelve bits: logits are within 0.055 of what the file's weights give without any rounding,
-//! and the mean divergence is 2e-5.
+//! to 0.9). The second byte makes twelve bits: the likeliest token is then that of the file's weights without any rounding in
+//! 99.96 % of 2,384 positions, and the mean divergence is 1.6e-5 (benches/runs/2026-11-29-agreement).
 
 use super::Tier;
 use super::pool::{Disjoint, Pool};
