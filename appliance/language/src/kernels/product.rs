@@ -325,7 +325,7 @@ mod tests {
                     .map(|(w, x)| w * x)
                     .sum();
                 assert!(
-                    (product - exact).abs() < 8e-3,
+                    (product - exact).abs() < 2e-3,
                     "{form:?}: {product} is far from {exact}"
                 );
             }

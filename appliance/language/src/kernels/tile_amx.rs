@@ -108,21 +108,15 @@ pub(crate) unsafe fn products(
     }
 }
 
-/// Some blocks, unpacked. Where the form has four bits, weights for the rows' first bytes, which are raised by as much as
-/// those, and weights for the second bytes; elsewhere only those.
+/// Some blocks, unpacked.
 #[repr(C, align(64))]
 struct Near {
-    weights: [[__m512i; 16]; BLOCKS],
+    weights: [[__m512i; 8]; BLOCKS],
     scales: [[__m512; 2]; BLOCKS],
 }
 
-/// Whether one multiplication joins first and second bytes: a weight that is raised by [`FINE_BITS`] is still a byte.
-const fn joins(form: Form) -> bool {
-    matches!(form, Form::Q4_0 | Form::Q4_1 | Form::Q4K)
-}
-
-/// What the unit gives for one block: its sums, or where it cannot join them sums of first and second bytes, and where halves
-/// have their own scales, those of the second half.
+/// What the unit gives for one block: sums of first and second bytes, and where halves have their own scales, those of
+/// the second half.
 #[repr(C, align(64))]
 struct Sums([[__m512i; ROWS_TOGETHER]; 4]);
 
@@ -181,11 +175,7 @@ unsafe fn fetch<const FORM: usize>(
         // SAFETY: the caller's: the instructions are there, and the quants of this block.
         unsafe {
             let quants = tile.as_ptr().add(block * form.quant_bytes());
-            if joins(form) {
-                near.weights[i] = tile_avx512::unpack_raised(quants);
-            } else {
-                near.weights[i][..8].copy_from_slice(&tile_avx512::unpack::<FORM>(quants));
-            }
+            near.weights[i] = tile_avx512::unpack::<FORM>(quants);
         }
     }
 }
@@ -255,10 +245,7 @@ unsafe fn add<const FORM: usize>(
         let counts = x.counts.as_ptr().add(at);
         for r in 0..ROWS_TOGETHER {
             let by = _mm512_set1_ps(*scales.add(r));
-            let mut count = match joins(form) {
-                true => whole[r],
-                false => join(whole[r], fine[r]),
-            };
+            let mut count = join(whole[r], fine[r]);
             if form.has_halves() {
                 let firsts = *x.firsts.as_ptr().add(at + r);
                 let offset = -form.offset() * firsts;
@@ -305,12 +292,8 @@ unsafe fn shape(form: Form) {
         row_bytes: [u16; 16],
         rows: [u8; 16],
     }
-    // Four neighbours in a row of weights: of a block twice, of a block, or of half of one.
-    let rows = match form {
-        _ if joins(form) => 16,
-        _ if form.has_halves() => 4,
-        _ => 8,
-    };
+    // Weights of a whole block or of half of one: four neighbours in a row.
+    let rows = if form.has_halves() { 4 } else { 8 };
     let all = ROWS_TOGETHER as u8;
     let mut shape = Shape {
         palette: 1,
@@ -332,22 +315,13 @@ unsafe fn shape(form: Form) {
 
 /// A block's weights times the blocks of sixteen rows; [`give`] gives the sums.
 #[inline(always)]
-unsafe fn multiply<const FORM: usize>(weights: &[__m512i; 16], rows: *const Block) {
+unsafe fn multiply<const FORM: usize>(weights: &[__m512i; 8], rows: *const Block) {
     let form = const { Form::ALL[FORM] };
     let weights = weights.as_ptr();
     // SAFETY: the caller's: the unit is lent and shaped, the vectors of weights and sixteen blocks of rows; all in lines of
     // 64 bytes.
     unsafe {
-        if joins(form) {
-            asm!(
-                "tileloadd tmm4, [{w} + {line}*1]",
-                "tileloadd tmm6, [{x} + {line}*1]",
-                "tilezero tmm0",
-                "tdpbsud tmm0, tmm6, tmm4",
-                w = in(reg) weights, x = in(reg) rows, line = in(reg) 64_usize,
-                options(nostack, readonly),
-            );
-        } else if form.has_halves() {
+        if form.has_halves() {
             asm!(
                 "tileloadd tmm4, [{w} + {line}*1]",
                 "tileloadd tmm6, [{x} + {line}*1]",
@@ -389,10 +363,12 @@ unsafe fn give<const FORM: usize>(into: &mut Sums) {
     let into = into.0.as_mut_ptr();
     // SAFETY: the caller's: the unit is lent and shaped; there is room for the sums, in lines of 64 bytes.
     unsafe {
-        asm!("tilestored [{c} + {line}*1], tmm0", c = in(reg) into, line = in(reg) 64_usize, options(nostack));
-        if !joins(form) {
-            asm!("tilestored [{c} + {line}*1 + 1024], tmm1", c = in(reg) into, line = in(reg) 64_usize, options(nostack));
-        }
+        asm!(
+            "tilestored [{c} + {line}*1], tmm0",
+            "tilestored [{c} + {line}*1 + 1024], tmm1",
+            c = in(reg) into, line = in(reg) 64_usize,
+            options(nostack),
+        );
         if form.has_halves() {
             asm!(
                 "tilestored [{c} + {line}*1 + 2048], tmm2",

@@ -224,37 +224,6 @@ pub(super) unsafe fn unpack<const FORM: usize>(quants: *const u8) -> [__m512i; 8
     }
 }
 
-/// The weights of a block of four bits twice: raised by [`FINE_BITS`], and as [`unpack`] gives them.
-#[inline(always)]
-pub(super) unsafe fn unpack_raised(quants: *const u8) -> [__m512i; 16] {
-    const { assert!(FINE_BITS == 4, "a half of a byte is raised to be the other") }
-    // SAFETY: the caller's: the instructions are there, and the quants of one block of such a form.
-    unsafe {
-        let [a, b, c, d] = four_lines(quants);
-        let upper = _mm512_set1_epi8(0xF0_u8 as i8);
-        let raised = |pairs| _mm512_and_si512(_mm512_slli_epi16::<4>(pairs), upper);
-        let kept = |pairs| _mm512_and_si512(pairs, upper);
-        [
-            raised(a),
-            raised(b),
-            raised(c),
-            raised(d),
-            kept(a),
-            kept(b),
-            kept(c),
-            kept(d),
-            low(a),
-            low(b),
-            low(c),
-            low(d),
-            high(a),
-            high(b),
-            high(c),
-            high(d),
-        ]
-    }
-}
-
 #[inline(always)]
 unsafe fn four_lines(from: *const u8) -> [__m512i; 4] {
     // SAFETY: the caller's: the instructions are there, and 256 bytes.
