@@ -19,6 +19,7 @@ mod malformed;
 mod nation;
 mod network;
 mod orders;
+mod orthanc;
 mod orthanc_web;
 mod pressure;
 mod reload;

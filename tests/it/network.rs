@@ -1,7 +1,8 @@
 //! The DICOM network, with DCMTK, pynetdicom and Orthanc at the other end.
 
+use crate::orthanc::Orthanc;
 use crate::support::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
@@ -94,29 +95,13 @@ pub(crate) fn validate(file: &Path) {
 
 #[test]
 fn results_return_to_orthanc_in_the_right_study() {
-    let (Some(chest), Some(orthanc), Some(_)) =
-        (sample("us1"), program("Orthanc"), program("storescu"))
-    else {
+    let (Some(ultrasound), Some(_)) = (sample("us1"), program("storescu")) else {
         return;
     };
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (http, dicom) = (free_port(), free_port());
-    let config = serde_json::json!({
-        "Name": "pacs", "StorageDirectory": dir.path().join("db"), "IndexDirectory": dir.path().join("db"),
-        "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "RemoteAccessAllowed": false,
-        "DicomCheckCalledAet": false, "DicomAlwaysAllowStore": true, "AuthenticationEnabled": false, "Plugins": [],
-    });
-    let config_file = dir.path().join("orthanc.json");
-    std::fs::write(&config_file, config.to_string()).expect("Orthanc's configuration");
-    let log = dir.path().join("log");
-    let _orthanc = Process::start(&orthanc, &[config_file.to_str().expect("a path")], &log);
-    let asked = |path: &str| {
-        let url = format!("http://127.0.0.1:{http}{path}");
-        let output =
-            ended(Command::new("curl").args(["-s", "--noproxy", "*", "--max-time", "10", &url]));
-        serde_json::from_slice::<Value>(&output.stdout).ok()
+    let Some(orthanc) = Orthanc::start(json!({})) else {
+        return;
     };
-    until("Orthanc", || asked("/system"));
+    let dicom = orthanc.dicom;
     let toml = format!(
         "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\n\
          [[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\ndestinations = ['pacs']\n"
@@ -127,15 +112,9 @@ fn results_return_to_orthanc_in_the_right_study() {
     }) else {
         return;
     };
-    let file = &files_in(&chest)[0];
+    let file = &files_in(&ultrasound)[0];
     // The PACS has the study; the appliance gets it from a modality.
-    let stored = ended(
-        Command::new(program("storescu").expect("storescu"))
-            .env("TCP_NODELAY", "1")
-            .args(["-R", "-aec", "ORTHANC", "127.0.0.1", &dicom.to_string()])
-            .arg(file),
-    );
-    assert!(stored.status.success());
+    orthanc.holds(file);
     assert!(appliance.storescu(&["-R"], &[file]).status.success());
     let study = study_of(file);
     appliance.jobs_ended(&study);
@@ -144,7 +123,7 @@ fn results_return_to_orthanc_in_the_right_study() {
         let rows = list["deliveries"].as_array()?.clone();
         (!rows.is_empty() && rows.iter().all(|row| row["state"] == "delivered")).then_some(rows)
     });
-    let studies = asked("/studies?expand").expect("Orthanc's studies");
+    let studies = orthanc.asked(&[], "/studies?expand").expect("its studies");
     assert_eq!(
         studies.as_array().map(Vec::len),
         Some(1),
@@ -154,9 +133,11 @@ fn results_return_to_orthanc_in_the_right_study() {
         studies[0]["MainDicomTags"]["StudyInstanceUID"],
         study.as_str()
     );
-    let modalities: Vec<String> = asked("/series?expand")
-        .and_then(|series| series.as_array().cloned())
-        .expect("Orthanc's series")
+    let modalities: Vec<String> = orthanc
+        .asked(&[], "/series?expand")
+        .expect("its series")
+        .as_array()
+        .expect("a list")
         .iter()
         .map(|series| {
             series["MainDicomTags"]["Modality"]

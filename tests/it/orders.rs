@@ -1,8 +1,9 @@
 //! Orders, patients' numbers and results as messages, with HL7 libraries of other makes at the other end; and studies that
 //! are complete because their source says so.
 
+use crate::orthanc::Orthanc;
 use crate::support::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -436,23 +437,13 @@ fn over_tls_a_peer_is_its_certificate() {
 /// With a long idle time, what makes a study complete at once is that its source says that this is all of it.
 #[test]
 fn a_study_is_complete_as_soon_as_all_that_its_source_has_is_here() {
-    let (Some(_), Some(orthanc), Some(_)) =
-        (sample("us1"), program("Orthanc"), program("dcmodify"))
-    else {
+    let (Some(_), Some(_)) = (sample("us1"), program("dcmodify")) else {
         return;
     };
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let (http, dicom) = (free_port(), free_port());
-    let config = serde_json::json!({
-        "Name": "pacs", "StorageDirectory": dir.path().join("db"), "IndexDirectory": dir.path().join("db"),
-        "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "RemoteAccessAllowed": false,
-        "DicomCheckCalledAet": false, "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true,
-        "AuthenticationEnabled": false, "Plugins": [],
-    });
-    let config_file = dir.path().join("orthanc.json");
-    std::fs::write(&config_file, config.to_string()).expect("Orthanc's configuration");
-    let log = dir.path().join("log");
-    let _orthanc = Process::start(&orthanc, &[config_file.to_str().expect("a path")], &log);
+    let Some(orthanc) = Orthanc::start(json!({})) else {
+        return;
+    };
+    let dicom = orthanc.dicom;
     let toml = format!(
         "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\ncounts = true\n\
          [[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 600\nwait_max_s = 900\n"
@@ -469,15 +460,9 @@ fn a_study_is_complete_as_soon_as_all_that_its_source_has_is_here() {
     run(Command::new(program("dcmodify").expect("dcmodify"))
         .args(["-nb", "-gin"])
         .arg(&second));
-    let archive = |file: &Path| {
-        let mut storescu = Command::new(program("storescu").expect("storescu"));
-        storescu
-            .args(["-R", "-aec", "ORTHANC", "127.0.0.1", &dicom.to_string()])
-            .arg(file);
-        ended(&mut storescu).status.success()
-    };
-    until("Orthanc", || archive(&first).then_some(()));
-    assert!(archive(&second));
+    for file in [&first, &second] {
+        orthanc.holds(file);
+    }
     let study = study_of(&first);
     assert!(appliance.storescu(&["-R"], &[&first]).status.success());
     std::thread::sleep(std::time::Duration::from_secs(3)); // long enough to be asked, and not to be taken as whole

@@ -1,85 +1,32 @@
 //! DICOMweb beside Orthanc's plugin and with it as client; orders by UPS-RS; FHIR before a library of another make.
 
+use crate::orthanc::Orthanc;
 use crate::support::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Orthanc with its DICOMweb plugin, and the appliance as one of its servers when there is one.
-struct Orthanc {
-    http: u16,
-    dicom: u16,
-    _process: Process,
-    dir: tempfile::TempDir,
-}
-
-impl Orthanc {
-    fn start(appliance: Option<&Appliance>) -> Option<Self> {
-        let program = program("Orthanc")?;
-        let plugin = needed(PathBuf::from(
-            "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
-        ))?;
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (http, dicom) = (free_port(), free_port());
-        let servers = appliance.map_or(json!({}), |appliance| {
-            let bearer = format!("Bearer {}", appliance.token);
-            json!({"pericard": {
-                "Url": format!("https://{}/dicomweb/", appliance.https), "HttpHeaders": {"Authorization": bearer},
-            }})
-        });
-        let mut config = json!({
-            "Name": "pacs", "StorageDirectory": dir.path().join("db"), "IndexDirectory": dir.path().join("db"),
-            "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "RemoteAccessAllowed": false,
-            "DicomCheckCalledAet": false, "DicomAlwaysAllowFind": true,
-            "AuthenticationEnabled": false, "Plugins": [plugin], "HttpTimeout": 60,
-            "DicomWeb": {"Enable": true, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full",
-                "Servers": servers},
-        });
-        if let Some(appliance) = appliance {
-            config["HttpsCACertificates"] = json!(appliance.ca());
-            config["HttpsVerifyPeers"] = json!(true);
-        }
-        let file = dir.path().join("orthanc.json");
-        std::fs::write(&file, config.to_string()).expect("Orthanc's configuration");
-        let log = dir.path().join("log");
-        let process = Process::start(&program, &[file.to_str().expect("a path")], &log);
-        let orthanc = Self {
-            http,
-            dicom,
-            _process: process,
-            dir,
-        };
-        until("Orthanc", || {
-            orthanc.asked(&["--max-time", "5"], "/system").ok()
-        });
-        Some(orthanc)
+fn orthanc_web(appliance: Option<&Appliance>) -> Option<Orthanc> {
+    let plugin = needed(PathBuf::from(
+        "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
+    ))?;
+    let servers = appliance.map_or(json!({}), |appliance| {
+        let bearer = format!("Bearer {}", appliance.token);
+        json!({"pericard": {
+            "Url": format!("https://{}/dicomweb/", appliance.https), "HttpHeaders": {"Authorization": bearer},
+        }})
+    });
+    let mut config = json!({
+        "Plugins": [plugin], "HttpTimeout": 60,
+        "DicomWeb": {"Enable": true, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full",
+            "Servers": servers},
+    });
+    if let Some(appliance) = appliance {
+        config["HttpsCACertificates"] = json!(appliance.ca());
+        config["HttpsVerifyPeers"] = json!(true);
     }
-
-    /// A request by curl: the answer as JSON, or what came instead.
-    fn asked(&self, args: &[&str], path: &str) -> Result<Value, String> {
-        let url = format!("http://127.0.0.1:{}{path}", self.http);
-        let mut command = Command::new("curl");
-        command.args(["-s", "--noproxy", "*", "--max-time", "120"]);
-        let output = ended(command.args(args).arg(url));
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        serde_json::from_str(&text).map_err(|_| text)
-    }
-
-    fn told(&self, path: &str, body: &Value) -> Value {
-        let body = body.to_string();
-        let answer = self.asked(&["-X", "POST", "-d", &body], path);
-        answer.unwrap_or_else(|text| panic!("{path}: {text}"))
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
-    fn holds(&self, file: &Path) -> Value {
-        let data = format!("@{}", file.display());
-        let args = ["-X", "POST", "--data-binary", &data];
-        self.asked(&args, "/instances").expect("stored at Orthanc")
-    }
+    Orthanc::start(config)
 }
 
 #[test]
@@ -87,7 +34,7 @@ fn dicomweb_says_what_orthanc_says_of_the_same_files() {
     let Some(appliance) = Appliance::start(Given::default()) else {
         return;
     };
-    let Some(orthanc) = Orthanc::start(None) else {
+    let Some(orthanc) = orthanc_web(None) else {
         return;
     };
     let ours = format!("https://{}/dicomweb", appliance.https);
@@ -116,7 +63,7 @@ fn orthanc_sends_finds_and_retrieves_by_dicomweb() {
     let Some(appliance) = Appliance::start(Given::default()) else {
         return;
     };
-    let Some(orthanc) = Orthanc::start(Some(&appliance)) else {
+    let Some(orthanc) = orthanc_web(Some(&appliance)) else {
         return;
     };
     let (sent, held) = (&files_in(&chest)[0], &files_in(&ultrasound)[0]);
@@ -194,7 +141,7 @@ fn orthanc_says_how_much_it_has_and_gives_earlier_studies_by_dicomweb() {
     let (Some(us1), Some(_)) = (sample("us1"), program("dcmodify")) else {
         return;
     };
-    let Some(orthanc) = Orthanc::start(None) else {
+    let Some(orthanc) = orthanc_web(None) else {
         return;
     };
     let (web, closed) = (
