@@ -90,6 +90,20 @@ impl Message {
             })
     }
 
+    /// The groups that begin with a segment of that name and end before the next one. What comes before the first is in none.
+    pub(crate) fn groups(&self, name: &str) -> Vec<Vec<Segment<'_>>> {
+        let mut groups: Vec<Vec<Segment<'_>>> = Vec::new();
+        for segment in self.all() {
+            if segment.name() == name {
+                groups.push(Vec::new());
+            }
+            if let Some(group) = groups.last_mut() {
+                group.push(segment);
+            }
+        }
+        groups
+    }
+
     /// The segments of that name.
     pub(crate) fn segments(&self, name: &'static str) -> impl Iterator<Item = Segment<'_>> {
         self.all().filter(move |segment| segment.name() == name)

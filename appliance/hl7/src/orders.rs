@@ -32,7 +32,7 @@ pub(crate) struct NotUnderstood {
 pub(crate) fn orders(message: &Message) -> Result<Vec<Said>, NotUnderstood> {
     let patient = message.segment("PID").and_then(patient_id);
     let mut said = Vec::new();
-    for group in groups(message) {
+    for group in message.groups("ORC") {
         said.extend(of_group(&group, patient.as_deref())?);
     }
     if said.is_empty() {
@@ -43,20 +43,6 @@ pub(crate) fn orders(message: &Message) -> Result<Vec<Said>, NotUnderstood> {
         });
     }
     Ok(said)
-}
-
-/// The segments of each order: from one ORC to the next.
-fn groups(message: &Message) -> Vec<Vec<Segment<'_>>> {
-    let mut groups: Vec<Vec<Segment<'_>>> = Vec::new();
-    for segment in message.all() {
-        if segment.name() == "ORC" {
-            groups.push(Vec::new());
-        }
-        if let Some(group) = groups.last_mut() {
-            group.push(segment);
-        }
-    }
-    groups
 }
 
 fn of_group(group: &[Segment<'_>], patient: Option<&str>) -> Result<Vec<Said>, NotUnderstood> {

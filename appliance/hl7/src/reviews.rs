@@ -44,17 +44,9 @@ pub(crate) enum Of {
 
 /// Every review in a message.
 pub(crate) fn reviews(message: &Message) -> Result<Vec<Said>, NotUnderstood> {
-    let mut groups: Vec<Vec<Segment<'_>>> = Vec::new();
-    for segment in message.all() {
-        match (segment.name(), groups.last_mut()) {
-            ("OBR", _) => groups.push(vec![segment]),
-            ("OBX", Some(group)) => group.push(segment),
-            _ => {}
-        }
-    }
     let mut said = Vec::new();
-    for group in &groups {
-        said.extend(of_group(group)?);
+    for group in message.groups("OBR") {
+        said.extend(of_group(&group)?);
     }
     Ok(said)
 }
@@ -98,7 +90,9 @@ fn of_group(group: &[Segment<'_>]) -> Result<Vec<Said>, NotUnderstood> {
 }
 
 fn is(observation: Segment<'_>, (code, scheme): (&str, &str)) -> bool {
-    observation.component(3, 1) == code && observation.component(3, 3) == scheme
+    observation.name() == "OBX"
+        && observation.component(3, 1) == code
+        && observation.component(3, 3) == scheme
 }
 
 #[cfg(test)]

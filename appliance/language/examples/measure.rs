@@ -25,7 +25,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = |row: &str| rows.is_empty() || rows.iter().any(|name| name == row);
     let limits = EngineLimits {
         threads: threads.parse()?,
-        step_tokens_max: PROMPT_TOKENS,
         prefix_idle_s: 0, // every prompt is read
         ..EngineLimits::default()
     };
