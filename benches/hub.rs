@@ -1,6 +1,7 @@
 //! How many frames a second the hub takes, each judged, witnessed and on disk before it is answered.
 //! `cargo bench -p pericard-hub --bench hub`; two Markdown tables on stdout, for `benches/runs/`: frames a second, and how
-//! long each page of the dashboard takes over half a year of the simulated nation (a page of more than 300 ms is a failure).
+//! long each page of the dashboard takes over half a year of the simulated nation. Fewer than 200 frames a second, or a page
+//! that once takes 300 ms, is a failure.
 //!
 //! Frames go in where the HTTPS route hands them on, and pages come from behind the door, so that TLS is not measured.
 
@@ -27,7 +28,9 @@ const FIRST_WEEK: u16 = 2_900;
 /// A half year of a nation.
 const HOSPITALS: u8 = 50;
 const WEEKS: u32 = 26;
-/// What a page may take.
+/// What the hub takes at least.
+const FRAMES_PER_S_MIN: f64 = 200.0;
+/// What a page may take, the slowest time too.
 const PAGE_MAX: Duration = Duration::from_millis(300);
 /// How often each page is asked for.
 const PAGE_RUNS: usize = 20;
@@ -57,6 +60,10 @@ fn main() {
         assert_eq!(kept, total as usize, "all of them are kept");
         let rate = f64::from(total) / took_s;
         println!("| {senders} | {total} | {took_s:.2} | {rate:.0} |");
+        assert!(
+            rate >= FRAMES_PER_S_MIN,
+            "{senders} senders: {rate:.0} frames/s"
+        );
     }
     println!();
     runtime.block_on(pages());
@@ -66,7 +73,7 @@ fn main() {
 async fn pages() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = SigningKey::from_seed("hub.example", &[9; 32]).expect("a key");
-    let hub = nation::live(folder.path(), key, NOW_S).hub;
+    let hub = nation::live(&folder.path().join("hub.db"), key, NOW_S).hub;
     let token = Token {
         number: 0,
         label: "bench".into(),
@@ -97,6 +104,7 @@ async fn pages() {
         &model,
         "/hospitals",
         &own,
+        "/evaluations",
         "/incidents",
         "/witness",
         "/privacy",
@@ -123,8 +131,8 @@ async fn pages() {
         let (median, slowest) = (ms(PAGE_RUNS / 2), ms(PAGE_RUNS - 1));
         println!("| {path} | {} | {median:.1} | {slowest:.1} |", bytes / 1024);
         assert!(
-            took[PAGE_RUNS / 2] < PAGE_MAX,
-            "{path} takes {median:.0} ms"
+            took[PAGE_RUNS - 1] < PAGE_MAX,
+            "{path} takes {slowest:.0} ms"
         );
     }
 }

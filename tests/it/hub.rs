@@ -267,7 +267,11 @@ fn every_page_of_the_dashboard_in_a_browser() {
     // Half a year of the nation comes in before the door opens.
     let key = fs::read_to_string(hub.data().join("hub.key")).expect("a key");
     let key = pericard_audit::SigningKey::from_secret_text(&key).expect("a key");
-    drop(nation::live(&hub.data(), key, pericard::hub::now_s()));
+    drop(nation::live(
+        &hub.data().join("hub.db"),
+        key,
+        pericard::hub::now_s(),
+    ));
     hub.serve();
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hub");
     let frame = hub.path("1.frame");

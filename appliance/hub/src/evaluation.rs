@@ -9,11 +9,13 @@
 //! allow: who invents an outcome moves the scorecard by little. From fewer than five hospitals there is none, since two could
 //! work out the third.
 
-use crate::figures::{Estimate, noise_variance};
+use crate::figures::{Estimate, noise_variance, share_of};
 use crate::records::Snapshot;
 use pericard_frame::layout::{self, BINS, LABELS, OFFSET, TOLD_EVALUATIONS};
 use pericard_frame::plan::{Metric, Plan};
 use pericard_frame::{Frame, evaluation_cell};
+use std::f64::consts::PI;
+use std::ops::Range;
 
 /// Fewer hospitals are no scorecard.
 pub const HOSPITALS_MIN: usize = 5;
@@ -52,7 +54,7 @@ pub struct Score {
     /// The figure; nothing from fewer than [`HOSPITALS_MIN`].
     pub estimate: Option<Estimate>,
     /// The lowest and the highest of the hospitals, when there is a figure.
-    pub range: Option<(f64, f64)>,
+    pub range: Option<(Estimate, Estimate)>,
 }
 
 /// What came of a plan.
@@ -111,8 +113,11 @@ fn score(metric: Metric, plan: &Plan, outcomes: &[Outcome]) -> Score {
         .iter()
         .filter(|o| o.cases() >= f64::from(plan.cases_min));
     let threshold = usize::from(plan.threshold_tenth);
-    let mut values: Vec<f64> = enough.filter_map(|o| o.value(metric, threshold)).collect();
-    values.sort_by(f64::total_cmp);
+    let mut each: Vec<Estimate> = enough
+        .filter_map(|o| o.estimate(metric, threshold))
+        .collect();
+    each.sort_by(|one, other| one.value.total_cmp(&other.value));
+    let values: Vec<f64> = each.iter().map(|estimate| estimate.value).collect();
     let told = values.len() >= HOSPITALS_MIN;
     let robust = told.then(|| robust(&values));
     Score {
@@ -120,7 +125,7 @@ fn score(metric: Metric, plan: &Plan, outcomes: &[Outcome]) -> Score {
         hospitals: values.len(),
         clipped: robust.map_or(0, |(_, clipped)| clipped),
         estimate: robust.map(|(estimate, _)| estimate),
-        range: told.then(|| (values[0], values[values.len() - 1])),
+        range: told.then(|| (each[0], each[each.len() - 1])),
     }
 }
 
@@ -192,51 +197,111 @@ impl Outcome {
     /// What comes of a metric here; nothing from too few cases.
     #[must_use]
     pub fn value(&self, metric: Metric, threshold: usize) -> Option<f64> {
-        let above = |label: usize| -> f64 { self.cells[label][threshold..].iter().sum() };
-        let all = |label: usize| -> f64 { self.cells[label].iter().sum() };
-        let share =
-            |part: f64, whole: f64| (whole >= SHARE_MIN).then(|| (part / whole).clamp(0.0, 1.0));
+        let estimate = self.estimate(metric, threshold)?;
+        Some(estimate.value)
+    }
+
+    /// The same with its interval, in which two chances are: which cases there were, and the noise in each cell.
+    #[must_use]
+    pub fn estimate(&self, metric: Metric, threshold: usize) -> Option<Estimate> {
+        let above = |label| (self.sum(label, threshold..BINS), BINS - threshold);
+        let below = |label| (self.sum(label, 0..threshold), threshold);
+        let share = |part: (f64, usize), rest: (f64, usize)| {
+            (part.0 + rest.0 >= SHARE_MIN).then(|| share_of(part, rest, self.noise))
+        };
         match metric {
-            Metric::Sensitivity => share(above(WITH), all(WITH)),
-            Metric::Specificity => share(all(WITHOUT) - above(WITHOUT), all(WITHOUT)),
-            Metric::PositivePredictiveValue => share(above(WITH), above(WITH) + above(WITHOUT)),
-            Metric::AreaUnderCurve => self.area(all(WITH), all(WITHOUT)),
+            Metric::Sensitivity => share(above(WITH), below(WITH)),
+            Metric::Specificity => share(below(WITHOUT), above(WITHOUT)),
+            Metric::PositivePredictiveValue => share(above(WITH), above(WITHOUT)),
+            Metric::AreaUnderCurve => self.area(),
             Metric::CalibrationError => self.calibration_error(),
         }
     }
 
-    /// How often a case with the finding scores above one without it; within one tenth, half of them do.
-    fn area(&self, with: f64, without: f64) -> Option<f64> {
+    fn sum(&self, label: usize, bins: Range<usize>) -> f64 {
+        self.cells[label][bins].iter().sum()
+    }
+
+    /// The variance of one cell: a count varies by as many as it is, and noise comes to it.
+    fn variance(&self, label: usize, bin: usize) -> f64 {
+        self.cells[label][bin].max(0.0) + self.noise
+    }
+
+    /// How often a case with the finding scores above one without it; within one tenth, half of them do. What each case adds
+    /// to it gives its variance (DeLong, DeLong and Clarke-Pearson), the noise in its cell likewise.
+    fn area(&self) -> Option<Estimate> {
+        let [without, with] = [WITHOUT, WITH].map(|label| self.sum(label, 0..BINS));
         if with < SHARE_MIN || without < SHARE_MIN {
             return None;
         }
-        let (mut below, mut area) = (0.0, 0.0);
-        for bin in 0..BINS {
-            area += self.cells[WITH][bin] * (below + self.cells[WITHOUT][bin] / 2.0);
-            below += self.cells[WITHOUT][bin];
-        }
-        Some((area / (with * without)).clamp(0.0, 1.0))
+        let under = |bin| (self.sum(WITHOUT, 0..bin) + self.cells[WITHOUT][bin] / 2.0) / without;
+        let over = |bin| (self.sum(WITH, bin + 1..BINS) + self.cells[WITH][bin] / 2.0) / with;
+        let won = (0..BINS).map(|bin| self.cells[WITH][bin] * under(bin));
+        let area = won.sum::<f64>() / with;
+        let variance = (0..BINS).map(|bin| {
+            let adds = [(under(bin) - area) / with, (over(bin) - area) / without];
+            self.variance(WITH, bin) * adds[0].powi(2)
+                + self.variance(WITHOUT, bin) * adds[1].powi(2)
+        });
+        Some(Estimate::around(area, variance.sum(), (0.0, 1.0)))
     }
 
     /// How far the share with the finding is from the middle of each tenth, weighted by its cases. Tenths of few cases say
     /// nothing, since their noise would.
-    fn calibration_error(&self) -> Option<f64> {
-        let (mut off, mut cases) = (0.0, 0.0);
-        for bin in 0..BINS {
-            let here = self.cells[WITH][bin] + self.cells[WITHOUT][bin];
-            if here >= SHARE_MIN {
-                let share = (self.cells[WITH][bin] / here).clamp(0.0, 1.0);
-                off += here * (share - (bin as f64 + 0.5) / BINS as f64).abs();
-                cases += here;
-            }
+    fn calibration_error(&self) -> Option<Estimate> {
+        let tenths = || {
+            let all = (0..BINS).map(|bin| (bin, self.cells[WITH][bin] + self.cells[WITHOUT][bin]));
+            all.filter(|(_, here)| *here >= SHARE_MIN)
+        };
+        let cases: f64 = tenths().map(|(_, here)| here).sum();
+        if cases < SHARE_MIN {
+            return None;
         }
-        (cases >= SHARE_MIN).then(|| off / cases)
+        let off = |bin: usize, here: f64| {
+            let share = (self.cells[WITH][bin] / here).clamp(0.0, 1.0);
+            here * (share - middle(bin))
+        };
+        let error = tenths()
+            .map(|(bin, here)| off(bin, here).abs())
+            .sum::<f64>()
+            / cases;
+        let (mut variance, mut folded) = (0.0, 0.0);
+        for (bin, here) in tenths() {
+            let (off, [without, with]) = (
+                off(bin, here),
+                [WITHOUT, WITH].map(|l| self.variance(l, bin)),
+            );
+            let (side, middle) = (off.signum(), middle(bin));
+            variance += with * (side * (1.0 - middle) - error).powi(2)
+                + without * (side * middle + error).powi(2);
+            folded += fold(
+                off,
+                with * (1.0 - middle).powi(2) + without * middle.powi(2),
+            );
+        }
+        let around = Estimate::around(error, variance / cases.powi(2), (0.0, 1.0));
+        Some(Estimate {
+            low: (around.low - folded / cases).max(0.0),
+            ..around
+        })
     }
+}
+
+/// The score in the middle of a tenth.
+fn middle(bin: usize) -> f64 {
+    (bin as f64 + 0.5) / BINS as f64
+}
+
+/// By how much chance makes a deviation seem larger than it is, at most, because only its size counts.
+fn fold(deviation: f64, variance: f64) -> f64 {
+    let largest = (2.0 * variance / PI).sqrt();
+    largest * (-deviation.powi(2) / (2.0 * variance)).exp()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::tests::Chance;
 
     fn outcome(hospital: u32, with: [f64; BINS], without: [f64; BINS]) -> Outcome {
         Outcome {
@@ -294,6 +359,54 @@ mod tests {
             outcome(1, [1.0; BINS], LOW).value(Metric::Sensitivity, 5),
             None
         );
+    }
+
+    /// So many cases as these, drawn by chance in their proportion, with the noise that a hospital adds.
+    fn drawn(chance: &mut Chance, all: &Outcome) -> Outcome {
+        let mut cells = [[0.0; BINS]; LABELS];
+        for _ in 0..all.cases() as usize {
+            let (at, mut sum) = (all.cases() * chance.unit(), 0.0);
+            let place = all.cells.iter().flatten().position(|cases| {
+                sum += cases;
+                at < sum
+            });
+            let place = place.unwrap_or(LABELS * BINS - 1);
+            cells[place / BINS][place % BINS] += 1.0;
+        }
+        Outcome {
+            cells: cells.map(|label| label.map(|count| count + chance.noise() as f64)),
+            noise: noise_variance(500),
+            ..*all
+        }
+    }
+
+    #[test]
+    fn a_hospitals_interval_holds_what_is_true_as_often_as_it_says() {
+        const RUNS: u32 = 2000;
+        let calibrated: [f64; BINS] = std::array::from_fn(|bin| 80.0 * middle(bin));
+        let low = calibrated.map(|with| (with - 16.0).max(0.0));
+        let rest = |with: [f64; BINS]| with.map(|with| 80.0 - with);
+        let mut chance = Chance(5);
+        for (with, without) in [
+            (HIGH, LOW),
+            (calibrated, rest(calibrated)),
+            (low, rest(low)),
+        ] {
+            let all = outcome(1, with, without);
+            let mut held = Metric::ALL.map(|_| 0);
+            for _ in 0..RUNS {
+                let told = drawn(&mut chance, &all);
+                for (held, metric) in held.iter_mut().zip(Metric::ALL) {
+                    let truth = all.value(metric, 5).expect("enough");
+                    let seen = told.estimate(metric, 5).expect("enough");
+                    *held += u32::from((seen.low..=seen.high).contains(&truth));
+                }
+            }
+            for (held, metric) in held.into_iter().zip(Metric::ALL) {
+                let share = f64::from(held) / f64::from(RUNS);
+                assert!((0.925..0.985).contains(&share), "{metric:?}: {share}");
+            }
+        }
     }
 
     #[test]

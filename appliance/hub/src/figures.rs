@@ -30,7 +30,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    fn around(value: f64, variance: f64, (from, to): (f64, f64)) -> Self {
+    pub(crate) fn around(value: f64, variance: f64, (from, to): (f64, f64)) -> Self {
         let reach = REACH * variance.sqrt();
         Self {
             value: value.clamp(from, to),
@@ -146,15 +146,10 @@ impl Pool {
         let width = |counts: &dyn Fn(usize, usize) -> bool| {
             places()
                 .filter(|(review, bin)| counts(*review, *bin))
-                .count() as f64
+                .count()
         };
         let (inside, outside) = (width(&part), width(&whole) - width(&part));
-        // Two successes and two failures more (Agresti and Coull): a share of 0 or 1 is no certainty.
-        let near = ((some + 2.0) / (all + 4.0)).clamp(0.0, 1.0);
-        let sampling = near * (1.0 - near) / (all + 4.0);
-        let noise = inside * (1.0 - near).powi(2) + outside * near.powi(2);
-        let variance = sampling + self.noise * noise / all.powi(2);
-        Some(Estimate::around(some / all, variance, (0.0, 1.0)))
+        Some(share_of((some, inside), (all - some, outside), self.noise))
     }
 
     /// The share of scores up to each cut, each with its variance around the share that is `expected` there.
@@ -175,6 +170,18 @@ impl Pool {
         self.below(&[0.5; CUTS])
             .map(|(share, _)| share.clamp(0.0, 1.0))
     }
+}
+
+/// The share of a part in it and the rest: each a count over so many cells, with noise of this variance in each of them.
+pub(crate) fn share_of(part: (f64, usize), rest: (f64, usize), noise: f64) -> Estimate {
+    let ((some, inside), (others, outside)) = (part, rest);
+    let all = some + others;
+    // Two successes and two failures more (Agresti and Coull): a share of 0 or 1 is no certainty.
+    let near = ((some + 2.0) / (all + 4.0)).clamp(0.0, 1.0);
+    let sampling = near * (1.0 - near) / (all + 4.0);
+    let cells = inside as f64 * (1.0 - near).powi(2) + outside as f64 * near.powi(2);
+    let variance = sampling + noise * cells / all.powi(2);
+    Estimate::around(some / all, variance, (0.0, 1.0))
 }
 
 /// How far scores lie from where they lay.
@@ -262,14 +269,14 @@ fn places() -> impl Iterator<Item = (usize, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A generator of known numbers (Vigna's splitmix64): chance that is the same in every run.
-    struct Chance(u64);
+    pub(crate) struct Chance(pub(crate) u64);
 
     impl Chance {
-        fn unit(&mut self) -> f64 {
+        pub(crate) fn unit(&mut self) -> f64 {
             self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut z = self.0;
             z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -277,7 +284,7 @@ mod tests {
             ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
         }
 
-        fn noise(&mut self) -> i64 {
+        pub(crate) fn noise(&mut self) -> i64 {
             let mut length = || (self.unit().ln() / -0.5).floor() as i64;
             length() - length() // two geometric lengths: discrete Laplace of scale 2
         }

@@ -14,6 +14,9 @@ macro_rules! kinds {
         pub enum FindingKind { $($(#[doc = $meaning])+ $name,)+ }
 
         impl FindingKind {
+            /// Every kind.
+            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
+
             /// Its closed word, for programs.
             #[must_use]
             pub const fn word(self) -> &'static str {
@@ -199,4 +202,92 @@ fn silent(outlook: &Outlook) -> impl Iterator<Item = Finding> {
             },
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{Hospital, Issued, Received};
+    use crate::words::week_of;
+    use pericard_frame::reply::{Advisory, Cause};
+    use pericard_frame::{Draft, ToHub};
+    use std::sync::Arc;
+
+    /// Wednesday 25 November 2026.
+    const NOW_S: u64 = 1_795_600_000;
+
+    /// Hospital 3 tells of so many inferences of model 7, so many weeks after the one in which this was issued about it.
+    fn nation(kind: Kind, weeks_after: u64, done: u32) -> Snapshot {
+        let mut draft = Draft::<ToHub>::new();
+        draft.put(&layout::MODEL, 1, 7_u16);
+        draft.put(&layout::MODEL_DONE, 1, done);
+        let received = Received {
+            appliance: 3,
+            sequence: 1,
+            week: (week_of(NOW_S) + weeks_after) as u16,
+            received_at_s: NOW_S,
+            carried: false,
+            frame: draft.seal().expect("in range"),
+        };
+        let advisory = Advisory {
+            number: 1,
+            kind,
+            model: 7,
+            model_digest: [0; 4],
+            issued_at_s: NOW_S,
+            cause: Cause::Safety,
+            signature: [0; 64],
+        };
+        let hospital = Hospital {
+            number: 3,
+            name: "A clinic".into(),
+            enrolled_at_s: NOW_S,
+            suspended: false,
+        };
+        Snapshot {
+            hospitals: vec![hospital],
+            frames: vec![Arc::new(received)],
+            advisories: vec![Issued {
+                advisory,
+                text: String::new(),
+            }],
+            now_s: NOW_S + weeks_after * 7 * 86_400,
+            ..Snapshot::default()
+        }
+    }
+
+    fn found(nation: &Snapshot, viewer: Viewer) -> Vec<Finding> {
+        findings(nation, &Outlook::of(nation, viewer), viewer)
+    }
+
+    #[test]
+    fn a_recalled_model_that_is_used_in_a_later_week_is_found_once() {
+        let mut used = nation(Kind::Recall, 1, 1);
+        let again = Received {
+            sequence: 2,
+            ..(*used.frames[0]).clone()
+        };
+        used.frames.push(Arc::new(again));
+        for viewer in [Viewer::Admin, Viewer::Analyst, Viewer::Hospital(3)] {
+            let found = found(&used, viewer);
+            assert_eq!(found.len(), 1, "{found:?}");
+            let one = (found[0].kind, found[0].hospital, found[0].model);
+            assert_eq!(one, (FindingKind::RecalledInUse, Some(3), Some(7)));
+        }
+        assert_eq!(found(&used, Viewer::Hospital(4)), [], "not for others");
+    }
+
+    #[test]
+    fn no_recall_is_broken_in_good_faith_nor_by_a_model_at_rest_nor_against_an_advisory() {
+        for (what, nation) in [
+            ("the week of the recall", nation(Kind::Recall, 0, 9)),
+            ("at rest", nation(Kind::Recall, 1, 0)),
+            ("an advisory", nation(Kind::Advisory, 1, 9)),
+        ] {
+            assert_eq!(found(&nation, Viewer::Analyst), [], "{what}");
+        }
+        let mut other = nation(Kind::Recall, 1, 9);
+        other.advisories[0].advisory.model = 8;
+        assert_eq!(found(&other, Viewer::Analyst), [], "another model");
+    }
 }

@@ -1,7 +1,12 @@
 //! The OpenAPI document of the hub, made from the table of routes.
 
-use crate::reading::{Access, ESTIMATES, Route, WEEKS, WEEKS_CSV, WEEKS_PARQUET, table};
+use crate::findings::FindingKind;
+use crate::reading::{
+    Access, ESTIMATES, EVALUATIONS, FINDINGS, Route, WEEKS, WEEKS_CSV, WEEKS_PARQUET, table,
+};
 use crate::weeks::{COLUMNS, REVIEW_NAMES};
+use pericard_frame::layout::BINS;
+use pericard_frame::plan::Metric;
 use serde_json::{Map, Value, json};
 
 /// The OpenAPI 3.1 document.
@@ -30,18 +35,27 @@ pub fn document() -> Value {
                 },
                 "hospital": {"type": "mutualTLS", "description": "The certificate of an enrolment."},
             },
-            "schemas": {"Week": week()},
+            "schemas": {
+                "Week": week(), "Estimate": estimate(), "Estimates": estimates(), "Finding": finding(),
+                "Evaluation": evaluation(), "Score": score(),
+            },
         },
     })
 }
 
 fn operation(route: &Route) -> Value {
     let is_weeks = [WEEKS, WEEKS_CSV, WEEKS_PARQUET, ESTIMATES].contains(&route.path);
-    let schema = if route.path == WEEKS {
-        json!({"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Week"}}})
-    } else {
-        json!({})
+    let item = match route.path {
+        WEEKS => Some("Week"),
+        ESTIMATES => Some("Estimates"),
+        FINDINGS => Some("Finding"),
+        EVALUATIONS => Some("Evaluation"),
+        _ => None,
     };
+    let schema = item.map_or_else(
+        || json!({}),
+        |item| json!({"schema": {"type": "array", "items": of(item)}}),
+    );
     let mut operation = json!({
         "summary": route.summary,
         "responses": {"200": {"description": "OK", "content": {route.produces: schema}}},
@@ -105,6 +119,103 @@ fn week() -> Value {
                             told, or together fewer than 50",
         }},
     })
+}
+
+/// A reference to a schema of this document.
+fn of(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+/// The same where there may be none.
+fn of_or_null(schema: &str, meaning: &str) -> Value {
+    json!({"description": meaning, "oneOf": [of(schema), {"type": "null"}]})
+}
+
+/// An object that always has all of these.
+fn object(properties: Value) -> Value {
+    let names: Vec<&String> = properties
+        .as_object()
+        .map_or(Vec::new(), |all| all.keys().collect());
+    json!({"type": "object", "required": names, "properties": properties})
+}
+
+fn integer(meaning: &str) -> Value {
+    json!({"type": "integer", "description": meaning})
+}
+
+fn number(meaning: &str) -> Value {
+    json!({"type": "number", "minimum": 0, "maximum": 1, "description": meaning})
+}
+
+fn estimate() -> Value {
+    object(json!({
+        "value": number("the figure, a share of one"),
+        "low": number("the lower end of its 95 % interval, of sampling and noise together"),
+        "high": number("the upper end"),
+    }))
+}
+
+fn estimates() -> Value {
+    let distance = object(json!({
+        "value": number("the greatest difference between two cumulated shares of scores, noised: compare it with the threshold"),
+        "threshold": number("what chance alone, of sampling and of noise, passes at most once in 500 weeks"),
+    }));
+    object(json!({
+        "model": integer("the model's number in the catalogue"),
+        "week": integer("counted from Monday 5 January 1970"),
+        "hospitals": integer("how many ran it"),
+        "done": integer("inferences that gave a result: the sum of the hospitals' counts that are not small"),
+        "done_left_out": integer("how many hospitals' counts are left out of that, since they are 1 to 4"),
+        "told_by": integer("of how many hospitals there is a histogram of the week"),
+        "positivity": of_or_null("Estimate", "the share of scores of 0.5 and above; null when fewer than 50 stand behind it"),
+        "concordance": of_or_null("Estimate", "the share of reviewed results that people agreed with; null likewise"),
+        "distance": {
+            "description": "how far scores lie from each hospital's own first weeks; null when nothing can be compared",
+            "oneOf": [distance, {"type": "null"}],
+        },
+    }))
+}
+
+fn finding() -> Value {
+    let kinds = FindingKind::ALL.map(FindingKind::word);
+    let perhaps = |meaning| json!({"type": ["integer", "null"], "description": meaning});
+    object(json!({
+        "kind": {"type": "string", "enum": kinds, "description": "what was found, the gravest first"},
+        "meaning": {"type": "string", "description": "the same for people"},
+        "hospital": perhaps("the number of the hospital's appliance, when it is about one"),
+        "model": perhaps("the model's number in the catalogue, when it is about one"),
+        "since_week": perhaps("since which week, where that is known"),
+        "why": {"type": "string", "description": "why it is believed, in a sentence of numbers"},
+    }))
+}
+
+fn evaluation() -> Value {
+    object(json!({
+        "number": integer("the plan's number, from 1"),
+        "model": integer("the model's number in the catalogue"),
+        "threshold_tenth": {
+            "type": "integer", "minimum": 0, "maximum": BINS - 1,
+            "description": "from which tenth of the score on a case counts as positive",
+        },
+        "cases_min": integer("with how many cases a hospital's outcome counts at least"),
+        "issued_at_s": integer("when it was issued, seconds since 1970"),
+        "until_s": integer("until when it may be carried out, seconds since 1970"),
+        "text": {"type": "string", "description": "what it says to people"},
+        "scores": {"type": "array", "items": of("Score"), "description": "what was asked for"},
+        "told_by": {"type": "array", "items": {"type": "integer"}, "description": "the hospitals that told, of those you may see"},
+    }))
+}
+
+fn score() -> Value {
+    let metrics = Metric::ALL.map(Metric::word);
+    object(json!({
+        "metric": {"type": "string", "enum": metrics, "description": "which metric"},
+        "hospitals": integer("how many hospitals it could be computed for"),
+        "clipped": integer("how many of these were clipped, since they lie far from the middle one"),
+        "estimate": of_or_null("Estimate", "across hospitals, each counting alike; null from fewer than five"),
+        "lowest": of_or_null("Estimate", "the lowest hospital's own; null likewise"),
+        "highest": of_or_null("Estimate", "the highest hospital's own; null likewise"),
+    }))
 }
 
 #[cfg(test)]

@@ -425,3 +425,106 @@ fn without_the_farthest(all: &[(&Live, &Week)]) -> Option<Distance> {
     let pairs: Vec<(Pool, Pool)> = compared.into_iter().map(|(_, pair)| pair).collect();
     distance(&pairs, FALSE_ALARMS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{Alarm, AlarmKind};
+    use pericard_frame::{Draft, ToHub};
+
+    /// Wednesday 25 November 2026.
+    const NOW_S: u64 = 1_795_600_000;
+    const WEEK_S: u64 = 7 * 86_400;
+
+    /// A hospital that was enrolled so many weeks ago, and whose last frame tells of so many weeks ago.
+    fn nation(enrolled_weeks: u64, told_weeks: Option<u64>) -> Snapshot {
+        let hospital = Hospital {
+            number: 3,
+            name: "A clinic".into(),
+            enrolled_at_s: NOW_S - enrolled_weeks * WEEK_S,
+            suspended: false,
+        };
+        let received = told_weeks.map(|weeks| Received {
+            appliance: 3,
+            sequence: 1,
+            week: (week_of(NOW_S) - weeks) as u16,
+            received_at_s: NOW_S - weeks.saturating_sub(1) * WEEK_S,
+            carried: false,
+            frame: Draft::<ToHub>::new().seal().expect("in range"),
+        });
+        Snapshot {
+            hospitals: vec![hospital],
+            frames: received.map(Arc::new).into_iter().collect(),
+            now_s: NOW_S,
+            ..Snapshot::default()
+        }
+    }
+
+    fn state(nation: &Snapshot) -> State {
+        Outlook::of(nation, Viewer::Analyst).sites[0].state
+    }
+
+    #[test]
+    fn who_is_heard_reports_then_holds_then_is_silent() {
+        for (told_weeks, expected) in [
+            (0, State::Reporting),
+            (2, State::Reporting),
+            (3, State::Holding),
+            (4, State::Holding),
+            (5, State::Silent),
+            (60, State::Silent),
+        ] {
+            let nation = nation(100, Some(told_weeks));
+            assert_eq!(state(&nation), expected, "{told_weeks} weeks ago");
+        }
+    }
+
+    #[test]
+    fn who_was_never_heard_is_new_then_holds_then_is_silent() {
+        for (enrolled_weeks, expected) in [
+            (0, State::New),
+            (1, State::New),
+            (2, State::Holding),
+            (3, State::Holding),
+            (4, State::Silent),
+        ] {
+            let nation = nation(enrolled_weeks, None);
+            assert_eq!(state(&nation), expected, "{enrolled_weeks} weeks ago");
+        }
+    }
+
+    #[test]
+    fn refused_is_who_sent_something_wrong_since_it_was_heard() {
+        let mut nation = nation(100, Some(4));
+        let alarm = |at_s, appliance| Alarm {
+            appliance,
+            at_s,
+            kind: AlarmKind::Signature,
+            sequence: None,
+        };
+        let heard_at_s = nation.frames[0].received_at_s;
+        nation.alarms = vec![alarm(heard_at_s, 3), alarm(NOW_S, 4)];
+        assert_eq!(state(&nation), State::Holding, "before, and another's");
+        nation.alarms.push(alarm(heard_at_s + 1, 3));
+        assert_eq!(state(&nation), State::Refused);
+        nation.now_s += SILENT_WEEKS * WEEK_S;
+        assert_eq!(state(&nation), State::Silent, "that was long ago");
+    }
+
+    #[test]
+    fn suspended_is_said_before_all_else() {
+        for told_weeks in [None, Some(0), Some(3), Some(9)] {
+            let mut nation = nation(100, told_weeks);
+            nation.hospitals[0].suspended = true;
+            nation.alarms = vec![Alarm {
+                appliance: 3,
+                at_s: NOW_S + 1,
+                kind: AlarmKind::Fork,
+                sequence: None,
+            }];
+            assert_eq!(state(&nation), State::Suspended);
+            nation.hospitals[0].suspended = false;
+            assert_eq!(state(&nation), State::Refused);
+        }
+    }
+}

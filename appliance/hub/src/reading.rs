@@ -9,7 +9,7 @@ use crate::outlook::{Live, Outlook, TrendWeek, trends};
 use crate::problem::Problem;
 use crate::records::{Snapshot, Viewer};
 use crate::site::Site;
-use crate::weeks::{COUNT_SHOWN_MIN, ROWS_MAX, Row, Wanted, csv, rows};
+use crate::weeks::{ROWS_MAX, Row, Wanted, csv, is_shown, rows};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
@@ -54,8 +54,8 @@ pub(crate) fn table() -> Vec<Route> {
         route("/hub/v1/advisories", Token, "Recalls and advisories", JSON, || get(advisories)),
         route("/hub/v1/alarms", Token, "What was refused and should be looked into", JSON, || get(alarms)),
         route("/hub/v1/witness", Token, "How far each hospital's audit log is witnessed", JSON, || get(witness)),
-        route("/hub/v1/findings", Token, "What somebody should look into, the gravest first", JSON, || get(found)),
-        route("/hub/v1/evaluations", Token, "Evaluation plans, and what hospitals measured, together", JSON, || get(evaluations)),
+        route(FINDINGS, Token, "What somebody should look into, the gravest first", JSON, || get(found)),
+        route(EVALUATIONS, Token, "Evaluation plans, and what hospitals measured, together", JSON, || get(evaluations)),
         route(ESTIMATES, Token, "How each model does, week by week, in all hospitals together, with intervals", JSON, || get(estimates)),
         route(WEEKS, Token, "What each model did in each hospital's weeks; small cells left out", JSON, || get(weeks)),
         route(WEEKS_CSV, Token, "The same for researchers", CSV, || get(weeks_csv)),
@@ -63,6 +63,8 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
+pub(crate) const FINDINGS: &str = "/hub/v1/findings";
+pub(crate) const EVALUATIONS: &str = "/hub/v1/evaluations";
 /// Takes the model and the weeks of [`Wanted`].
 pub(crate) const ESTIMATES: &str = "/hub/v1/estimates";
 /// Routes that take the questions of [`Wanted`].
@@ -189,7 +191,8 @@ async fn evaluations(
         let scores = card.scores.iter().map(|score| {
             json!({
                 "metric": score.metric.word(), "hospitals": score.hospitals, "clipped": score.clipped,
-                "estimate": score.estimate.map(|e| json!({"value": e.value, "low": e.low, "high": e.high})),
+                "estimate": estimate(score.estimate), "lowest": estimate(score.range.map(|(low, _)| low)),
+                "highest": estimate(score.range.map(|(_, high)| high)),
             })
         });
         let told = card.outcomes.iter().filter(|outcome| viewer.sees(outcome.hospital));
@@ -204,13 +207,15 @@ async fn evaluations(
     Json(each.collect())
 }
 
+fn estimate(estimate: Option<Estimate>) -> Value {
+    estimate.map_or(
+        Value::Null,
+        |e| json!({"value": e.value, "low": e.low, "high": e.high}),
+    )
+}
+
 fn estimated(model: u16, week: &TrendWeek) -> Value {
-    let estimate =
-        |e: Option<Estimate>| e.map(|e| json!({"value": e.value, "low": e.low, "high": e.high}));
-    let shown = week
-        .done
-        .iter()
-        .filter(|count| **count == 0 || **count >= COUNT_SHOWN_MIN);
+    let shown = week.done.iter().filter(|count| is_shown(**count));
     let done: u64 = shown.clone().sum();
     json!({
         "model": model, "week": week.week, "hospitals": week.hospitals, "done": done,

@@ -9,6 +9,12 @@ use serde_json::{Map, Value, json};
 
 /// The smallest exact count above zero that is shown to anybody but the hospital whose it is.
 pub const COUNT_SHOWN_MIN: u64 = 5;
+/// Whether an exact count may be shown to others than the hospital whose it is.
+#[must_use]
+pub const fn is_shown(count: u64) -> bool {
+    count == 0 || count >= COUNT_SHOWN_MIN
+}
+
 /// The smallest noised total of a histogram that is shown to anybody but the hospital whose it is.
 pub const TOLD_SHOWN_MIN: i64 = 50;
 /// How many rows an answer has at most: a nation of 50 hospitals with 8 models over ten years.
@@ -135,7 +141,7 @@ fn row(snapshot: &Snapshot, received: &Received, at: usize, is_own: bool) -> Row
     let place =
         (0..TOLD_MODELS).find(|place| id > 0 && frame.get(&layout::HIST_MODEL, *place) == id);
     let told = |field: &layout::Field<u16>| place.map_or(0, |place| frame.get(field, place));
-    let exact = |count| (is_own || count == 0 || count >= COUNT_SHOWN_MIN).then_some(count);
+    let exact = |count| (is_own || is_shown(count)).then_some(count);
     let fixed = json!({
         "hospital": received.appliance, "week": received.week, "sequence": received.sequence,
         "received_at_s": received.received_at_s, "carried": received.carried,

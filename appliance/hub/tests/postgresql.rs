@@ -1,6 +1,9 @@
-//! Everything that the hub promises of frames, with its data in a PostgreSQL server that this test starts.
+//! Everything that the hub promises of frames, and what its pages make of them, with its data in a PostgreSQL server that
+//! this test starts.
 
+mod dashboard;
 mod ingest;
+mod nation;
 
 mod database {
     use pericard_hub::store::Place;

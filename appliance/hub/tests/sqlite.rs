@@ -1,6 +1,8 @@
-//! Everything that the hub promises of frames, with its data in a file.
+//! Everything that the hub promises of frames, and what its pages make of them, with its data in a file.
 
+mod dashboard;
 mod ingest;
+mod nation;
 
 mod database {
     use pericard_hub::store::Place;

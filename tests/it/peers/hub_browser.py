@@ -48,6 +48,18 @@ def check_decoder(browser, origin, file):
     assert "This is no frame" in browser.js("document.querySelector('main').innerText")
 
 
+def check_print(browser, origin, path):
+    """What is folded away on the screen stands on paper."""
+    shown = "[...document.querySelectorAll('details table')].map((table) => table.checkVisibility())"
+    browser.look(1280, 900, "light")
+    browser.open(origin + path)
+    folded = browser.js(shown)
+    assert folded and not any(folded), (path, "is open on the screen", folded)
+    browser.look(794, 1123, "light", media="print")
+    printed = browser.js(shown)
+    assert len(printed) == len(folded) and all(printed), (path, "is missing on paper", printed)
+
+
 def main():
     chromium, origin, token, out, disk, model, hospital, file = sys.argv[1:]
     out = pathlib.Path(out)
@@ -67,9 +79,8 @@ def main():
             assert browser.js("location.pathname") == path, (name, "turned away")
             assert browser.js("document.scripts.length") == 0, (name, "needs a script")
             check_page(browser, axe, origin, name, out)
-        for name in ["model", "hospital"]:
-            browser.open(origin + pages[name])
-            browser.look(794, 1123, "light", media="print")
+        for name in ["model", "hospital", "evaluations", "privacy"]:
+            check_print(browser, origin, pages[name])
             browser.shoot(out / f"{name}-print.png")
         browser.look(1280, 900, "light")
         check_recall(browser, origin, model)

@@ -15,6 +15,9 @@ const BOTTOM: f64 = 170.0;
 /// Lines across, with their numbers.
 const TICKS: usize = 4;
 
+/// What is said of a distance instead of an interval.
+const NOISED: &str = "noised; compare with the threshold";
+
 /// What the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -75,7 +78,7 @@ impl Chart<'_> {
             figure.sheet.chart {
                 h2 #(self.id) { (self.title) }
                 @if told { (self.picture()) } @else { (nothing("Too few stand behind it in any week.")) }
-                figcaption.quiet.small { (self.what) }
+                figcaption.quiet.small { (self.what) @if self.unit == Unit::Distance { " The distance is " (NOISED) "." } }
                 @if told { (self.numbers()) }
             }
         }
@@ -132,7 +135,7 @@ impl Chart<'_> {
                 summary { "The numbers" span.unseen { " of " (self.title) } }
                 table.stack {
                     thead { tr {
-                        th scope="col" { "Week of" } th scope="col" { "Value" }
+                        th scope="col" { "Week of" } th scope="col" { "Value" @if self.unit == Unit::Distance { " (" (NOISED) ")" } }
                         @if limits { th scope="col" { "Alarm at" } }
                     } }
                     tbody { @for point in &self.points { tr {
@@ -283,6 +286,11 @@ mod tests {
         assert_eq!(drawn.matches("<polyline class=\"line\"").count(), 2);
         assert_eq!(drawn.matches("class=\"beyond\"").count(), 1);
         assert!(drawn.contains("left out") && drawn.contains(" beyond"));
+        assert_eq!(
+            drawn.matches("noised; compare with the threshold").count(),
+            2,
+            "below the picture and above the numbers"
+        );
         assert!(
             !drawn.contains("style="),
             "the policy of the page forbids it"

@@ -65,7 +65,7 @@ fn figures(scores: &[Score]) -> Markup {
                     None => span.quiet { "left out: fewer than " (HOSPITALS_MIN) " hospitals" },
                 } }
                 td.number data-name="Lowest to highest" { @if let Some((low, high)) = score.range {
-                    (format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high))
+                    span { (percent(low)) " to " (percent(high)) }
                 } }
                 td.number data-name="Hospitals" { (score.hospitals) }
                 td.number data-name="Clipped" { (score.clipped) }
@@ -81,11 +81,8 @@ fn hospitals(
     scores: &[Score],
 ) -> Markup {
     let told = |outcome: &Outcome, score: &Score| {
-        let value = outcome.value(score.metric, threshold);
-        value.map_or_else(
-            || "too few".to_owned(),
-            |value| format!("{:.1} %", 100.0 * value),
-        )
+        let estimate = outcome.estimate(score.metric, threshold);
+        estimate.map_or_else(|| "too few".to_owned(), percent)
     };
     html! {
         details {
@@ -102,7 +99,10 @@ fn hospitals(
                     @for score in scores { td.number data-name=(score.metric.word().replace('-', " ")) { (told(outcome, score)) } }
                 } } }
             }
-            p.quiet.small { "A single hospital's figure has the noise of its cells in it: it is there to find outliers, not to rank." }
+            p.quiet.small {
+                "A single hospital's figure stands with its 95 % interval, in which the noise of its cells is: it is there to find \
+                 outliers, not to rank."
+            }
         }
     }
 }

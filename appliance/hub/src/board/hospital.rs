@@ -4,7 +4,8 @@ use super::chart::{Chart, Point, Unit};
 use super::layout::{Page, page};
 use super::model::moved;
 use super::pieces::{
-    bucket, exact, model, model_name, moment, nothing, percent, share, state, verdict, week,
+    bucket, exact, model, model_name, moment, noised_distance, nothing, percent, share, state, sum,
+    summed, verdict, week,
 };
 use super::visit::{Visit, nothing_there};
 use super::{nation, witness};
@@ -12,11 +13,12 @@ use crate::findings::findings;
 use crate::outlook::{Live, Outlook, Site as Stands};
 use crate::records::{Snapshot, Viewer};
 use crate::site::Site;
+use crate::weeks::is_shown;
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
-use pericard_frame::Counter;
-use pericard_frame::layout;
+use pericard_frame::layout::{self, MODELS};
+use pericard_frame::{Counter, Frame};
 
 /// The alarms of a hospital that are listed.
 const LISTED_MAX: usize = 20;
@@ -94,6 +96,16 @@ fn budget(stands: &Stands) -> String {
     )
 }
 
+/// The ways in which a job is given up: together as many as the models' inferences without result.
+const GIVEN_UP: [Counter; 6] = [
+    Counter::JobsUnsuitableInput,
+    Counter::JobsUndecodable,
+    Counter::JobsModelUnavailable,
+    Counter::JobsModelFailed,
+    Counter::JobsWorkerLost,
+    Counter::JobsInternal,
+];
+
 /// Exact operational counts of the last week.
 fn operation(stands: &Stands, is_own: bool) -> Markup {
     const TOLD: [Counter; 6] = [
@@ -117,12 +129,35 @@ fn operation(stands: &Stands, is_own: bool) -> Markup {
                     } }
                     @for counter in TOLD { div {
                         dt { (counter.family()) ", " (counter.class().replace('_', " ")) }
-                        dd { (exact(frame.get(&layout::COUNTERS, counter.place()), is_own)) }
+                        dd { (counted(frame, counter, is_own)) }
                     } }
                 }
             } @else { (nothing("It was never heard.")) }
         }
     }
+}
+
+/// A counter. It is a sum over the models, or nearly one: beside their cells it would give away one that is hidden. So others
+/// are told of the jobs that were done what the shown cells come to, and nothing of the rest while anything is hidden.
+fn counted(frame: &Frame, counter: Counter, is_own: bool) -> Markup {
+    let count = frame.get(&layout::COUNTERS, counter.place());
+    let done = (0..MODELS).map(|at| frame.get(&layout::MODEL_DONE, at));
+    match counter {
+        _ if is_own => exact(count, true),
+        Counter::JobsDone => summed(sum(done)),
+        _ if hides(frame) => html! { span.quiet { "left out: small cells could be worked out" } },
+        _ => exact(count, false),
+    }
+}
+
+/// Whether any cell of this frame is too small for others, among the models' or among the counters that add up to them.
+fn hides(frame: &Frame) -> bool {
+    let cells = (0..MODELS).flat_map(|at| {
+        [&layout::MODEL_DONE, &layout::MODEL_FAILED].map(|field| frame.get(field, at))
+    });
+    let counters = GIVEN_UP.iter().chain(&[Counter::ObjectsAdmitted]);
+    let counters = counters.map(|counter| frame.get(&layout::COUNTERS, counter.place()));
+    cells.chain(counters).any(|count| !is_shown(count))
 }
 
 fn models(snapshot: &Snapshot, visit: &Visit, outlook: &Outlook, number: u32) -> Markup {
@@ -172,14 +207,9 @@ fn drift(snapshot: &Snapshot, live: &Live) -> Markup {
          Positive in its newest histogram: {}.",
         last.map_or_else(|| "left out".to_owned(), percent)
     );
-    let exactly = |value| crate::figures::Estimate {
-        value,
-        low: value,
-        high: value,
-    };
     let points = live.weeks.iter().map(|week| Point {
         week: week.week,
-        value: week.distance.map(|far| exactly(far.value)),
+        value: week.distance.map(noised_distance),
         limit: week.distance.map(|far| far.threshold),
     });
     Chart {

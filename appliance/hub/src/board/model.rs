@@ -5,8 +5,8 @@ use super::chart::{Chart, Point, Unit};
 use super::layout::page;
 use super::models::{drift, lately, warnings};
 use super::pieces::{
-    Tone, bucket, chip, exact, hospital, model_name, noised, nothing, share, sum, summed, verdict,
-    week,
+    Tone, bucket, chip, exact, hospital, model_name, noised, noised_distance, nothing, share, sum,
+    summed, verdict, week,
 };
 use super::visit::{Visit, nothing_there};
 use crate::figures::Pool;
@@ -115,7 +115,7 @@ fn charts(trend: &Trend) -> Markup {
             unit: Unit::Distance,
             points: points(&|week| Point {
                 week: week.week,
-                value: week.distance.map(|far| exactly(far.value)),
+                value: week.distance.map(noised_distance),
                 limit: week.distance.map(|far| far.threshold),
             }),
         },
@@ -144,14 +144,6 @@ fn charts(trend: &Trend) -> Markup {
         },
     ];
     html! { @for chart in &all { (chart.draw()) } }
-}
-
-fn exactly(value: f64) -> crate::figures::Estimate {
-    crate::figures::Estimate {
-        value,
-        low: value,
-        high: value,
-    }
 }
 
 /// Where it is live.
@@ -199,7 +191,7 @@ pub(super) fn moved(live: &Live) -> Markup {
     html! { @match (live.apart_since, live.compared().next_back()) {
         (Some(since), _) => { (chip("moved", Tone::Bad)) " since " (week(since)) },
         (None, Some((_, far))) => {
-            (chip("as before", Tone::Good)) " " span.quiet { (format!("{:.3} of {:.3}", far.value, far.threshold)) }
+            (chip("as before", Tone::Good)) " " span.quiet { (format!("{:.3}, noised; alarm at {:.3}", far.value, far.threshold)) }
         },
         (None, None) => (chip("not compared yet", Tone::Quiet)),
     } }

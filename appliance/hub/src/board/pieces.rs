@@ -1,9 +1,9 @@
 //! What several pages have: figures with their uncertainty, moments, states.
 
-use crate::figures::{ESTIMATE_MIN, Estimate};
+use crate::figures::{Distance, ESTIMATE_MIN, Estimate};
 use crate::outlook::State;
 use crate::records::{Snapshot, Viewer};
-use crate::weeks::COUNT_SHOWN_MIN;
+use crate::weeks::{COUNT_SHOWN_MIN, is_shown};
 use maud::{Markup, html};
 use pericard_frame::stage::bucket_end_ms;
 use time::{Date, OffsetDateTime};
@@ -104,9 +104,18 @@ pub(super) fn noised(count: Estimate) -> Markup {
     (thousands(count.high.round() as u64)) ")" } }
 }
 
+/// A distance, as charts draw it. It has no interval: its threshold says what chance makes of it.
+pub(super) fn noised_distance(far: Distance) -> Estimate {
+    Estimate {
+        value: far.value,
+        low: far.value,
+        high: far.value,
+    }
+}
+
 /// An exact count, unless it is small and somebody else's.
 pub(super) fn exact(count: u64, is_own: bool) -> Markup {
-    html! { @if is_own || count == 0 || count >= COUNT_SHOWN_MIN {
+    html! { @if is_own || is_shown(count) {
         span.number { (thousands(count)) }
     } @else {
         span.quiet { "1 to " (COUNT_SHOWN_MIN - 1) }
@@ -117,10 +126,9 @@ pub(super) fn exact(count: u64, is_own: bool) -> Markup {
 pub(super) fn sum(counts: impl IntoIterator<Item = u64>) -> (u64, usize) {
     counts
         .into_iter()
-        .fold((0, 0), |(sum, left), count| match count {
-            0 => (sum, left),
-            small if small < COUNT_SHOWN_MIN => (sum, left + 1),
-            shown => (sum + shown, left),
+        .fold((0, 0), |(sum, left), count| match is_shown(count) {
+            true => (sum + count, left),
+            false => (sum, left + 1),
         })
 }
 
@@ -128,7 +136,7 @@ pub(super) fn sum(counts: impl IntoIterator<Item = u64>) -> (u64, usize) {
 pub(super) fn summed((sum, left): (u64, usize)) -> Markup {
     html! {
         span.number { (thousands(sum)) }
-        @if left > 0 { " " span.quiet { "(" (left) " small cells left out)" } }
+        @if left > 0 { " " span.quiet { "(" (left) @if left == 1 { " small cell" } @else { " small cells" } " left out)" } }
     }
 }
 

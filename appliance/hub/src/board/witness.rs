@@ -87,3 +87,53 @@ fn of(snapshot: &Snapshot, number: u32) -> Option<&Witnessed> {
 fn lag_days(snapshot: &Snapshot, seen: &Witnessed) -> u64 {
     snapshot.now_s.saturating_sub(seen.cosigned_at_s) / DAY_S
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Alarm;
+
+    const NOW_S: u64 = 1_795_600_000;
+
+    /// How hospital 3 stands, whose last checkpoint is so old.
+    fn stands(age_s: u64, alarms: Vec<Alarm>) -> String {
+        let seen = Witnessed {
+            appliance: 3,
+            size: 5,
+            root: [7; 32],
+            cosigned_at_s: NOW_S - age_s,
+        };
+        let snapshot = Snapshot {
+            witnessed: vec![seen],
+            alarms,
+            now_s: NOW_S,
+            ..Snapshot::default()
+        };
+        row(&snapshot, 3).into_string()
+    }
+
+    #[test]
+    fn a_checkpoint_lags_after_three_weeks() {
+        let lags = |age_s| stands(age_s, Vec::new()).contains(">lags<");
+        assert!(!lags(0) && !lags((LAG_DAYS_MAX + 1) * DAY_S - 1));
+        assert!(lags((LAG_DAYS_MAX + 1) * DAY_S));
+        let late = stands(30 * DAY_S, Vec::new());
+        assert!(late.contains(">30 days<"), "{late}");
+        assert!(stands(DAY_S, Vec::new()).contains(">continues<"));
+        let never = row(&Snapshot::default(), 3).into_string();
+        assert!(never.contains(">never seen<"), "{never}");
+    }
+
+    #[test]
+    fn a_fork_is_said_whatever_the_lag() {
+        let fork = |appliance, kind| Alarm {
+            appliance,
+            at_s: NOW_S,
+            kind,
+            sequence: None,
+        };
+        let says = |alarm| stands(30 * DAY_S, vec![alarm]).contains("fork: it did not continue");
+        assert!(says(fork(3, AlarmKind::Fork)));
+        assert!(!says(fork(4, AlarmKind::Fork)) && !says(fork(3, AlarmKind::Signature)));
+    }
+}

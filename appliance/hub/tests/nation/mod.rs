@@ -10,6 +10,7 @@ use pericard_egress::{
 use pericard_egress::{Counter, Review, Rules, Seed, Week};
 use pericard_frame::{Draft, FRAME_SIGNED_AS, Frame, layout};
 use pericard_hub::records::Model;
+use pericard_hub::store::Place;
 use pericard_hub::{Asking, Hub, Metric, Sent, Way};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,8 +84,6 @@ pub(crate) struct Nation {
     pub(crate) truths: Vec<Truth>,
     /// The number of the first week.
     pub(crate) first_week: u16,
-    /// Where the hospitals keep their books.
-    _books: tempfile::TempDir,
 }
 
 struct Hospital {
@@ -146,18 +145,18 @@ fn drawn(shares: &[f64; 10], at: f64) -> u8 {
     found.unwrap_or(9) as u8
 }
 
-/// Lets the nation live for its weeks. `now_s` is when it is looked at.
-pub(crate) fn live(dir: &Path, key: impl Into<Arc<SigningKey>>, now_s: u64) -> Nation {
+/// Lets the nation live for its weeks, with the hub's data in this place. `now_s` is when it is looked at.
+pub(crate) fn live<'p>(
+    place: impl Into<Place<'p>>,
+    key: impl Into<Arc<SigningKey>>,
+    now_s: u64,
+) -> Nation {
     let now_week = ((now_s - FIRST_MONDAY_S) / WEEK_S) as u16;
     let first_week = now_week - 1 - WEEKS; // the last one was held for a week
     let begin_s = |week: u16| FIRST_MONDAY_S + u64::from(week) * WEEK_S;
     let clock = Arc::new(AtomicU64::new(begin_s(first_week)));
     let told = Arc::clone(&clock);
-    let hub = Hub::open(
-        &dir.join("hub.db"),
-        key,
-        Arc::new(move || told.load(Ordering::SeqCst)),
-    );
+    let hub = Hub::open(place, key, Arc::new(move || told.load(Ordering::SeqCst)));
     let hub = Arc::new(hub.expect("a hub"));
     for (id, name, version) in MODELS {
         let digest = [id as u8; 32];
@@ -210,7 +209,6 @@ pub(crate) fn live(dir: &Path, key: impl Into<Arc<SigningKey>>, now_s: u64) -> N
         clock,
         truths,
         first_week,
-        _books: books,
     }
 }
 

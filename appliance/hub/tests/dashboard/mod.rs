@@ -1,0 +1,816 @@
+//! Half a year of a nation of fifty hospitals, five of which go wrong: what the hub makes of it, and what its pages say.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "the figures are for whoever reads the run"
+)]
+
+use crate::database::Database;
+use crate::nation;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use nation::{BAD_CAMERA, DRIFTING, Nation, ROLLED_BACK, SILENT, TAMPERING};
+use nation::{CAMERA_FROM, DRIFTS_FROM, SILENT_FROM};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::{Field, Row};
+use pericard_audit::{Hash, SigningKey};
+use pericard_frame::{Counter, Draft, FRAME_SIGNED_AS, Frame, layout};
+use pericard_hub::findings::{Finding, FindingKind, findings};
+use pericard_hub::intake::Intake;
+use pericard_hub::outlook::{FALSE_ALARMS, Outlook, State};
+use pericard_hub::records::Model;
+use pericard_hub::{Cause, Hub, Sent, Status, Token, Viewer, Way};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use tower::ServiceExt as _;
+
+/// Wednesday 25 November 2026.
+const NOW_S: u64 = 1_795_600_000;
+const LAST_WEEK: u16 = 2_967;
+
+/// One nation for all tests: they only look at it. `None` where this kind of database is missing, which is said on stderr.
+fn nation() -> Option<&'static Nation> {
+    static NATION: OnceLock<Option<(Database, Nation)>> = OnceLock::new();
+    let nation = NATION.get_or_init(|| {
+        beside(|| {
+            let database = Database::new()?;
+            let nation = nation::live(database.place(), hub_key(), NOW_S);
+            grant(&nation.hub, BAD_CAMERA);
+            Some((database, nation))
+        })
+    });
+    nation.as_ref().map(|(_, nation)| nation)
+}
+
+/// Does this on a thread of its own: a database may wait there, which it may not among the tasks of a runtime.
+fn beside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join().expect("no panic"))
+}
+
+/// Asks a hub that was opened outside, and is closed there.
+fn asked<T>(questions: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("a runtime");
+    runtime.block_on(questions)
+}
+
+fn hub_key() -> SigningKey {
+    SigningKey::from_seed("hub.example", &[9; 32]).expect("a key")
+}
+
+/// A token for each role; the hospital's is for this one.
+fn grant(hub: &Hub, hospital: u32) {
+    for (secret, viewer) in [
+        (ADMIN, Viewer::Admin),
+        (ANALYST, Viewer::Analyst),
+        (HOSPITAL, Viewer::Hospital(hospital)),
+    ] {
+        let token = Token {
+            number: 0,
+            label: "test".into(),
+            sha256: Token::key(secret).expect("a secret"),
+            viewer,
+            created_at_s: NOW_S,
+            expires_at_s: NOW_S + 1000,
+            revoked: false,
+        };
+        hub.create_token(&token).expect("created");
+    }
+}
+
+/// A hub with two models and these many hospitals, of which only the keys are real.
+fn small(database: &Database, hospitals: u8) -> Arc<Hub> {
+    let hub = Hub::open(database.place(), hub_key(), Arc::new(|| NOW_S));
+    let hub = Arc::new(hub.expect("a hub"));
+    for id in [7, 8] {
+        let model = Model {
+            id,
+            name: "chest".into(),
+            version: id.to_string(),
+            digest: [id as u8; 32],
+        };
+        hub.add_model(&model).expect("added");
+    }
+    for number in 1..=hospitals {
+        let enrolled = hub.enrol("A clinic", &key_of(number).verifier(), &[number; 32]);
+        assert_eq!(enrolled.expect("enrolled"), u32::from(number));
+    }
+    grant(&hub, 1);
+    hub
+}
+
+fn key_of(hospital: u8) -> SigningKey {
+    SigningKey::from_seed("appliance", &[hospital; 32]).expect("a key")
+}
+
+const ADMIN: &str = "pcd_admin";
+const ANALYST: &str = "pcd_analyst";
+const HOSPITAL: &str = "pcd_hospital";
+
+fn found(nation: &Nation, viewer: Viewer) -> Vec<Finding> {
+    let snapshot = nation.hub.records().snapshot();
+    let outlook = Outlook::of(&snapshot, viewer);
+    findings(&snapshot, &outlook, viewer)
+}
+
+#[test]
+fn all_five_are_named_and_false_alarms_are_few_and_stated() {
+    let Some(nation) = nation() else { return };
+    let found = found(nation, Viewer::Analyst);
+    let outlook = Outlook::of(&nation.hub.records().snapshot(), Viewer::Analyst);
+    let names = |kind, hospital, model| {
+        found
+            .iter()
+            .find(|f| f.kind == kind && f.hospital == hospital && f.model == model)
+    };
+    let since = |finding: Option<&Finding>, from: u16| {
+        let since = finding.expect("named").since_week.expect("a week") - nation.first_week;
+        assert!(
+            (from..from + 3).contains(&since),
+            "since {since}, from {from}"
+        );
+    };
+    since(
+        names(FindingKind::ModelDrift, None, Some(DRIFTING)),
+        DRIFTS_FROM,
+    );
+    since(
+        names(FindingKind::HospitalApart, Some(BAD_CAMERA), Some(301)),
+        CAMERA_FROM,
+    );
+    assert!(
+        names(FindingKind::Tampering, Some(TAMPERING), None).is_some(),
+        "{found:?}"
+    );
+    assert!(
+        names(FindingKind::Fork, Some(ROLLED_BACK), None).is_some(),
+        "{found:?}"
+    );
+    let silent = names(FindingKind::Silent, Some(SILENT), None).expect("named");
+    assert_eq!(silent.since_week, Some(nation.first_week + SILENT_FROM - 1));
+
+    let true_ones = |f: &&Finding| match f.kind {
+        FindingKind::ModelDrift => f.model == Some(DRIFTING),
+        FindingKind::HospitalApart => f.hospital == Some(BAD_CAMERA),
+        FindingKind::Tampering => f.hospital == Some(TAMPERING),
+        FindingKind::Fork => f.hospital == Some(ROLLED_BACK),
+        FindingKind::Silent => f.hospital == Some(SILENT),
+        FindingKind::RecalledInUse => false,
+    };
+    let false_ones: Vec<_> = found.iter().filter(|f| !true_ones(f)).collect();
+    let beyond = outlook
+        .lives
+        .iter()
+        .filter(|l| l.hospital != BAD_CAMERA && l.model != DRIFTING);
+    let beyond = beyond
+        .flat_map(|live| live.compared())
+        .filter(|(_, far)| far.is_beyond())
+        .count();
+    println!(
+        "{} comparisons; weeks beyond by chance: {beyond}, at most {:.1} expected; false findings: {}",
+        outlook.compared,
+        outlook.compared as f64 * FALSE_ALARMS,
+        false_ones.len()
+    );
+    assert!(outlook.compared > 2000, "{}", outlook.compared);
+    assert!(
+        (beyond as f64) < 2.0 * outlook.compared as f64 * FALSE_ALARMS,
+        "{beyond}"
+    );
+    assert!(false_ones.is_empty(), "{false_ones:?}");
+    let refused = outlook.site(ROLLED_BACK).expect("enrolled");
+    assert_eq!(refused.state, State::Refused);
+    let reporting = outlook
+        .sites
+        .iter()
+        .filter(|site| site.state == State::Reporting)
+        .count();
+    assert_eq!(reporting, 48);
+}
+
+#[test]
+fn estimates_lie_within_the_intervals_that_were_predicted() {
+    let Some(nation) = nation() else { return };
+    let outlook = Outlook::of(&nation.hub.records().snapshot(), Viewer::Analyst);
+    let (mut held, mut all, mut widest) = (0, 0, 0.0_f64);
+    for truth in &nation.truths {
+        let trend = outlook.trend(truth.model).expect("told of");
+        let week = trend.weeks.iter().find(|week| week.week == truth.week);
+        let pool = week.expect("told of").pool;
+        let estimates = [
+            (pool.positivity().expect("many"), truth.positive),
+            (pool.concordance().expect("many"), truth.agreement),
+        ];
+        for (estimate, truth) in estimates {
+            all += 1;
+            held += u32::from((estimate.low..=estimate.high).contains(&truth));
+            widest = widest.max(estimate.high - estimate.low);
+        }
+    }
+    println!("{held} of {all} estimates hold what is true; the widest is {widest:.4}");
+    assert_eq!(all, 156);
+    assert!(
+        (143..=155).contains(&held),
+        "{held} of {all}: 95 in 100 are 148"
+    );
+    assert!(widest < 0.05, "{widest}: national figures are usable");
+}
+
+#[test]
+fn a_hospital_learns_of_itself_only() {
+    let Some(nation) = nation() else { return };
+    let found = found(nation, Viewer::Hospital(BAD_CAMERA));
+    assert!(!found.is_empty());
+    assert!(
+        found
+            .iter()
+            .all(|f| f.hospital.is_none_or(|number| number == BAD_CAMERA)),
+        "{found:?}"
+    );
+}
+
+/// A browser of sorts: it keeps its cookie.
+struct Browser {
+    router: axum::Router,
+    cookie: String,
+}
+
+impl Browser {
+    /// Of the router of this hub, without a session.
+    fn at(hub: &Arc<Hub>) -> Self {
+        let (intake, _thread) = Intake::start(Arc::clone(hub)).expect("a thread");
+        Self {
+            router: pericard_hub::site::router(Arc::clone(hub), intake),
+            cookie: String::new(),
+        }
+    }
+
+    async fn logged_in(hub: &Arc<Hub>, secret: &str) -> Self {
+        Self::at(hub).enters(secret).await
+    }
+
+    async fn enters(&self, secret: &str) -> Self {
+        let mut browser = Self {
+            router: self.router.clone(),
+            cookie: String::new(),
+        };
+        let (status, head, _) = browser.post("/login", &format!("token={secret}")).await;
+        assert_eq!(status, StatusCode::SEE_OTHER);
+        let set = head[header::SET_COOKIE].to_str().expect("text");
+        assert!(set.contains("Secure; HttpOnly; SameSite=Strict"), "{set}");
+        browser.cookie = set.split(';').next().expect("a pair").to_owned();
+        browser
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+        let (status, headers, body) = self.sent(request).await;
+        (
+            status,
+            headers,
+            String::from_utf8(body.to_vec()).expect("text"),
+        )
+    }
+
+    async fn sent(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
+        let answer = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("an answer");
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        (parts.status, parts.headers, body)
+    }
+
+    /// What a program with this token reads there.
+    async fn reads(&self, secret: &str, path: &str) -> Bytes {
+        let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {secret}"));
+        let request = request.body(Body::empty()).expect("a request");
+        let (status, _, body) = self.sent(request).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        body
+    }
+
+    async fn json(&self, secret: &str, path: &str) -> Value {
+        serde_json::from_slice(&self.reads(secret, path).await).expect("JSON")
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).header(header::COOKIE, &self.cookie);
+        let (status, _, text) = self
+            .send(request.body(Body::empty()).expect("a request"))
+            .await;
+        (status, text)
+    }
+
+    async fn post(&self, path: &str, form: &str) -> (StatusCode, HeaderMap, String) {
+        let request = Request::post(path)
+            .header(header::COOKIE, &self.cookie)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(
+            request
+                .body(Body::from(form.to_owned()))
+                .expect("a request"),
+        )
+        .await
+    }
+
+    async fn word(&self) -> String {
+        let (_, page) = self.get("/").await;
+        let (_, rest) = page.split_once("name=\"word\" value=\"").expect("a form");
+        rest.split('"').next().expect("a word").to_owned()
+    }
+}
+
+#[tokio::test]
+async fn pages_name_the_five_and_show_their_uncertainty() {
+    let Some(nation) = nation() else { return };
+    let browser = Browser::logged_in(&nation.hub, ANALYST).await;
+    let (status, page) = browser.get("/").await;
+    assert_eq!(status, StatusCode::OK);
+    for expected in [
+        "data-finding=\"model_drift\"",
+        "data-finding=\"hospital_apart\"",
+        "data-finding=\"tampering\"",
+        "data-finding=\"fork\"",
+        "data-finding=\"silent\"",
+        "Hospital 17",
+        "Hospital 23",
+        "Hospital 31",
+        "Hospital 42",
+        "chest-triage 0.9.2",
+    ] {
+        assert!(
+            page.contains(expected),
+            "the overview does not say {expected}"
+        );
+    }
+    let (_, model) = browser.get(&format!("/models/{DRIFTING}")).await;
+    assert!(model.contains("class=\"beyond\"") && model.contains("class=\"limit\""));
+    assert!(
+        model.matches(" to ").count() > 60,
+        "shares stand with their intervals"
+    );
+    let (_, witness) = browser.get("/witness").await;
+    assert_eq!(witness.matches("fork: it did not continue").count(), 1);
+    let (_, camera) = browser.get(&format!("/hospitals/{BAD_CAMERA}")).await;
+    assert!(
+        camera.contains("moved") && camera.contains("chip bad\">drift"),
+        "its own verdict, too"
+    );
+    let (_, evaluations) = browser.get("/evaluations").await;
+    assert!(evaluations.contains("area under curve") && evaluations.contains("12 hospitals"));
+    // Five metrics: each across hospitals, of the lowest and the highest, and of each of those that told.
+    let of_five = 5 * (3 + nation::EVALUATING as usize);
+    assert_eq!(evaluations.matches(" % (").count(), of_five);
+    assert_eq!(
+        evaluations.matches(" %").count(),
+        of_five + evaluations.matches("95 % interval").count(),
+        "no share stands alone"
+    );
+    for path in ["/models", "/hospitals", "/incidents", "/privacy"] {
+        let (status, page) = browser.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(
+            !page.contains("<script") && !page.contains("style="),
+            "{path}"
+        );
+    }
+    for path in ["/models/9", "/models/x", "/hospitals/99", "/hospitals/x"] {
+        assert_eq!(browser.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_role_sees_its_pages_and_no_other() {
+    let Some(nation) = nation() else { return };
+    let admin = Browser::logged_in(&nation.hub, ADMIN).await;
+    let analyst = Browser::logged_in(&nation.hub, ANALYST).await;
+    let hospital = Browser::logged_in(&nation.hub, HOSPITAL).await;
+    let stranger = Browser {
+        cookie: "__Host-pericard-hub=AAAA".into(),
+        ..Browser::at(&nation.hub)
+    };
+    let own = format!("/hospitals/{BAD_CAMERA}");
+    let drifting = format!("/models/{DRIFTING}");
+    let (yes, no, gone) = (StatusCode::OK, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND);
+    for (path, for_hospital) in [
+        ("/", yes),
+        ("/models", no),
+        (&drifting, no),
+        ("/hospitals", no),
+        (&own, yes),
+        ("/hospitals/5", gone),
+        ("/evaluations", no),
+        ("/incidents", no),
+        ("/witness", no),
+        ("/privacy", yes),
+    ] {
+        assert_eq!(admin.get(path).await.0, yes, "admin {path}");
+        assert_eq!(analyst.get(path).await.0, yes, "analyst {path}");
+        assert_eq!(hospital.get(path).await.0, for_hospital, "hospital {path}");
+        assert_eq!(
+            stranger.get(path).await.0,
+            StatusCode::SEE_OTHER,
+            "nobody {path}"
+        );
+    }
+    let (_, page) = hospital.get("/").await;
+    assert!(page.contains("Hospital 17") && !page.contains("Hospital 23"));
+    assert_eq!(
+        analyst.post("/login", "token=wrong").await.0,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[test]
+fn only_an_admin_issues_and_only_from_a_page_of_its_own() {
+    // A nation of its own: this one is changed.
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 1);
+    asked(async {
+        let anybody = Browser::at(&hub);
+        let (admin, analyst) = (anybody.enters(ADMIN).await, anybody.enters(ANALYST).await);
+        let form = |word: &str, rest: &str| {
+            format!("word={word}&kind=recall&model=7&cause=safety&text=Stop{rest}")
+        };
+        let issue = "/incidents/advisories";
+        let said = analyst
+            .post(issue, &form(&analyst.word().await, "&sure=yes"))
+            .await;
+        assert_eq!(said.0, StatusCode::FORBIDDEN, "an analyst reads only");
+        assert_eq!(
+            admin.post(issue, &form("made-up", "&sure=yes")).await.0,
+            StatusCode::FORBIDDEN
+        );
+        let stolen = form(&analyst.word().await, "&sure=yes");
+        assert_eq!(
+            admin.post(issue, &stolen).await.0,
+            StatusCode::FORBIDDEN,
+            "another's word"
+        );
+        let word = admin.word().await;
+        assert_eq!(
+            admin.post(issue, &form(&word, "")).await.0,
+            StatusCode::BAD_REQUEST,
+            "not sure"
+        );
+        assert!(hub.records().snapshot().advisories.is_empty());
+        assert_eq!(
+            admin.post(issue, &form(&word, "&sure=yes")).await.0,
+            StatusCode::SEE_OTHER
+        );
+        let issued = hub.records().snapshot().advisories[0].clone();
+        assert_eq!(
+            (issued.advisory.model, issued.advisory.cause, &*issued.text),
+            (7, Cause::Safety, "Stop")
+        );
+        let (_, page) = admin.get("/incidents").await;
+        assert!(page.contains("Stop") && page.contains("a risk to patients"));
+        beside(|| hub.revoke_token(1)).expect("revoked");
+        assert_eq!(
+            admin.get("/").await.0,
+            StatusCode::SEE_OTHER,
+            "a revoked token ends its sessions"
+        );
+    });
+    hub.store().verify_audit().expect("whole");
+}
+
+#[tokio::test]
+async fn any_frame_is_decoded_and_nothing_else_is_taken_for_one() {
+    let Some(nation) = nation() else { return };
+    let browser = Browser::logged_in(&nation.hub, ANALYST).await;
+    let word = browser.word().await;
+    let send = async |bytes: &[u8], word: &str| {
+        let mut body = format!(
+            "--x\r\nContent-Disposition: form-data; name=\"word\"\r\n\r\n{word}\r\n--x\r\n\
+             Content-Disposition: form-data; name=\"frame\"; filename=\"1.frame\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n--x--\r\n");
+        let request = Request::post("/privacy/decoded")
+            .header(header::COOKIE, &browser.cookie)
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=x");
+        let (status, _, text) = browser
+            .send(request.body(Body::from(body)).expect("a request"))
+            .await;
+        (status, text)
+    };
+    let held = Arc::clone(&nation.hub.records().snapshot().frames[0]);
+    let (status, page) = send(held.frame.bytes(), &word).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        page.contains("holds this very frame") && page.contains("agreed, tenth 9"),
+        "{page}"
+    );
+    assert_eq!(
+        send(held.frame.bytes(), "made-up").await.0,
+        StatusCode::FORBIDDEN
+    );
+    let (status, page) = send(b"Doe^Jane", &word).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("This is no frame: 8 bytes") && !page.contains("Doe"));
+    let (status, _) = send(&[0; 40_000], &word).await;
+    assert!(status.is_client_error(), "{status}");
+}
+
+#[tokio::test]
+async fn programs_are_told_the_same() {
+    let Some(nation) = nation() else { return };
+    let browser = Browser::logged_in(&nation.hub, ANALYST).await;
+    let ask = async |path: &str| browser.json(ANALYST, path).await;
+    let found = ask("/hub/v1/findings").await;
+    let found = found.as_array().expect("a list");
+    let kinds: Vec<_> = found
+        .iter()
+        .map(|f| f["kind"].as_str().expect("a word"))
+        .collect();
+    for kind in [
+        "fork",
+        "tampering",
+        "model_drift",
+        "hospital_apart",
+        "silent",
+    ] {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+    let told = ask(&format!("/hub/v1/estimates?model={DRIFTING}")).await;
+    let told = told.as_array().expect("a list");
+    assert_eq!(told.len(), 26);
+    let last = &told[25];
+    assert!(last["positivity"]["low"].as_f64() < last["positivity"]["high"].as_f64());
+    assert!(last["distance"]["value"].as_f64() > last["distance"]["threshold"].as_f64());
+    let cards = ask("/hub/v1/evaluations").await;
+    let scores = cards[0]["scores"].as_array().expect("a list");
+    for (metric, truth) in [("sensitivity", 0.80), ("specificity", 0.88)] {
+        let score = scores.iter().find(|s| s["metric"] == metric);
+        let score = score.expect("asked for");
+        assert_eq!(score["hospitals"], nation::EVALUATING);
+        let end = |which: &str| score["estimate"][which].as_f64().expect("a number");
+        assert!(end("low") < truth && truth < end("high"), "{score}");
+        assert!(end("high") - end("low") < 0.06, "{score}");
+    }
+    let request = Request::get("/hub/v1/findings")
+        .body(Body::empty())
+        .expect("a request");
+    assert_eq!(browser.send(request).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn what_programs_are_told_is_what_the_document_says() {
+    let Some(nation) = nation() else { return };
+    let browser = Browser::at(&nation.hub);
+    let document = browser.json(ANALYST, "/hub/v1/openapi.json").await;
+    let schema = |path: &str| {
+        let answer = &document["paths"][path]["get"]["responses"]["200"];
+        let items = &answer["content"]["application/json"]["schema"]["items"];
+        let name = items["$ref"].as_str().expect("a schema");
+        document.pointer(&name[1..]).expect("that is there")
+    };
+    for path in [
+        "/hub/v1/estimates",
+        "/hub/v1/findings",
+        "/hub/v1/evaluations",
+    ] {
+        let told = browser.json(ANALYST, path).await;
+        let told = told.as_array().expect("a list");
+        assert!(!told.is_empty(), "{path}");
+        for one in told {
+            fits(&document, schema(path), one, path);
+        }
+    }
+}
+
+/// Whether a value is what a schema says, as far as ours say anything.
+fn fits(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let named = document.pointer(&name[1..]).expect("a schema");
+        return fits(document, named, value, at);
+    }
+    if let Some(ways) = schema["oneOf"].as_array() {
+        let way = &ways[usize::from(value.is_null())];
+        return fits(document, way, value, at);
+    }
+    let kinds = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        kind => vec![kind.as_str().expect("a kind")],
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_u64() && kinds.contains(&"integer") => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert!(kinds.contains(&kind), "{at}: {value} is no {kinds:?}");
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{at}: {value} is none of {words:?}");
+    }
+    if let Some(most) = schema["maximum"].as_f64() {
+        let number = value.as_f64().expect("a number");
+        assert!((0.0..=most).contains(&number), "{at}: {value}");
+    }
+    for one in value.as_array().into_iter().flatten() {
+        fits(document, &schema["items"], one, at);
+    }
+    if let Some(object) = value.as_object() {
+        let required = schema["required"].as_array().expect("names");
+        let said: BTreeSet<&str> = required.iter().filter_map(Value::as_str).collect();
+        let told: BTreeSet<&str> = object.keys().map(String::as_str).collect();
+        assert_eq!(told, said, "{at}");
+        for (name, one) in object {
+            let at = format!("{at} {name}");
+            fits(document, &schema["properties"][name], one, &at);
+        }
+    }
+}
+
+/// A hospital's frame of last week, signed: of two models how many inferences gave a result and how many none, and what the
+/// counters say. The jobs that were done are as many as they should be.
+fn frame(hospital: u8, models: [(u32, u32); 2], counters: &[(Counter, u32)]) -> Frame {
+    let mut draft = Draft::new();
+    draft.put(&layout::APPLIANCE, 0, u32::from(hospital));
+    draft.put(&layout::SEQUENCE, 0, 1_u32);
+    draft.put(&layout::WEEK, 0, LAST_WEEK);
+    let root = Hash::empty_root();
+    let (words, _) = root.as_bytes().as_chunks::<8>();
+    let words = words.iter().map(|word| u64::from_be_bytes(*word));
+    draft.put_all(&layout::LOG_ROOT, 0, words);
+    for (at, (done, failed)) in models.into_iter().enumerate() {
+        draft.put(&layout::MODEL, at, 7 + at as u16);
+        draft.put(&layout::MODEL_DONE, at, done);
+        draft.put(&layout::MODEL_FAILED, at, failed);
+    }
+    let done = models.map(|(done, _)| done).iter().sum();
+    for (counter, count) in counters.iter().chain(&[(Counter::JobsDone, done)]) {
+        draft.put(&layout::COUNTERS, counter.place(), *count);
+    }
+    let frame = draft.seal().expect("in range");
+    let signature = key_of(hospital).seal(FRAME_SIGNED_AS, frame.signed_bytes());
+    frame.with_signature(signature)
+}
+
+/// How a page shows an exact count.
+fn shown(count: u32) -> String {
+    format!("class=\"number\">{count}</span>")
+}
+
+#[test]
+fn no_small_cell_can_be_worked_out_from_what_others_are_shown() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 3);
+    let (objects, undecodable) = (Counter::ObjectsAdmitted, Counter::JobsUndecodable);
+    for frame in [
+        // A model that is rarely used: 12 less 9 is 3, 8 less 6 is 2.
+        frame(1, [(9, 6), (3, 2)], &[(objects, 20), (undecodable, 8)]),
+        // Nothing is small.
+        frame(2, [(9, 6), (30, 20)], &[(objects, 65), (undecodable, 26)]),
+        // A small cell among the ways in which jobs are given up: 26 less 23 is 3.
+        frame(
+            3,
+            [(9, 6), (30, 20)],
+            &[(undecodable, 23), (Counter::JobsInternal, 3)],
+        ),
+    ] {
+        let (bytes, way) = (frame.bytes(), Way::Carried);
+        let reply = hub.ingest(&[Sent { bytes, way }]).expect("durable");
+        assert_eq!(reply[0].status(), Status::Accepted);
+    }
+    asked(async {
+        let (analyst, own) = (
+            Browser::logged_in(&hub, ANALYST).await,
+            Browser::logged_in(&hub, HOSPITAL).await,
+        );
+        for count in [12, 9, 3, 8, 6, 2, 20] {
+            let (_, page) = own.get("/").await;
+            assert!(page.contains(&shown(count)), "its own {count}: {page}");
+        }
+
+        let (_, first) = analyst.get("/hospitals/1").await;
+        let sum = format!("{} <span class=\"quiet\">(1 small cell left out)", shown(9));
+        assert!(first.contains(&sum), "{first}");
+        for path in [
+            "/",
+            "/models",
+            "/models/7",
+            "/models/8",
+            "/hospitals",
+            "/hospitals/1",
+        ] {
+            let (_, page) = analyst.get(path).await;
+            for count in [12, 3, 8, 2, 20] {
+                assert!(!page.contains(&shown(count)), "{path} shows {count}");
+            }
+        }
+        let (_, second) = analyst.get("/hospitals/2").await;
+        for count in [39, 26, 65] {
+            assert!(second.contains(&shown(count)), "nothing to hide: {count}");
+        }
+        let (_, third) = analyst.get("/hospitals/3").await;
+        assert!(third.contains(&shown(39)) && !third.contains(&shown(23)));
+
+        // Programs are told the same cells, and no sum with others in it.
+        let asked = "?hospital=1";
+        let rows = analyst
+            .json(ANALYST, &format!("/hub/v1/weeks{asked}"))
+            .await;
+        let cells = |name: &str| [&rows[0][name], &rows[1][name]].map(Value::as_u64);
+        assert_eq!(cells("done"), [Some(9), None]);
+        assert_eq!(cells("failed"), [Some(6), None]);
+        let estimates = analyst
+            .json(ANALYST, &format!("/hub/v1/estimates{asked}"))
+            .await;
+        let told = |at: usize| [&estimates[at]["done"], &estimates[at]["done_left_out"]];
+        assert_eq!(told(0).map(Value::as_u64), [Some(9), Some(0)]);
+        assert_eq!(told(1).map(Value::as_u64), [Some(0), Some(1)]);
+
+        let csv = analyst
+            .reads(ANALYST, &format!("/hub/v1/weeks.csv{asked}"))
+            .await;
+        let csv = String::from_utf8(csv.to_vec()).expect("text");
+        let ends = |line: &str| {
+            line.split(',')
+                .skip(8)
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let ends: Vec<String> = csv.lines().map(ends).collect();
+        assert_eq!(ends, ["done,failed", "9,6", ","]);
+
+        let parquet = analyst
+            .reads(ANALYST, &format!("/hub/v1/weeks.parquet{asked}"))
+            .await;
+        let file = SerializedFileReader::new(parquet).expect("a file");
+        let rows = file.get_row_iter(None).expect("rows");
+        let cell = |row: &Row, wanted: &str| {
+            let mut cells = row.get_column_iter();
+            match cells.find(|(name, _)| *name == wanted)?.1 {
+                Field::Long(count) => Some(*count),
+                _ => None,
+            }
+        };
+        let rows = rows.map(|row| row.expect("a row"));
+        let ends = rows.map(|row| ["done", "failed"].map(|name| cell(&row, name)));
+        let ends: Vec<_> = ends.collect();
+        assert_eq!(ends, [[Some(9), Some(6)], [None, None]]);
+        let whole = own.json(HOSPITAL, "/hub/v1/weeks").await;
+        let whole = [&whole[1]["done"], &whole[1]["failed"]].map(Value::as_u64);
+        assert_eq!(whole, [Some(3), Some(2)], "its own are whole");
+    });
+}
+
+#[test]
+fn every_answer_wears_the_strict_policy() {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                          base-uri 'none'; frame-ancestors 'none'";
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 1);
+    asked(async {
+        let (anybody, own) = (Browser::at(&hub), Browser::logged_in(&hub, HOSPITAL).await);
+        for (who, path, status) in [
+            (&own, "/", StatusCode::OK),
+            (&own, "/privacy", StatusCode::OK),
+            (&own, "/models", StatusCode::FORBIDDEN),
+            (&own, "/hospitals/9", StatusCode::NOT_FOUND),
+            (&anybody, "/login", StatusCode::OK),
+            (&anybody, "/", StatusCode::SEE_OTHER),
+            (&anybody, "/style.css", StatusCode::OK),
+            (&anybody, "/nowhere", StatusCode::NOT_FOUND),
+            (&anybody, "/hub/v1/weeks", StatusCode::UNAUTHORIZED),
+        ] {
+            let request = Request::get(path).header(header::COOKIE, &who.cookie);
+            let request = request.body(Body::empty()).expect("a request");
+            let (said, headers, _) = who.send(request).await;
+            assert_eq!(said, status, "{path}");
+            for (name, value) in [
+                (header::CONTENT_SECURITY_POLICY, POLICY),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                (header::REFERRER_POLICY, "no-referrer"),
+                (header::CACHE_CONTROL, "no-store"),
+            ] {
+                let all: Vec<_> = headers.get_all(&name).iter().collect();
+                assert_eq!(all, [value], "{path}: {name}");
+            }
+        }
+        let (said, headers, _) = anybody.post("/login", "token=wrong").await;
+        assert_eq!(said, StatusCode::UNAUTHORIZED);
+        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], POLICY);
+    });
+}
