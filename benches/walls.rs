@@ -1,5 +1,6 @@
 //! What process walls cost: starting a confined reader, one inference in a worker beside the same in this process, and
-//! handing over pictures. `cargo bench --bench walls`; one Markdown table on stdout, for `benches/runs/`.
+//! handing over pictures. `cargo bench --bench walls`; one Markdown table on stdout, for `benches/runs/`. It fails when a budget
+//! is missed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout)] // the table is what it is run for
@@ -20,6 +21,10 @@ const STARTS: usize = 30;
 const INFERENCES: usize = 15;
 const HANDOVERS: usize = 15;
 const HANDOVER_SIDE_PIXELS: u32 = 2048;
+/// What starting a reader may take, as the median.
+const START_MS_MAX: f64 = 20.0;
+/// What a worker may cost an inference beside the same in the process, medians.
+const OVERHEAD_PERCENT_MAX: f64 = 5.0;
 
 fn main() -> ExitCode {
     let (Some(config), Some(package)) = (stage::config(), stage::package("burned-in-text")) else {
@@ -41,8 +46,30 @@ fn main() -> ExitCode {
     row("one inference in a worker", &outside);
     row("the same in the process", &inside);
     let overhead = (median(&outside) / median(&inside) - 1.0) * 100.0;
-    println!("\nA worker costs an inference {overhead:+.1} % (medians; rounds in turns).");
+    println!("\nA worker costs an inference {overhead:+.1} % (medians; rounds in turns).\n");
+    println!("| budget | at most | measured | |");
+    println!("| --- | --- | --- | --- |");
+    let kept = [
+        held_to("starting a reader, ms", START_MS_MAX, median(&starts)),
+        held_to(
+            "what a worker costs an inference, %",
+            OVERHEAD_PERCENT_MAX,
+            overhead,
+        ),
+    ];
+    if kept.contains(&false) {
+        eprintln!("a budget is missed");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
+}
+
+/// Says whether a budget is kept.
+fn held_to(what: &str, at_most: f64, measured: f64) -> bool {
+    let kept = measured <= at_most;
+    let word = if kept { "pass" } else { "FAIL" };
+    println!("| {what} | {at_most:.1} | {measured:.1} | {word} |");
+    kept
 }
 
 /// The same inference in a worker and in this process, in turns, so that both meet the same machine.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const KILLS: u32 = 10;
 const KILLS_LONG: u32 = 500;
 const MOMENT_MS_MAX: u64 = 2500;
+/// How soon the appliance must be ready after a kill: a server that was started again, and one that lost a worker.
+const READY_AGAIN_S: u64 = 5;
 
 #[test]
 fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
@@ -21,7 +23,7 @@ fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
     };
     let (mut promises, mut moments, begun) =
         (Promises::default(), Moments(0x5eed_cafe), Instant::now());
-    let (mut servers, mut workers) = (0, 0);
+    let (mut servers, mut workers, mut slowest) = (0, 0, Duration::ZERO);
     for round in 0..times(KILLS, KILLS_LONG) {
         let Some(sender) = Sender::start(&appliance, round) else {
             return;
@@ -35,17 +37,24 @@ fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
                 workers += 1;
                 // It may have ended by itself meanwhile.
                 let _ = ended(Command::new("kill").args(["-KILL", &worker.to_string()]));
+                let killed = Instant::now();
                 let is_running = appliance.process().is_running();
                 assert!(
                     is_running,
                     "the server died with its worker:\n{}",
                     appliance.log()
                 );
+                until("readiness", || {
+                    (appliance.get("/readyz").0 == 200).then_some(())
+                });
+                slowest = slowest.max(killed.elapsed());
             }
             None => {
                 servers += 1;
+                let killed = Instant::now();
                 appliance.kill();
                 appliance.restart();
+                slowest = slowest.max(killed.elapsed());
             }
         }
         sender.end(&mut promises);
@@ -54,13 +63,18 @@ fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
     promises.are_kept_by(&appliance);
     let took = begun.elapsed();
     eprintln!(
-        "{servers} servers and {workers} workers killed, {} acknowledged, {again} jobs tried again, 0 lost, in {took:?}",
+        "{servers} servers and {workers} workers killed, {} acknowledged, {again} jobs tried again, 0 lost, ready again \
+         within {slowest:?}, in {took:?}",
         promises.len()
     );
     assert!(
         promises.len() > 10,
         "the kills left no time to send: {}",
         promises.len()
+    );
+    assert!(
+        slowest < Duration::from_secs(READY_AGAIN_S),
+        "ready again only after {slowest:?}"
     );
 }
 

@@ -5,6 +5,10 @@ use crate::support::{Appliance, Given, run, sample, study_of, until};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+/// From the end of a volume's reader to the question to the model there is next to nothing to do.
+const VOLUME_TO_MODEL_MS: u64 = 1000;
 
 const RULES: &str = "
 attempts_max = 3
@@ -63,11 +67,13 @@ fn inference(jobs: &[Value]) -> &Value {
 /// Sends a sample with this stage's worker stopped, kills it once the job stands still in it, and waits for the end.
 fn lost_once(appliance: &mut Appliance, name: &str, kind: &str) {
     let Some(dir) = sample(name) else { return };
+    let is_volume = files(&dir).len() > 1;
     let stopped = until("a worker", || {
         let workers = workers(appliance, kind);
         (!workers.is_empty()).then_some(workers)
     });
     stopped.iter().for_each(|pid| signal(*pid, "STOP"));
+    let spare = workers(appliance, "dicom");
     let study = study_of(&files(&dir)[0]);
     run(&mut appliance.command(&["submit", dir.to_str().expect("a path")]));
     until("the job's lease", || {
@@ -82,6 +88,13 @@ fn lost_once(appliance: &mut Appliance, name: &str, kind: &str) {
         until("the model's turn", || {
             (!workers(appliance, "dicom").is_empty()).then_some(())
         });
+    }
+    if kind == "imaging" && is_volume {
+        // A volume's reader ends before the model is asked. That the model was asked cannot be seen from outside.
+        until("the end of the reader", || {
+            spare.iter().all(|pid| !exists(*pid)).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(VOLUME_TO_MODEL_MS));
     }
     stopped.iter().for_each(|pid| signal(*pid, "KILL"));
     let jobs = appliance.jobs_ended(&study);
@@ -143,6 +156,18 @@ fn a_reader_lost_over_a_volume_costs_one_attempt() {
 }
 
 #[test]
+fn a_model_lost_over_a_volume_costs_one_attempt() {
+    let models = &["brain-extraction"];
+    let Some(mut appliance) = Appliance::start(Given {
+        toml: RULES_VOLUME,
+        models,
+    }) else {
+        return;
+    };
+    lost_once(&mut appliance, "t1-head", "imaging");
+}
+
+#[test]
 fn a_study_whose_reader_is_lost_every_time_ends_visibly_and_its_neighbour_goes_on() {
     let models = &["burned-in-text"];
     let Some(mut appliance) = Appliance::start(Given {
@@ -190,6 +215,16 @@ fn a_study_whose_reader_is_lost_every_time_ends_visibly_and_its_neighbour_goes_o
         "{ready:#}"
     );
 }
+
+/// For the other alone: then there is one model's worker, and it is the one that is lost.
+const RULES_VOLUME: &str = "
+attempts_max = 3
+[[rules]]
+name = 'brain'
+models = ['brain-extraction']
+idle_timeout_s = 1
+when = { modalities = ['MR'] }
+";
 
 /// For one model.
 const RULES_ONE: &str = "

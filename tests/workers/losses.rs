@@ -1,10 +1,11 @@
 //! Workers that die, hang or are replaced: what it costs, and that nothing else is touched.
 
-use crate::stage::{config, package, quick_package, s};
+use crate::stage::{cached, config, package, quick_package, s};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Message, Prompt, Sampling};
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::job::Priority;
 use pericard_domain::model::Package;
+use pericard_domain::uid::InstanceUid;
 use pericard_runner::{RunFailure, Runner};
 use std::time::{Duration, Instant};
 
@@ -113,6 +114,46 @@ async fn an_unloaded_model_gives_all_its_memory_back() {
         "its process is gone, and with it all its memory"
     );
     assert!(runner.loaded().is_empty() && !runner.unload(&package.model));
+}
+
+/// Asked for again and again, an object that ends its readers is given none for a while, and no process is started for it;
+/// any other is read as ever.
+#[test]
+fn an_object_that_ends_its_readers_rests_and_its_neighbour_is_read() {
+    /// By then the rest is far longer than an attempt takes.
+    const LOSSES_MAX: usize = 10;
+    let (Some(config), Some(sample)) = (config(), cached("samples/pelvis")) else {
+        return;
+    };
+    let file = std::fs::read_dir(sample).expect("the sample").next();
+    let file = file.expect("a file").expect("an entry").path();
+    let uid = |text: &str| InstanceUid::new(text).expect("a UID");
+    let (poison, neighbour) = (uid("1.2.3"), uid("1.2.4"));
+    let runner = Runner::new(config);
+    let mut losses = 0;
+    let why = loop {
+        let mut reader = runner.reader();
+        match reader.open(&poison, &file) {
+            Ok(_) => signal(reader.pid().expect("a process"), "KILL"),
+            Err(RunFailure::Lost(why)) => {
+                assert_eq!(reader.pid(), None, "no process is started");
+                break why;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        let lost = reader.frames().map(drop).expect_err("it was killed");
+        assert!(matches!(lost, RunFailure::Lost(_)), "{lost}");
+        losses += 1;
+        assert!(losses <= LOSSES_MAX, "it never rests");
+    };
+    assert!(losses >= 2, "the first loss costs nothing: {why}");
+    assert!(
+        why.contains("1.2.3") && why.contains("tried again in"),
+        "{why}"
+    );
+    let mut reader = runner.reader();
+    assert!(reader.open(&neighbour, &file).expect("it is read") > 0);
+    assert!(reader.frames().expect("it is read").is_some());
 }
 
 fn question(max_tokens: u32) -> ChatRequest {

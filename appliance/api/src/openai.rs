@@ -37,6 +37,17 @@ pub(crate) fn read(body: Value) {
     let _ = Question::read(Form::Chat, body);
 }
 
+/// The same for what is asked of embeddings.
+pub(crate) fn read_embeddings(body: Value) {
+    let _ = embeddings::Question::read(body);
+}
+
+/// The same for what is to be counted or written out.
+pub(crate) fn read_alone(body: Value) {
+    let _ = question::prompt_alone(body.clone());
+    let _ = question::tokens_alone(body);
+}
+
 pub(crate) async fn models(State(api): State<Api>) -> Json<Value> {
     let loaded = api.rooms.talker.loaded();
     let data: Vec<_> = loaded

@@ -87,10 +87,7 @@ pub(crate) async fn structure(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let mut fields = fields(&api, request).await?;
-    let asked = Asked::read(&mut fields)?;
-    let text: String = fields.require("report", "the text of a radiology report")?;
-    fields.finish("")?;
+    let (asked, text) = report_of(fields(&api, request).await?)?;
     let model = asked.model(&api)?;
     note(&api, &caller, "structure report", &model).await?;
     let question = Report::read(&text).map_err(refused)?.question();
@@ -111,12 +108,7 @@ pub(crate) async fn deidentify(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let mut fields = fields(&api, request).await?;
-    let asked = Asked::read(&mut fields)?;
-    let text: String = fields.require("text", "a text")?;
-    let known: Vec<String> = fields.take("known", "a list of texts")?.unwrap_or_default();
-    fields.finish("")?;
-    deidentify::check(&text, &known).map_err(refused)?;
+    let (asked, text, known) = text_of(fields(&api, request).await?)?;
     // Rules need no model: one is asked only when it is named.
     let model = asked
         .model
@@ -179,6 +171,34 @@ pub(crate) async fn impression(
         &package,
         (Some(&model), given.as_bytes()),
     ))
+}
+
+/// Reads what is asked of a text and keeps nothing: for the fuzz targets.
+pub(crate) fn read(body: Value) {
+    if let Ok((_, text)) = Fields::of(body.clone()).and_then(report_of) {
+        let _ = Report::read(&text).map(|report| report.question());
+    }
+    if let Ok((_, text, known)) = Fields::of(body).and_then(text_of) {
+        let _ = deidentify::clean(&text, &known, None);
+    }
+}
+
+/// A report that is to be structured.
+fn report_of(mut fields: Fields) -> Result<(Asked, String), Problem> {
+    let asked = Asked::read(&mut fields)?;
+    let text = fields.require("report", "the text of a radiology report")?;
+    fields.finish("")?;
+    Ok((asked, text))
+}
+
+/// A text that is to be freed of what identifies, and what is known of it.
+fn text_of(mut fields: Fields) -> Result<(Asked, String, Vec<String>), Problem> {
+    let asked = Asked::read(&mut fields)?;
+    let text: String = fields.require("text", "a text")?;
+    let known: Vec<String> = fields.take("known", "a list of texts")?.unwrap_or_default();
+    fields.finish("")?;
+    deidentify::check(&text, &known).map_err(refused)?;
+    Ok((asked, text, known))
 }
 
 async fn fields(api: &Api, request: Request) -> Result<Fields, Problem> {

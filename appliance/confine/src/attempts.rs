@@ -10,6 +10,7 @@ mod calls;
 
 use crate::channel::Channel;
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 
 /// What came of an attempt that the worker survived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +23,21 @@ pub enum Attempted {
     Unknown,
 }
 
-/// Tries one of [`names`].
+/// Tries one of [`names`]. Some need what a worker is handed in production: a file that was opened for reading, and sealed
+/// memory.
 #[must_use]
-pub fn attempt(name: &str, channel: &Channel) -> Attempted {
+pub fn attempt(name: &str, channel: &Channel, handed: &[OwnedFd]) -> Attempted {
     #[cfg(target_os = "linux")]
-    return calls::attempt(name, channel);
+    return calls::attempt(name, channel, handed);
     #[cfg(not(target_os = "linux"))]
     {
-        let _ = (name, channel);
+        let _ = (name, channel, handed);
         Attempted::Unknown
     }
 }
+
+/// What the names of files begin with that attempts would cut, remove, rename or link: whoever tries them puts some there.
+pub const SCRATCH: &str = "/tmp/pericard-attempt-";
 
 /// The names of all attempts.
 #[must_use]

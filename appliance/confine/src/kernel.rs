@@ -7,8 +7,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Maps memory that nobody can change any more. The caller has seen its seals.
 pub(crate) fn map_sealed(memory: BorrowedFd<'_>, bytes: usize) -> io::Result<Mmap> {
+    let mut options = MmapOptions::new();
+    // Private, as kernels before 6.7 take a shared mapping of what is sealed for a way to write. The pages are the same.
     // SAFETY: the seals forbid writing, shrinking and growing for ever, so what the slice shows cannot change or vanish.
-    unsafe { MmapOptions::new().len(bytes).map(memory.as_raw_fd()) }
+    unsafe { options.len(bytes).map_copy_read_only(memory.as_raw_fd()) }
 }
 
 /// Maps memory to be filled by this process alone: the other side looks only once it is sealed, which the kernel refuses
@@ -25,6 +27,20 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     match unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How many heaps the process spreads its threads over. glibc's own answer is eight for each processor; each keeps what its
+/// threads once needed, and a server that lives for months grows by that.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const HEAPS_MAX: i32 = 2;
+
+/// Keeps the process to a few heaps. To be called before it has threads.
+pub fn keep_few_heaps() {
+    // SAFETY: it sets a number of the allocator's own and touches no memory of ours.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, HEAPS_MAX);
     }
 }
 

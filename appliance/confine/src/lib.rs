@@ -28,6 +28,7 @@ mod process;
 mod walls;
 
 pub use channel::{Channel, ChannelError, MESSAGE_BYTES_MAX};
+pub use kernel::keep_few_heaps;
 pub use memory::{Memory, Room};
 pub use process::{Leash, Limits, Lost, Program, Worker};
 pub use walls::{Cell, Needs, Wall, WallError, Walls};

@@ -98,7 +98,8 @@ impl Cell {
         Ok((cell, Channel::new(end)))
     }
 
-    /// Builds what may stand while it loads: no capabilities, no network, caps, and only what is to be loaded readable.
+    /// Builds what may stand while it loads: no capabilities, no network, caps, only what is to be loaded readable, and no
+    /// call that loading does not need.
     /// Call it before any thread is started: threads inherit these walls, and older ones would be without.
     ///
     /// # Errors
@@ -106,6 +107,12 @@ impl Cell {
     pub fn build(&mut self, needs: Needs) -> Result<(), WallError> {
         self.needs = needs;
         system::build(&self.needs, &mut self.walls)
+    }
+
+    /// The walls so far.
+    #[must_use]
+    pub const fn walls(&self) -> &Walls {
+        &self.walls
     }
 
     /// Builds the rest, on every thread: from here on nothing can be opened, started or mapped as code.

@@ -1,15 +1,20 @@
 //! A worker that works no more, but tries what somebody who has taken it over would try.
 
 use crate::runner::RunnerConfig;
-use crate::staff::Staff;
-use crate::words::{Load, Share};
-use crate::worker::{IMAGING, LANGUAGE, READER};
+use crate::staff::{LOADING, Staff};
+use crate::words::{Load, Share, Started};
+use crate::worker::{IMAGING, LANGUAGE, LOAD, READER};
 use pericard_confine::attempts::Attempted;
-use pericard_confine::{Limits, Lost, Walls, Worker};
+use pericard_confine::{Limits, Lost, Memory, Walls, Worker};
 use pericard_domain::model::Package;
+use std::fs::File;
+use std::os::fd::AsFd;
 
-/// What a worker tells a worker to attempt.
+/// What tells a worker to attempt.
 const ATTEMPTING: &str = "--attempt";
+/// What stands in the memory that it is handed.
+const PICTURE: &[u8] = &[7; 4096];
+
 /// Which kind of worker.
 #[derive(Debug, Clone)]
 pub enum Kind {
@@ -25,6 +30,8 @@ pub enum Kind {
 pub struct Prisoner {
     worker: Worker,
     walls: Walls,
+    /// What it is handed beside a file.
+    memory: Memory,
 }
 
 impl Prisoner {
@@ -34,6 +41,20 @@ impl Prisoner {
     /// # Errors
     /// When it does not start.
     pub fn start(config: &RunnerConfig, kind: Kind) -> Result<Self, String> {
+        let mut prisoner = Self::loading(config, kind)?;
+        let locked = prisoner
+            .worker
+            .ask::<Result<Started, String>>(&LOAD, &[], LOADING);
+        prisoner.walls = locked.map_err(|lost| lost.to_string())??.walls;
+        Ok(prisoner)
+    }
+
+    /// Starts a worker of this kind as the appliance does, and stops it where it would begin to load: behind the first walls,
+    /// which are all that holds it until it is locked.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn loading(config: &RunnerConfig, kind: Kind) -> Result<Self, String> {
         let mut program = config.worker.clone();
         program.arguments.push(ATTEMPTING.into());
         let (name, load) = match kind {
@@ -65,6 +86,7 @@ impl Prisoner {
         Ok(Self {
             worker,
             walls: started.walls,
+            memory: Memory::holding([PICTURE].into_iter()).map_err(|e| e.to_string())?,
         })
     }
 
@@ -80,11 +102,19 @@ impl Prisoner {
         self.worker.leash().pid()
     }
 
-    /// Lets it try one of [`pericard_confine::attempts`], for so long and with so much computing.
+    /// Lets it try one of [`pericard_confine::attempts`], for so long and with so much computing, with what a worker is
+    /// handed: this file, and sealed memory.
     ///
     /// # Errors
     /// When the attempt ended it.
-    pub fn attempt(&mut self, name: &str, limits: Limits) -> Result<Attempted, Lost> {
-        self.worker.ask(&name, &[], limits)
+    pub fn attempt(&mut self, name: &str, file: &File, limits: Limits) -> Result<Attempted, Lost> {
+        let handed = [file.as_fd(), self.memory.as_fd()];
+        self.worker.ask(&name, &handed, limits)
+    }
+
+    /// Whether the memory that it was handed is as it was.
+    #[must_use]
+    pub fn is_memory_whole(&self) -> bool {
+        self.memory.map().is_ok_and(|mapped| mapped[..] == *PICTURE)
     }
 }

@@ -15,6 +15,7 @@ mod imaging;
 mod language;
 mod picture;
 mod reader;
+mod rests;
 mod runner;
 mod staff;
 mod view;
@@ -23,6 +24,7 @@ pub mod worker;
 
 pub use attempt::{Kind, Prisoner};
 pub use language::Talk;
+pub use pericard_confine::keep_few_heaps;
 pub use pericard_confine::{Limits, Lost, Program, Wall, Walls, attempts};
 pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;

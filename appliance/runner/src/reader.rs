@@ -2,6 +2,7 @@
 
 use crate::imaging::held;
 use crate::picture::Picture;
+use crate::rests::Rests;
 use crate::runner::RunFailure;
 use crate::staff::Staff;
 use crate::view::{Raw, Shown, View};
@@ -16,7 +17,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most bytes of decoded frames that go to a model at once.
 const PORTION_BYTES_MAX: usize = 256 << 20;
@@ -24,12 +25,15 @@ const PORTION_BYTES_MAX: usize = 256 << 20;
 const PORTION_FRAMES_MAX: usize = 256;
 /// The most voxels of a volume.
 const VOXELS_MAX: usize = 256 << 20;
+/// What is asked about when it is no single object. Only jobs do, and those rest between their attempts.
+const WHOLE: &str = "the study's volume";
 
 /// Where readers come from: one is kept ready, so that a job does not wait for a process to start.
 pub(crate) struct Readers {
     staff: Staff,
     timeout: Duration,
     ready: Mutex<Option<Hired>>,
+    rests: Mutex<Rests>,
 }
 
 struct Hired {
@@ -51,6 +55,7 @@ impl Readers {
             staff,
             timeout,
             ready: Mutex::default(),
+            rests: Mutex::default(),
         }
     }
 
@@ -92,6 +97,18 @@ impl Readers {
         Ok(hired.worker)
     }
 
+    /// Why none is given for this object now: it has cost too many.
+    fn rests(&self, instance: Option<&InstanceUid>) -> Option<String> {
+        let (why, _) = held(&self.rests).of(instance?, Instant::now())?;
+        Some(why)
+    }
+
+    fn note_loss(&self, instance: Option<&InstanceUid>, how: String) {
+        if let Some(instance) = instance {
+            held(&self.rests).note(instance, how, Instant::now());
+        }
+    }
+
     fn hire(&self) -> Result<Hired, Lost> {
         let hired: Result<(Worker, Started), String> = self.staff.hire(READER, &Load::Reader)?;
         let (worker, started) = hired.map_err(|why| Lost::Unstarted(clipped(&why)))?;
@@ -110,7 +127,7 @@ impl Reader {
     pub fn open(&mut self, instance: &InstanceUid, path: &Path) -> Result<u32, RunFailure> {
         let file = opened(instance, path)?;
         let read = Read::Open(instance.clone());
-        match self.ask(&read, file.as_fd(), Some(instance))? {
+        match self.ask(&read, file.as_fd(), instance)? {
             ReadAnswer::Opened { frames } => {
                 (self.open, self.next_frame) = (Some(instance.clone()), 1);
                 Ok(frames)
@@ -163,7 +180,7 @@ impl Reader {
     ) -> Result<Shown, RunFailure> {
         self.reopen(instance, path)?;
         let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
-        let (bytes, facts) = match self.ask(&Read::Show(*view), room.as_fd(), Some(instance))? {
+        let (bytes, facts) = match self.ask(&Read::Show(*view), room.as_fd(), instance)? {
             ReadAnswer::Shown { bytes, facts } => (bytes, facts),
             other => return Err(self.failure(other, instance)),
         };
@@ -185,7 +202,7 @@ impl Reader {
         self.reopen(instance, path)?;
         let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
         let read = Read::Bytes { frame, raw };
-        match self.ask(&read, room.as_fd(), Some(instance))? {
+        match self.ask(&read, room.as_fd(), instance)? {
             ReadAnswer::Filled { bytes } => taken(room, bytes, instance),
             other => Err(self.failure(other, instance)),
         }
@@ -242,8 +259,7 @@ impl Reader {
     ) -> Result<(ReadAnswer, Room), RunFailure> {
         let file = opened(instance, path)?;
         let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
-        let about = format!("object {instance}");
-        let answer = self.ask_plain(read, &[file.as_fd(), room.as_fd()], &about)?;
+        let answer = self.ask_plain(read, &[file.as_fd(), room.as_fd()], Some(instance))?;
         Ok((answer, room))
     }
 
@@ -259,8 +275,7 @@ impl Reader {
     ) -> Result<(Vec<Marked>, Vec<Outline>), RunFailure> {
         self.reopen(segmentation, path)?;
         let source = source.cloned();
-        let about = format!("object {segmentation}");
-        match self.ask_plain(&Read::Marks { source }, &[], &about)? {
+        match self.ask_plain(&Read::Marks { source }, &[], Some(segmentation))? {
             ReadAnswer::Marks { marked, outlines } => Ok((marked, outlines)),
             other => Err(self.failure(other, segmentation)),
         }
@@ -285,7 +300,7 @@ impl Reader {
         let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
         let read = Read::Frames { first, frames_max };
         self.next_frame = first.unwrap_or(self.next_frame);
-        let heads = match self.ask(&read, room.as_fd(), Some(&instance))? {
+        let heads = match self.ask(&read, room.as_fd(), &instance)? {
             ReadAnswer::Frames(heads) => heads,
             other => return Err(self.failure(other, &instance)),
         };
@@ -326,28 +341,27 @@ impl Reader {
         for (instance, path) in objects {
             let file = opened(instance, path)?;
             let read = Read::Header(instance.clone());
-            match self.ask(&read, file.as_fd(), Some(instance))? {
+            match self.ask(&read, file.as_fd(), instance)? {
                 ReadAnswer::Header => {}
                 other => return Err(self.failure(other, instance)),
             }
         }
-        let whole = "the study's volume";
-        let voxels = match self.ask_plain(&Read::Choose { slices_min }, &[], whole)? {
+        let voxels = match self.ask_plain(&Read::Choose { slices_min }, &[], None)? {
             ReadAnswer::Chosen { voxels } if voxels <= VOXELS_MAX => voxels,
             ReadAnswer::Chosen { .. } => {
                 let why = "the series has more than {VOXELS_MAX} voxels; send it resampled";
                 let why = why.replace("{VOXELS_MAX}", &VOXELS_MAX.to_string());
                 return Err(RunFailure::Unsuitable(why));
             }
-            other => return Err(failure_of(other, whole)),
+            other => return Err(failure_of(other, WHOLE)),
         };
         let room = Room::of(voxels * size_of::<f32>()).map_err(no_memory)?;
         let assemble = Read::Assemble { slices_min };
-        let (head, used) = match self.ask_plain(&assemble, &[room.as_fd()], whole)? {
+        let (head, used) = match self.ask_plain(&assemble, &[room.as_fd()], None)? {
             ReadAnswer::Volume { head, used } => (head, used),
-            other => return Err(failure_of(other, whole)),
+            other => return Err(failure_of(other, WHOLE)),
         };
-        let broke = |why: &str| RunFailure::Lost(format!("{whole}: {why}"));
+        let broke = |why: &str| RunFailure::Lost(format!("{WHOLE}: {why}"));
         let memory = room
             .filled()
             .map_err(|_| broke("the reader keeps what it handed over"))?;
@@ -375,32 +389,42 @@ impl Reader {
         &mut self,
         read: &Read,
         descriptor: BorrowedFd<'_>,
-        instance: Option<&InstanceUid>,
+        instance: &InstanceUid,
     ) -> Result<ReadAnswer, RunFailure> {
-        let about = instance.map_or_else(String::new, |instance| format!("object {instance}"));
-        self.ask_plain(read, &[descriptor], &about)
+        self.ask_plain(read, &[descriptor], Some(instance))
     }
 
     fn ask_plain(
         &mut self,
         read: &Read,
         descriptors: &[BorrowedFd<'_>],
-        about: &str,
+        instance: Option<&InstanceUid>,
     ) -> Result<ReadAnswer, RunFailure> {
-        let lost = |lost: Lost| {
-            tracing::warn!(about, %lost, "the reader was lost");
-            RunFailure::Lost(format!("{about}: {lost}"))
-        };
+        let about = instance.map_or_else(|| WHOLE.into(), |instance| format!("object {instance}"));
+        let failed = |why: &dyn std::fmt::Display| RunFailure::Lost(format!("{about}: {why}"));
         let mut worker = match self.worker.take() {
             Some(worker) => worker,
-            None => self.readers.take().map_err(lost)?,
+            None => {
+                if let Some(why) = self.readers.rests(instance) {
+                    return Err(failed(&why));
+                }
+                self.readers.take().map_err(|lost| failed(&lost))?
+            }
         };
         let time = self.readers.timeout;
         let limits = Limits { time, cpu: time };
-        let answer = worker.ask(read, descriptors, limits).map_err(lost)?;
-        // One that panicked has ended.
-        if !matches!(answer, ReadAnswer::Panicked(_)) {
-            self.worker = Some(worker);
+        let answer = worker.ask(read, descriptors, limits).map_err(|lost| {
+            tracing::warn!(about, %lost, "the reader was lost");
+            self.readers.note_loss(instance, lost.to_string());
+            failed(&lost)
+        })?;
+        match &answer {
+            // It has ended.
+            ReadAnswer::Panicked(place) => {
+                let how = format!("a decoder failed: {}", clipped(place));
+                self.readers.note_loss(instance, how);
+            }
+            _ => self.worker = Some(worker),
         }
         Ok(answer)
     }

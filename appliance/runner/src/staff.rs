@@ -6,6 +6,11 @@ use std::time::Duration;
 
 /// The longest that loading a model with its golden cases may take.
 const LOADING_TIMEOUT_S: u64 = 900;
+/// What loading may take.
+pub(crate) const LOADING: Limits = Limits {
+    time: Duration::from_secs(LOADING_TIMEOUT_S),
+    cpu: Duration::from_secs(LOADING_TIMEOUT_S),
+};
 
 /// Where workers come from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,11 +26,7 @@ impl Staff {
         load: &Load,
     ) -> Result<Result<(Worker, Started), String>, Lost> {
         let mut worker = self.program.start(kind)?;
-        let limits = Limits {
-            time: Duration::from_secs(LOADING_TIMEOUT_S),
-            cpu: Duration::from_secs(LOADING_TIMEOUT_S),
-        };
-        let started = worker.ask::<Result<Started, String>>(load, &[], limits)?;
+        let started = worker.ask::<Result<Started, String>>(load, &[], LOADING)?;
         Ok(started.map(|started| (worker, started)))
     }
 }

@@ -26,9 +26,9 @@ const READER_DESCRIPTORS: u64 = 16_384;
 /// Where the latest panic was, in the source. Its message is never kept: it may hold a patient's text.
 static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
 
-/// Works as a worker of this kind until the appliance hangs up. With `attempting`, once it is locked it works no more, but
-/// tries what it is told of [`attempts`]: each is denied, or harmless when it is not, so that the walls can be tried on
-/// the very machine where they have to stand. `reports` is what the environment of this process has under the name in
+/// Works as a worker of this kind until the appliance hangs up. With `attempting` it does no work, but tries what it is told
+/// of [`attempts`]: first where its model would begin to load, and, once it was told [`LOAD`] and is locked, again. Each is
+/// denied, or harmless when it is not, so that the walls can be tried on the very machine where they have to stand. `reports` is what the environment of this process has under the name in
 /// [`NO_REPORTS`](pericard_imaging::NO_REPORTS): ONNX Runtime is not loaded where it would report to its authors.
 ///
 /// # Errors
@@ -45,6 +45,10 @@ pub fn run(kind: &str, attempting: bool, reports: Option<&str>) -> Result<(), St
     let ready = cell
         .build(needs(&load))
         .map_err(|e| e.to_string())
+        .and_then(|()| match attempting {
+            true => try_before_loading(&channel, &cell),
+            false => Ok(()),
+        })
         .and_then(|()| contained(|| Bench::load(load, &channel, reports)).and_then(|bench| bench));
     let ready = ready.and_then(|(bench, mut started)| {
         started.walls = cell.lock().map_err(|e| e.to_string())?;
@@ -135,6 +139,9 @@ pub(crate) const LANGUAGE: &str = "language";
 pub(crate) const DEVICE: &str = "device";
 pub(crate) const READER: &str = "dicom";
 
+/// What a worker that attempts is told when it is to load and be locked. No attempt has this name.
+pub(crate) const LOAD: &str = "load";
+
 fn needs(load: &Load) -> Needs {
     let budget = |mib: u32| u64::from(mib) << 20;
     match load {
@@ -194,11 +201,22 @@ fn folders_of(library: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Behind the first walls, which are all that holds a package that takes over its engine while it is loaded.
+fn try_before_loading(channel: &Channel, cell: &Cell) -> Result<(), String> {
+    let mut started = started("", None);
+    started.walls = cell.walls().clone();
+    let send = channel.send(&Ok::<_, String>(started));
+    send.map_err(|e| e.to_string())?;
+    try_what_is_told(channel)
+}
+
+/// Until it is told [`LOAD`], or nobody asks any more.
 fn try_what_is_told(channel: &Channel) -> Result<(), String> {
     loop {
         match channel.receive_with::<String>() {
-            Ok((name, _)) => channel
-                .send(&attempts::attempt(&name, channel))
+            Ok((name, _)) if name == LOAD => return Ok(()),
+            Ok((name, handed)) => channel
+                .send(&attempts::attempt(&name, channel, &handed))
                 .map_err(|e| e.to_string())?,
             Err(_) => return Ok(()),
         }

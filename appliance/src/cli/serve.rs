@@ -22,6 +22,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
     let config = args.config.read()?;
     journal::begin(&config.written.appliance.log_level).map_err(CommandError::Usage)?;
+    pericard_runner::keep_few_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -46,6 +46,14 @@ const TRIES_MAX: usize = 8;
 
 type Handled = Result<Response, Problem>;
 
+/// Reads a workitem as it is created and as it is ended, and keeps nothing: for the fuzz targets.
+pub(crate) fn read(body: serde_json::Value) {
+    if let Ok(dataset) = dataset::of_value(body) {
+        create::read(&dataset);
+        state::read(&dataset);
+    }
+}
+
 pub(crate) async fn retrieve(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,

@@ -20,7 +20,7 @@ const TEXTS_PER_PORTION: usize = 8;
 
 /// What is asked.
 #[derive(Debug)]
-struct Question {
+pub(super) struct Question {
     model: String,
     texts: Vec<String>,
     /// Whether numbers are wanted as base64 of little-endian 32-bit floats, as OpenAI's own client asks for.
@@ -87,7 +87,7 @@ fn counted_from(portion: usize, refusal: pericard_domain::chat::ChatRefusal) -> 
 }
 
 impl Question {
-    fn read(body: Value) -> Result<Self, Problem> {
+    pub(super) fn read(body: Value) -> Result<Self, Problem> {
         let mut fields = Fields::of(body)?;
         let model = fields.require("model", "the name of a model of /v1/models")?;
         let texts = texts(&mut fields)?;

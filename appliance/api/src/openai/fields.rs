@@ -4,6 +4,50 @@ use crate::problem::Problem;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+/// Fields of the protocol that may be left over. Others are not repeated in an answer: what stands there may be a patient's.
+const UNSUPPORTED: &[&str] = &[
+    "audio",
+    "best_of",
+    "dimensions",
+    "echo",
+    "encoding_format",
+    "function_call",
+    "functions",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
+    "include_obfuscation",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "metadata",
+    "min_p",
+    "modalities",
+    "name",
+    "parallel_tool_calls",
+    "prediction",
+    "prompt_cache_key",
+    "refusal",
+    "repetition_penalty",
+    "safety_identifier",
+    "schema",
+    "store",
+    "strict",
+    "suffix",
+    "task",
+    "tool_call_id",
+    "tool_calls",
+    "tool_choice",
+    "tools",
+    "top_k",
+    "top_logprobs",
+    "type",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
+
 /// A request's fields that have not been taken yet. `null` is the same as absent.
 pub(crate) struct Fields(Map<String, Value>);
 
@@ -69,14 +113,18 @@ impl Fields {
         }
     }
 
-    /// Refuses what is left over.
+    /// Refuses what is left over, and names it when it is a field of the protocol: any other name is whatever somebody wrote.
     pub(crate) fn finish(self, within: &str) -> Result<(), Problem> {
         match self.0.into_iter().find(|(_, value)| !value.is_null()) {
             None => Ok(()),
             Some((name, _)) => {
-                let name: String = format!("{within}{name}").chars().take(80).collect();
-                let detail =
-                    format!("{name:?} with this value is not supported here; leave it out");
+                let known = UNSUPPORTED.contains(&name.as_str());
+                let name = format!("{within}{}", if known { &name } else { "*" });
+                let detail = if known {
+                    format!("{name:?} with this value is not supported here; leave it out")
+                } else {
+                    format!("a field ({name}) is none that is known here; leave it out")
+                };
                 Err(Problem {
                     code: "unsupported_parameter",
                     ..Problem::parameter(&name, detail)

@@ -1,29 +1,48 @@
 //! The attempts, as bare system calls: whoever has taken over a worker does not go through a library.
 #![allow(unsafe_code)] // hostile on purpose; every pointer is to a live local or null, so that what works harms nobody
 
-use super::Attempted;
+use super::{Attempted, SCRATCH};
 use crate::channel::{Channel, ChannelError};
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const PAGE_BYTES: usize = 4096;
 
 type Tried = io::Result<String>;
 type Attempt = fn(&Channel) -> Tried;
+type AttemptOnHanded = fn(&Channel, &Handed) -> Tried;
 
-pub(super) fn attempt(name: &str, channel: &Channel) -> Attempted {
-    let Some((_, attempt)) = ATTEMPTS.iter().find(|(of, _)| *of == name) else {
-        return Attempted::Unknown;
+/// What was handed over.
+struct Handed<'a> {
+    file: &'a OwnedFd,
+    memory: &'a OwnedFd,
+}
+
+pub(super) fn attempt(name: &str, channel: &Channel, handed: &[OwnedFd]) -> Attempted {
+    let plain = ATTEMPTS.iter().find(|(of, _)| *of == name);
+    let on_handed = ON_HANDED.iter().find(|(of, _)| *of == name);
+    let tried = match (plain, on_handed, handed) {
+        (Some((_, attempt)), ..) => attempt(channel),
+        (None, Some((_, attempt)), [file, memory]) => attempt(channel, &Handed { file, memory }),
+        _ => return Attempted::Unknown,
     };
-    match attempt(channel) {
+    match tried {
         Ok(how) => Attempted::Worked(how),
         Err(error) => Attempted::Denied(error.raw_os_error().unwrap_or(-1)),
     }
 }
 
 pub(super) fn names() -> Vec<&'static str> {
-    ATTEMPTS.iter().map(|(name, _)| *name).collect()
+    let plain = ATTEMPTS.iter().map(|(name, _)| *name);
+    plain
+        .chain(ON_HANDED.iter().map(|(name, _)| *name))
+        .collect()
 }
 
 #[rustfmt::skip] // a table
@@ -48,19 +67,19 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     }),
     ("list_root", |_| fs::read_dir("/").map(|d| format!("{}", d.count()))),
     ("create_file", |_| File::create_new(scratch("file")).map(|_| "created".into())),
-    ("append_to_file", |_| OpenOptions::new().append(true).open("/etc/hostname").map(|_| "opened".into())),
-    ("truncate_file", |_| done(call(libc::SYS_truncate, [text(c"/nonexistent/pericard"), 0, 0, 0, 0, 0]))),
+    ("append_to_file", |_| OpenOptions::new().append(true).open("/etc/passwd").map(|_| "opened".into())),
+    ("truncate_file", |_| OpenOptions::new().write(true).truncate(true).open(scratch("cut")).map(|_| "cut".into())),
     ("create_folder", |_| fs::create_dir(scratch("folder")).map(|()| "created".into())),
-    ("remove_file", |_| fs::remove_file("/nonexistent/pericard").map(|()| "removed".into())),
-    ("rename_file", |_| fs::rename("/nonexistent/a", "/nonexistent/b").map(|()| "renamed".into())),
+    ("remove_file", |_| fs::remove_file(scratch("removed")).map(|()| "removed".into())),
+    ("rename_file", |_| fs::rename(scratch("renamed"), scratch("renamed-to")).map(|()| "renamed".into())),
     ("symbolic_link", |_| symlink("/etc/passwd", scratch("symlink")).map(|()| "linked".into())),
-    ("hard_link", |_| fs::hard_link("/etc/passwd", scratch("hardlink")).map(|()| "linked".into())),
+    ("hard_link", |_| fs::hard_link(scratch("linked"), scratch("hardlink")).map(|()| "linked".into())),
     ("read_link", |_| fs::read_link("/proc/self/exe").map(|p| p.display().to_string())),
     ("existence_of_file", |_| done(call(libc::SYS_faccessat, [at_cwd(), text(c"/etc/passwd"), 0, 0, 0, 0]))),
     ("status_of_file", |_| fs::metadata("/etc/passwd").map(|m| m.len().to_string())),
     ("change_mode", |_| fs::set_permissions("/nonexistent", fs::Permissions::from_mode(0o777)).map(|()| "set".into())),
     ("change_owner", |_| std::os::unix::fs::chown("/nonexistent", Some(0), Some(0)).map(|()| "set".into())),
-    ("make_device", |_| done(call(libc::SYS_mknodat, [at_cwd(), text(c"/nonexistent/d"), 0o20666, 0x101, 0, 0]))),
+    ("make_device", |_| done(call(libc::SYS_mknodat, [at_cwd(), text(c"/tmp/pericard-attempt-device"), 0o20666, 0x103, 0, 0]))),
     ("change_folder", |_| std::env::set_current_dir("/etc").map(|()| "changed".into())),
     ("watch_files", |_| done(call(libc::SYS_inotify_init1, [0; 6]))),
     ("mark_files", |_| done(call(libc::SYS_fanotify_init, [0; 6]))),
@@ -74,7 +93,6 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("open_by_handle", |_| done(call(libc::SYS_open_by_handle_at, [at_cwd(), 0, 0, 0, 0, 0]))),
     ("open_tree", |_| done(call(libc::SYS_open_tree, [at_cwd(), text(c"/"), 0, 0, 0, 0]))),
     ("file_in_memory", |_| done(call(libc::SYS_memfd_create, [text(c"code"), 0, 0, 0, 0, 0]))),
-    ("grow_what_was_handed_over", |c| done(call(libc::SYS_ftruncate, [fd(c), 1 << 40, 0, 0, 0, 0]))),
     ("terminal_input", |c| done(call(libc::SYS_ioctl, [fd(c), libc::TIOCSTI as usize, text(c"x"), 0, 0, 0]))),
     // Network
     ("tcp", |_| socket(libc::AF_INET, libc::SOCK_STREAM)),
@@ -90,11 +108,13 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("listen", |c| done(call(libc::SYS_listen, [fd(c), 1, 0, 0, 0, 0]))),
     ("connect", |c| done(call(libc::SYS_connect, [fd(c), 0, 0, 0, 0, 0]))),
     ("accept", |c| done(call(libc::SYS_accept4, [fd(c), 0, 0, 0, 0, 0]))),
-    ("smuggle_descriptor_out", |c| match c.send_with(&Attempted::Unknown, &[c.as_fd()]) {
-        Ok(()) => Ok("sent".into()),
-        Err(ChannelError::Io(error)) => Err(error),
-        Err(other) => Err(io::Error::other(other)),
-    }),
+    ("connect_to_the_world", |_| connect(TO_THE_WORLD)),
+    ("connect_to_this_machine", |_| connect(TO_THIS_MACHINE)),
+    ("listen_on_a_port", |_| TcpListener::bind("0.0.0.0:0").map(|_| "listens".into())),
+    ("datagram_to_the_world", |_| send(TO_THE_WORLD)),
+    ("datagram_to_this_machine", |_| send(TO_THIS_MACHINE)),
+    ("connect_to_a_socket_file", |_| UnixStream::connect("/nonexistent/pericard").map(|_| "connected".into())),
+    ("smuggle_descriptor_out", |c| smuggle(c, c)),
     ("send_to", |c| done(call(libc::SYS_sendto, [fd(c), 0, 0, 0, 0, 0]))),
     ("send_many", |c| done(call(libc::SYS_sendmmsg, [fd(c), 0, 0, 0, 0, 0]))),
     ("identity_of_parent", |c| {
@@ -107,7 +127,6 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     // Processes
     ("execute", |_| execute(c"/bin/true")),
     ("execute_itself", |_| execute(c"/proc/self/exe")),
-    ("execute_from_memory", |c| done(call(libc::SYS_execveat, [fd(c), text(c""), 0, 0, libc::AT_EMPTY_PATH as usize, 0]))),
     ("fork", |_| child(call(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0, 0]))),
     ("clone3", |_| {
         let how = [0_u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
@@ -159,6 +178,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("be_dumpable", |_| control(libc::PR_SET_DUMPABLE, 1)),
     ("outlive_parent", |_| control(libc::PR_SET_PDEATHSIG, 0)),
     ("no_more_filters", |_| control(libc::PR_SET_SECCOMP, 0)),
+    ("second_numbers", |_| done(call(libc::SYS_getppid | 0x4000_0000, [0; 6]))),
     ("personality", |_| done(call(libc::SYS_personality, [libc::ADDR_NO_RANDOMIZE as usize, 0, 0, 0, 0, 0]))),
     // The kernel
     ("io_uring", |_| done(call(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0]))),
@@ -226,6 +246,48 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     }),
 ];
 
+/// On what a worker is handed: an object's file, opened for reading, and sealed memory with a picture.
+#[rustfmt::skip] // a table
+const ON_HANDED: &[(&str, AttemptOnHanded)] = &[
+    // Nothing is written where it works: the file is somebody's.
+    ("write_to_file", |_, h| done(call(libc::SYS_write, [raw(h.file), text(c"x"), 0, 0, 0, 0]))),
+    ("write_at_place_of_file", |_, h| done(call(libc::SYS_pwrite64, [raw(h.file), text(c"x"), 0, 0, 0, 0]))),
+    ("map_file_to_write", |_, h| map_handed(h.file, libc::PROT_READ | libc::PROT_WRITE)),
+    ("map_file_and_make_it_writable", |_, h| map_and_make_writable(h.file)),
+    ("map_file_as_code", |_, h| map_handed(h.file, libc::PROT_READ | libc::PROT_EXEC)),
+    ("grow_file", |_, h| done(call(libc::SYS_ftruncate, [raw(h.file), 1 << 40, 0, 0, 0, 0]))),
+    ("cut_file", |_, h| done(call(libc::SYS_ftruncate, [raw(h.file), 0, 0, 0, 0, 0]))),
+    ("mode_of_file", |_, h| done(call(libc::SYS_fchmod, [raw(h.file), 0o600, 0, 0, 0, 0]))),
+    ("open_file_again_to_write", |_, h| OpenOptions::new().write(true).open(by_number(h.file)).map(|_| "opened".into())),
+    ("give_file_another_name", |_, h| {
+        let (from, to) = (terminated(&by_number(h.file)), terminated(&scratch("smuggled")));
+        done(call(libc::SYS_linkat, [
+            at_cwd(), from.as_ptr() as usize, at_cwd(), to.as_ptr() as usize, libc::AT_SYMLINK_FOLLOW as usize, 0,
+        ]))
+    }),
+    ("smuggle_file_out", |c, h| smuggle(c, h.file)),
+    ("write_to_memory", |_, h| done(call(libc::SYS_write, [raw(h.memory), text(c"x"), 1, 0, 0, 0]))),
+    ("write_at_place_of_memory", |_, h| done(call(libc::SYS_pwrite64, [raw(h.memory), text(c"x"), 1, 0, 0, 0]))),
+    ("map_memory_to_write", |_, h| map_handed(h.memory, libc::PROT_READ | libc::PROT_WRITE)),
+    ("map_memory_and_make_it_writable", |_, h| map_and_make_writable(h.memory)),
+    ("map_memory_as_code", |_, h| map_handed(h.memory, libc::PROT_READ | libc::PROT_EXEC)),
+    ("grow_what_was_handed_over", |_, h| done(call(libc::SYS_ftruncate, [raw(h.memory), 1 << 40, 0, 0, 0, 0]))),
+    ("cut_memory", |_, h| done(call(libc::SYS_ftruncate, [raw(h.memory), 0, 0, 0, 0, 0]))),
+    ("punch_memory", |_, h| {
+        let how = (libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE) as usize;
+        done(call(libc::SYS_fallocate, [raw(h.memory), how, 0, 4096, 0, 0]))
+    }),
+    ("seal_memory_anew", |_, h| done(call(libc::SYS_fcntl, [raw(h.memory), libc::F_ADD_SEALS as usize, 0, 0, 0, 0]))),
+    ("open_memory_again_to_write", |_, h| {
+        let again = OpenOptions::new().read(true).write(true).open(by_number(h.memory))?;
+        again.write_at(b"x", 0).map(|_| "written".into())
+    }),
+    ("smuggle_memory_out", |c, h| smuggle(c, h.memory)),
+    ("execute_from_memory", |_, h| done(call(libc::SYS_execveat, [
+        raw(h.memory), text(c""), 0, 0, libc::AT_EMPTY_PATH as usize, 0,
+    ]))),
+];
+
 fn call(number: libc::c_long, a: [usize; 6]) -> io::Result<usize> {
     // SAFETY: see the head of the file.
     match unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) } {
@@ -263,6 +325,37 @@ fn socket(family: i32, kind: i32) -> Tried {
     ))
 }
 
+/// A documentation address (RFC 5737), where nobody is.
+const TO_THE_WORLD: ([u8; 4], u16) = ([192, 0, 2, 1], 9);
+const TO_THIS_MACHINE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+
+fn connect(to: ([u8; 4], u16)) -> Tried {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    TcpStream::connect_timeout(&SocketAddr::from(to), PATIENCE).map(|_| "connected".into())
+}
+
+/// An empty datagram.
+fn send((address, port): ([u8; 4], u16)) -> Tried {
+    let (family, kind) = (libc::AF_INET as usize, libc::SOCK_DGRAM as usize);
+    let socket = call(libc::SYS_socket, [family, kind, 0, 0, 0, 0])?;
+    let mut to = [0_u8; 16]; // ip(7): sockaddr_in
+    to[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    to[2..4].copy_from_slice(&port.to_be_bytes());
+    to[4..8].copy_from_slice(&address);
+    let (place, bytes) = (to.as_ptr() as usize, to.len());
+    let sent = call(libc::SYS_sendto, [socket, 0, 0, 0, place, bytes]);
+    let _ = call(libc::SYS_close, [socket, 0, 0, 0, 0, 0]);
+    done(sent)
+}
+
+fn smuggle(channel: &Channel, what: &impl AsFd) -> Tried {
+    match channel.send_with(&Attempted::Unknown, &[what.as_fd()]) {
+        Ok(()) => Ok("sent".into()),
+        Err(ChannelError::Io(error)) => Err(error),
+        Err(other) => Err(io::Error::other(other)),
+    }
+}
+
 fn execute(program: &CStr) -> Tried {
     let arguments = [program.as_ptr(), std::ptr::null()];
     let nothing = [std::ptr::null::<u8>()];
@@ -283,6 +376,21 @@ fn map(bytes: usize, protection: i32, kind: i32) -> Tried {
         libc::SYS_mmap,
         [0, bytes, protection as usize, flags, usize::MAX, 0],
     ))
+}
+
+fn map_handed(what: &OwnedFd, protection: i32) -> Tried {
+    let shared = libc::MAP_SHARED as usize;
+    done(call(
+        libc::SYS_mmap,
+        [0, PAGE_BYTES, protection as usize, shared, raw(what), 0],
+    ))
+}
+
+fn map_and_make_writable(what: &OwnedFd) -> Tried {
+    let (read, shared) = (libc::PROT_READ as usize, libc::MAP_SHARED as usize);
+    let page = call(libc::SYS_mmap, [0, PAGE_BYTES, read, shared, raw(what), 0])?;
+    let both = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    done(call(libc::SYS_mprotect, [page, PAGE_BYTES, both, 0, 0, 0]))
 }
 
 /// Gives back what was duplicated, so that the worker can still answer.
@@ -306,6 +414,19 @@ fn fd(channel: &Channel) -> usize {
     channel.as_fd().as_raw_fd() as usize
 }
 
+fn raw(what: &OwnedFd) -> usize {
+    what.as_raw_fd() as usize
+}
+
+/// The name under which a process finds what it has open.
+fn by_number(what: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", what.as_raw_fd())
+}
+
+fn terminated(text: &str) -> Vec<u8> {
+    [text.as_bytes(), &[0]].concat()
+}
+
 fn at_cwd() -> usize {
     libc::AT_FDCWD as isize as usize
 }
@@ -319,5 +440,5 @@ fn own() -> usize {
 }
 
 fn scratch(name: &str) -> String {
-    format!("/tmp/pericard-attempt-{name}")
+    format!("{SCRATCH}{name}")
 }

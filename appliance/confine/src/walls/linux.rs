@@ -39,6 +39,7 @@ const DRIVER_READABLE: [&str; 7] = [
 const DRIVER_DEVICES: &str = "nvidia";
 /// A file that is there on every system and readable by everybody, for the self-test.
 const READABLE_BY_ALL: &str = "/proc/version";
+const NETWORK: &str = "network namespace";
 
 pub(super) fn close_inherited() -> io::Result<()> {
     kernel::close_inherited()
@@ -57,7 +58,13 @@ pub(super) fn build(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
     walls.stands("no new privileges", "set");
     walls.stands("not dumpable", "set");
     limit(needs, walls)?;
-    landlock(needs, walls)
+    landlock(needs, walls)?;
+    if !needs.device {
+        // A GPU's driver does what it likes while it loads.
+        let is_alone = walls.0.iter().any(|w| w.name == NETWORK && w.stands);
+        syscalls::begin(is_alone).map_err(|why| error("seccomp", why))?;
+    }
+    Ok(())
 }
 
 pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
@@ -94,7 +101,6 @@ pub(super) fn lock(needs: &Needs, walls: &mut Walls) -> Result<(), WallError> {
 /// A network namespace of its own has not even a loopback that is up. When neither way is open (a container may forbid
 /// both), seccomp still denies every socket, and the self-test says that this wall is missing.
 fn leave_network(walls: &mut Walls) {
-    const NAME: &str = "network namespace";
     let network = libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
     let ways = [
         (network, "its own"),
@@ -106,12 +112,12 @@ fn leave_network(walls: &mut Walls) {
     let mut why = String::new();
     for (flags, how) in ways {
         match kernel::unshare(flags) {
-            Ok(()) => return walls.stands(NAME, how),
+            Ok(()) => return walls.stands(NETWORK, how),
             Err(error) => why = error.to_string(),
         }
     }
     let detail = format!("not permitted here: {why}; sockets are denied by seccomp alone");
-    walls.is_missing(NAME, detail);
+    walls.is_missing(NETWORK, detail);
 }
 
 fn drop_capabilities(walls: &mut Walls) -> Result<(), WallError> {

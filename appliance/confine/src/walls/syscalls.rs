@@ -1,12 +1,14 @@
-//! Which system calls are left to a locked worker.
+//! Which system calls are left to a worker.
 //!
-//! Two filters: an allow-list, beyond which a call fails with EPERM (a library that tries one goes another way), and a
-//! short list of calls that nothing of ours ever makes, which end the process: whoever makes one is not us any more, and
-//! a dead worker is seen. The kernel takes the stricter answer of the two.
+//! While it loads ([`begin`]) two lists are denied. Calls that nothing of ours ever makes end the process: whoever makes one
+//! is not us any more, and a dead worker is seen. Others fail with EPERM: what Landlock, the namespaces and the capabilities
+//! know nothing of, so that a package that takes over its engine while it is loaded finds no more ways than later. Once it is
+//! locked ([`deny`]) an allow-list is all that is left, beyond which a call fails with EPERM (a library that tries one goes
+//! another way). The kernel takes the stricter answer of all.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
+    SeccompRule, sock_filter,
 };
 use std::collections::BTreeMap;
 
@@ -80,6 +82,86 @@ const DEADLY: [i64; 31] = [
     libc::SYS_acct,
 ];
 
+/// Denied from the first on, whatever the arguments: no other wall knows of these.
+const DENIED: [i64; 55] = [
+    // Other processes of the same user
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_kcmp,
+    libc::SYS_process_madvise,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
+    // Who it is
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+    libc::SYS_personality,
+    // What Landlock lets pass of files
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_inotify_init1,
+    libc::SYS_fanotify_init,
+    libc::SYS_name_to_handle_at,
+    // Descriptors out, and memory that counts as nobody's
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_memfd_create,
+    libc::SYS_shmget,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_mq_open,
+    // The machine
+    libc::SYS_syslog,
+    libc::SYS_clock_settime,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_quotactl,
+    libc::SYS_vhangup,
+];
+
+/// The same under the names that only the oldest processors have.
+#[cfg(target_arch = "x86_64")]
+const DENIED_LEGACY: &[i64] = &[
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+    libc::SYS_inotify_init,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_LEGACY: &[i64] = &[];
+
 /// What a GPU's driver is asked with and waited for. Which questions it takes stands in no list that could be kept here: the
 /// devices at hand are the wall.
 const ASKING: [i64; 4] = [
@@ -89,28 +171,32 @@ const ASKING: [i64; 4] = [
     libc::SYS_eventfd2,
 ];
 
-/// Denies the rest, on every thread, for ever. `threads`: it may start some; `device`: it may ask a driver.
-pub(super) fn deny(threads: bool, device: bool) -> Result<(), String> {
-    let deadly = DEADLY.map(|call| (call, Vec::new()));
-    // The deadly ones first: after the allow-list no further filter can be added.
+/// Denies, on every thread and for ever, what nothing of ours needs even to load. `is_alone`: it has a network namespace of
+/// its own, where an internet socket leads nowhere; without one there is no socket at all.
+pub(super) fn begin(is_alone: bool) -> Result<(), String> {
+    no_second_numbers()?;
+    deadly()?;
+    no_clone3()?;
     apply(
-        deadly.into(),
+        denied(is_alone)?,
         SeccompAction::Allow,
-        SeccompAction::KillProcess,
-    )?;
+        SeccompAction::Errno(libc::EPERM as u32),
+    )
+}
+
+/// Denies the rest, on every thread, for ever. `threads`: it may start some; `device`: it may ask a driver, which has loaded
+/// without [`begin`].
+pub(super) fn deny(threads: bool, device: bool) -> Result<(), String> {
+    // These first: after the allow-list no further filter can be added.
+    if device {
+        deadly()?;
+        no_clone3()?;
+    }
     let mut rules = allowed()?;
     if device {
         rules.extend(ASKING.map(|call| (call, Vec::new())));
     }
     if threads {
-        // What `clone3` is asked for lies in memory, where no filter can look. Where there seems to be none, the system's
-        // library takes `clone`, whose flags are seen.
-        let unknown = [(libc::SYS_clone3, Vec::new())];
-        apply(
-            unknown.into(),
-            SeccompAction::Allow,
-            SeccompAction::Errno(libc::ENOSYS as u32),
-        )?;
         for call in [libc::SYS_clone3, libc::SYS_set_robust_list, libc::SYS_rseq] {
             rules.insert(call, Vec::new());
         }
@@ -127,6 +213,87 @@ pub(super) fn deny(threads: bool, device: bool) -> Result<(), String> {
         SeccompAction::Errno(libc::EPERM as u32),
         SeccompAction::Allow,
     )
+}
+
+fn deadly() -> Result<(), String> {
+    apply(
+        DEADLY.map(|call| (call, Vec::new())).into(),
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+    )
+}
+
+/// What `clone3` is asked for lies in memory, where no filter can look. Where there seems to be none, the system's library
+/// takes `clone`, whose flags are seen.
+fn no_clone3() -> Result<(), String> {
+    let unknown = [(libc::SYS_clone3, Vec::new())];
+    apply(
+        unknown.into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+    )
+}
+
+/// A kernel may know each call by a second number (x32), which a list of what is denied would pass over.
+fn no_second_numbers() -> Result<(), String> {
+    const SECOND_FROM: u32 = 0x4000_0000;
+    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+    const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, otherwise, k| sock_filter {
+        code,
+        jt: 0,
+        jf: otherwise,
+        k,
+    };
+    let program = [
+        step(LOAD_NUMBER, 0, 0),
+        step(IF_AT_LEAST, 1, SECOND_FROM),
+        step(ANSWER, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        step(ANSWER, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    seccompiler::apply_filter_all_threads(&program).map_err(|e| e.to_string())
+}
+
+fn denied(is_alone: bool) -> Result<Rules, String> {
+    let all = DENIED.iter().chain(DENIED_LEGACY);
+    let mut rules: Rules = all.map(|call| (*call, Vec::new())).collect();
+    let equal = SeccompCmpOp::Eq;
+    let other = SeccompCmpOp::Ne;
+    let processes = MaskedEq {
+        argument: 0,
+        mask: libc::CLONE_THREAD as u64,
+        value: 0,
+    };
+    rules.insert(libc::SYS_clone, vec![processes.rule()?]);
+    let itself = u64::from(std::process::id());
+    let signals = rule([word(0, other.clone(), itself)?])?;
+    rules.insert(libc::SYS_tgkill, vec![signals]);
+    // What it computes is counted for it, and only the appliance says how much it may.
+    let computing = u64::from(libc::RLIMIT_CPU);
+    let others = rule([word(0, other.clone(), 0)?])?;
+    let more = rule([
+        word(1, equal.clone(), computing)?,
+        pointer(2, other.clone(), 0)?,
+    ])?;
+    rules.insert(libc::SYS_prlimit64, vec![others, more]);
+    let more = rule([word(0, equal.clone(), computing)?])?;
+    rules.insert(libc::SYS_setrlimit, vec![more]);
+    let controls = [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE];
+    let controls = controls.map(|what| rule([word(0, equal.clone(), what as u64)?]));
+    rules.insert(
+        libc::SYS_prctl,
+        controls.into_iter().collect::<Result<_, _>>()?,
+    );
+    let sockets = match is_alone {
+        true => vec![rule([
+            word(0, other.clone(), libc::AF_INET as u64)?,
+            word(0, other, libc::AF_INET6 as u64)?,
+        ])?],
+        false => Vec::new(),
+    };
+    rules.insert(libc::SYS_socket, sockets);
+    Ok(rules)
 }
 
 fn allowed() -> Result<Rules, String> {
@@ -163,6 +330,20 @@ fn apply(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Resu
         .and_then(TryInto::try_into)
         .map_err(|e| e.to_string())?;
     seccompiler::apply_filter_all_threads(&program).map_err(|e| e.to_string())
+}
+
+/// A condition on the lower half of an argument, counted from 0: the kernel looks at no more of a number.
+fn word(argument: u8, how: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, value).map_err(|e| e.to_string())
+}
+
+fn pointer(argument: u8, how: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, how, value).map_err(|e| e.to_string())
+}
+
+/// All of these together.
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, String> {
+    SeccompRule::new(conditions.into()).map_err(|e| e.to_string())
 }
 
 /// A condition on one argument, counted from 0.

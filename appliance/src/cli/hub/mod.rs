@@ -171,6 +171,7 @@ impl HubFile {
 fn serve(file: &HubFile) -> Result<(), CommandError> {
     let Opened { config, hub, keys } = file.open()?;
     journal::begin(&config.written.hub.log_level).map_err(CommandError::Usage)?;
+    pericard_runner::keep_few_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

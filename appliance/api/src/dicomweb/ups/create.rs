@@ -106,6 +106,14 @@ fn accepted(dataset: &Attributes) -> Result<Option<StudyUid>, Problem> {
     study.ok_or_else(missing).map(Some)
 }
 
+/// Reads a new workitem and keeps nothing: for the fuzz targets.
+pub(super) fn read(dataset: &Attributes) {
+    let _ = accepted(dataset);
+    if let Some(Ok(uid)) = dataset::text(dataset, dataset::SOP_INSTANCE).map(str::parse) {
+        complete(&mut dataset.clone(), &uid);
+    }
+}
+
 /// What the worklist adds.
 fn complete(dataset: &mut Attributes, uid: &InstanceUid) {
     dataset.remove(dataset::TRANSACTION);

@@ -37,7 +37,11 @@ pub(super) async fn of_body(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Attributes, Problem> {
-    let value = body::dicom_json(&api.config, headers, body).await?;
+    of_value(body::dicom_json(&api.config, headers, body).await?)
+}
+
+/// The same of what was parsed already.
+pub(super) fn of_value(value: Value) -> Result<Attributes, Problem> {
     let dataset = match value {
         Value::Array(mut all) if all.len() == 1 => all.remove(0),
         other => other,

@@ -137,7 +137,11 @@ impl Attribute {
     /// # Errors
     /// 400 when the name is no attribute, or the value makes no sense.
     pub(super) fn read(name: &str, value: &str) -> Result<Self, Problem> {
-        let unknown = || Problem::parameter(name, format!("{name:.64} is no attribute"));
+        // The name is not repeated: it is whatever somebody wrote there.
+        let unknown = || {
+            let detail = "a parameter is no attribute: write a keyword of the standard, or eight hexadecimal digits";
+            Problem::parameter("{attribute}", detail)
+        };
         let mut path: Vec<(Tag, VR)> = name
             .split('.')
             .map(|part| named(part).ok_or_else(unknown))

@@ -79,6 +79,12 @@ fn change(
     Ok((step, Some(altered)))
 }
 
+/// Reads what a workitem must have to be ended, and keeps nothing: for the fuzz targets.
+pub(super) fn read(dataset: &Attributes) {
+    has_performed(dataset);
+    note_cancellation(&mut dataset.clone(), Timestamp::from_millis(0));
+}
+
 /// What a workitem must have to be completed (PS3.4 table CC.2.5-3, column "Final State"): who did it, from when to when.
 fn has_performed(dataset: &Attributes) -> bool {
     let mut performed = dataset::items(dataset, dataset::PERFORMED);
