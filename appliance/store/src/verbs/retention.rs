@@ -246,7 +246,8 @@ fn expire(tx: Tx<'_>, study_id: i64, part: &Part) -> Result<Done<Expired>, Fault
 }
 
 /// Whether everything of the study is processed and delivered: it is complete, nothing of it waits or is in hand, its
-/// latest revision has no failure but such as come of the study itself, and no delivery was given up.
+/// latest revision has no failure but such as come of the study itself, no delivery was given up, and whoever is asked to
+/// promise that it keeps a result has promised it.
 fn is_finished(tx: Tx<'_>, study_id: i64) -> Result<bool, Fault> {
     const UNFINISHED: &str = "-- count what is unfinished\n\
         SELECT (SELECT count(*) FROM studies WHERE id = ?1 AND state <> 'complete') \
@@ -254,6 +255,8 @@ fn is_finished(tx: Tx<'_>, study_id: i64) -> Result<bool, Fault> {
                 OR (j.state = 'failed' AND j.failure_class NOT IN ('unsuitable_input', 'undecodable') \
                     AND coalesce(j.revision, s.revision) = s.revision))) \
             + (SELECT count(*) FROM outbox WHERE study_id = ?1 AND state <> 'delivered') \
+            + (SELECT count(*) FROM commitments c JOIN outbox o ON o.id = c.outbox_id \
+                WHERE o.study_id = ?1 AND c.state <> 'committed') \
             + (SELECT count(*) FROM messages WHERE study_id = ?1 AND state <> 'delivered') \
         FROM studies s WHERE s.id = ?1";
     Ok(tx.count(UNFINISHED, [study_id])? == 0)

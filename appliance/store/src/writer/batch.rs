@@ -56,7 +56,8 @@ impl Committer {
             leaves,
             files,
             checkpoint,
-            since_wal_checkpoint: 0,
+            // What an earlier process left is copied first: one that is killed again and again would let the log grow.
+            since_wal_checkpoint: CHANGES_PER_WAL_CHECKPOINT,
             data_version: 0,
             latest_took: Duration::ZERO,
             counted_jobs_at: None,

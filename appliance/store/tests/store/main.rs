@@ -11,6 +11,7 @@ mod conclusion;
 mod crash;
 mod delivery;
 mod faults;
+mod furnishing;
 mod holdings;
 mod leases;
 mod migration;

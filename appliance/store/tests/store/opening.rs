@@ -116,3 +116,35 @@ async fn dropped_with_changes_waiting_the_store_commits_them() {
         .expect("objects");
     assert_eq!(held.len(), 20);
 }
+
+/// How many objects the database's own file has, without its write-ahead log.
+fn objects_in_file(site: &Site) -> Option<i64> {
+    let alone = tempfile::tempdir().expect("a temporary directory");
+    let copy = alone.path().join("pericard.db");
+    std::fs::copy(site.dir.path().join("pericard.db"), &copy).expect("a copy");
+    let database = rusqlite::Connection::open(copy).expect("a database");
+    let count = database.query_row("SELECT count(*) FROM instances", (), |row| row.get(0));
+    count.ok() // while it is written, half of it may be there
+}
+
+#[tokio::test]
+async fn killed_again_and_again_it_does_not_let_its_log_grow() {
+    let (site, killed) = (Site::new(), Site::new());
+    let store = site.open();
+    for n in 1..=3 {
+        admit(&store, 1, n).await;
+    }
+    // As a kill would leave it: nobody closes the database.
+    let mut copy = std::process::Command::new("cp");
+    copy.arg("-aT").args([site.dir.path(), killed.dir.path()]);
+    assert!(copy.status().expect("cp").success());
+    let again = killed.open();
+    for _ in 0..200 {
+        if objects_in_file(&killed) == Some(3) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await; // another thread's work has no end to await
+    }
+    assert_eq!(objects_in_file(&killed), Some(3), "what the log held");
+    drop(again);
+}

@@ -4,6 +4,7 @@ use crate::site::{self, LEASE, Site, admit, conclusion, inference, lease, study_
 use pericard_domain::actor::Actor;
 use pericard_domain::job::{Failure, FailureClass};
 use pericard_store::care::{Erased, Expired, RetentionRule};
+use pericard_store::commitment::Promise;
 use pericard_store::outbox::DeliveryTrouble;
 use pericard_store::{Store, StoreError};
 use std::time::Duration;
@@ -168,6 +169,34 @@ async fn what_is_not_processed_and_delivered_is_never_removed() {
     let failing = store.fail(&job, failure(FailureClass::UnsuitableInput), None);
     failing.await.expect("failed");
     assert_eq!(expire(&store, &rules).await, expired(1, 1));
+}
+
+#[tokio::test]
+async fn what_the_pacs_has_not_promised_to_keep_is_never_removed() {
+    let site = Site::new();
+    let store = site.open();
+    let rules = [rule(&[], 0, Some(0))];
+    let job = inference(&site, &store, 1, &["m"]).await;
+    let concluded = conclusion(&store, &job, (1, 50)).await;
+    store.conclude(&job, concluded).await.expect("concluded");
+    let delivery = store.lease_delivery("pacs", LEASE).await.expect("leased");
+    let delivery = delivery.expect("due");
+    let noted = store.delivered_uncommitted(&delivery).await;
+    noted.expect("delivered");
+    site.clock.set(site::at(10));
+    let withheld = (0, 0, 1);
+    assert_eq!(expire(&store, &rules).await, withheld);
+    let question = store.commitment_question("pacs", 10, DAY).await;
+    let question = question.expect("asked").expect("a question");
+    assert_eq!(expire(&store, &rules).await, withheld);
+    let promise = Promise {
+        transaction: question.transaction,
+        kept: question.references,
+        not_kept: Vec::new(),
+    };
+    let settled = store.settle_commitment("pacs", promise, Actor::CommandLine);
+    settled.await.expect("settled");
+    assert_eq!(expire(&store, &rules).await, expired(1, 2));
 }
 
 #[tokio::test]

@@ -13,7 +13,12 @@ fn uid(n: u32) -> InstanceUid {
     InstanceUid::new(format!("1.2.77.{n}")).expect("a UID")
 }
 
-async fn created(store: &Store, n: u32, study: Option<u32>, subscribers: &[&str]) -> Workitem {
+pub(crate) async fn created(
+    store: &Store,
+    n: u32,
+    study: Option<u32>,
+    subscribers: &[&str],
+) -> Workitem {
     let new = NewWorkitem {
         uid: uid(n),
         study: study.map(study_uid),
@@ -30,7 +35,7 @@ async fn created(store: &Store, n: u32, study: Option<u32>, subscribers: &[&str]
     store.workitem(&uid(n)).await.expect("kept")
 }
 
-fn altered(workitem: &Workitem, state: WorkitemState) -> Altered {
+pub(crate) fn altered(workitem: &Workitem, state: WorkitemState) -> Altered {
     let workitem = Workitem {
         state,
         transaction: Some("1.2.9".into()),
