@@ -1,14 +1,16 @@
 //! Faults of the whole appliance, as it is shipped and through its real doors. The store alone, where faults are many
 //! and cheap, is tested in `appliance/store/tests/disk`.
 //!
+//! - `failed_sync`: after an error of the disk nothing more is promised, and everybody is told.
 //! - `power`: power cuts on ext4 and xfs in the middle of C-STORE, STOW-RS and inference.
 //! - `processes`: `kill -9` of any process of it, at random.
 //! - `soak`: an hour under load while workers are killed, in the long form.
-//! - `space`: a full disk is refused cleanly, and the service goes on when there is space.
+//! - `space`: a full disk is refused cleanly, in the middle of an object too, and the service goes on when there is space.
 //!
 //! `PERICARD_LONG=1` (`cargo xtask test --long`) takes many more cuts and kills. In a binary of its own, so that nothing
 //! else asks for the machine meanwhile.
 
+mod failed_sync;
 mod loop_disk;
 mod power;
 mod processes;

@@ -2,9 +2,11 @@
 
 use crate::support::*;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often a backup is killed.
 const KILLS: u32 = 12;
@@ -27,15 +29,36 @@ fn results(appliance: &Appliance) -> Vec<Value> {
     studies.iter().map(result).collect()
 }
 
-/// The objects of every study, byte for byte as the archive gives them.
-fn digests(appliance: &Appliance) -> Vec<Value> {
+/// The objects of every study as it names them, each with the SHA-256 of the bytes that the archive gives.
+fn served(appliance: &Appliance) -> Vec<(Value, String)> {
     let studies = appliance.json("/api/v1/studies?limit=1000");
     let studies = studies["studies"].as_array().expect("studies").clone();
     let objects = |study: &Value| {
         let uid = study["study"].as_str().expect("a UID");
-        appliance.json(&format!("/api/v1/studies/{uid}"))["objects"].clone()
+        let study = appliance.json(&format!("/api/v1/studies/{uid}"));
+        let objects = study["objects"].as_array().expect("objects").clone();
+        let told = |object: Value| {
+            let sha256 = given(appliance, uid, &object);
+            assert_eq!(object["sha256"], sha256, "what is given is what is named");
+            (object, sha256)
+        };
+        objects.into_iter().map(told).collect::<Vec<_>>()
     };
-    studies.iter().map(objects).collect()
+    studies.iter().flat_map(objects).collect()
+}
+
+/// The SHA-256 of an object as WADO-RS gives it.
+fn given(appliance: &Appliance, study: &str, object: &Value) -> String {
+    let [series, instance] = ["series", "instance"].map(|id| object[id].as_str().expect("a UID"));
+    let file = appliance.dir.path().join("given");
+    let token = format!("Authorization: Bearer {}", appliance.token);
+    let as_it_is = "Accept: application/dicom; transfer-syntax=*";
+    let to = file.to_str().expect("a path");
+    let args = ["-H", &token, "-H", as_it_is, "--output", to];
+    let path = format!("/dicomweb/studies/{study}/series/{series}/instances/{instance}");
+    let (status, _) = appliance.curl(&args, &path);
+    assert_eq!(status, 200, "{path}");
+    hex::encode(Sha256::digest(std::fs::read(&file).expect("its bytes")))
 }
 
 #[test]
@@ -66,17 +89,20 @@ fn restored_on_an_empty_machine_it_shows_the_same_and_verifies() {
     ));
     let made: Value = serde_json::from_str(&made).expect("JSON");
     assert_eq!(made["lost"].as_array().map(Vec::len), Some(0), "{made}");
-    let then = (results(&appliance), digests(&appliance));
-    assert!(!then.0.is_empty());
+    let then = (results(&appliance), served(&appliance));
+    assert!(!then.0.is_empty() && !then.1.is_empty());
     let first = made["name"].as_str().expect("a name").to_owned();
+    let mut cut_off = 0;
     for round in 0..KILLS {
-        kill_backup(&appliance.config(), folder, round);
+        cut_off += u32::from(kill_backup(&appliance.config(), vault.path(), round));
         run(&mut pericard(
             "backup",
             &appliance.config(),
             &[folder, "--check"],
         ));
     }
+    eprintln!("{cut_off} of {KILLS} kills cut off a backup that had begun");
+    assert!(cut_off > 0, "no kill came while a backup was being made");
     // The machine is lost.
     appliance.process().signal("KILL");
     appliance.process().wait();
@@ -97,7 +123,7 @@ fn restored_on_an_empty_machine_it_shows_the_same_and_verifies() {
     let verified = appliance.pericard(&["audit", "verify"]);
     assert!(verified.starts_with("ok: "), "{verified}");
     appliance.restart();
-    assert_eq!((results(&appliance), digests(&appliance)), then);
+    assert_eq!((results(&appliance), served(&appliance)), then);
     assert!(appliance.pericard(&["audit", "verify"]).starts_with("ok: "));
 }
 
@@ -171,17 +197,40 @@ fn a_study_is_erased_by_name_while_it_serves() {
     });
 }
 
-fn kill_backup(config: &Path, folder: &str, round: u32) {
+/// Kills a backup that is being made, or one that is not yet or no longer; whether it had begun and was not whole.
+fn kill_backup(config: &Path, vault: &Path, round: u32) -> bool {
+    let left = half_made(vault);
+    let folder = vault.to_str().expect("a path");
     let mut child = pericard("backup", config, &[folder, "--keep", "100"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .stdin(Stdio::null())
         .spawn()
         .expect("a backup");
-    // Moments from the start of the process to beyond its end: what is hit does not matter, only that nothing is lost.
-    std::thread::sleep(Duration::from_millis(u64::from(round) * 15));
-    child.kill().expect("killed");
+    let has_begun = || half_made(vault).difference(&left).next().is_some();
+    if round.is_multiple_of(2) {
+        // Moments from the start of the process to beyond its end, whatever is hit.
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 15));
+    } else {
+        // Moments from its first file on.
+        while !has_begun() && child.try_wait().expect("the process").is_none() {
+            std::thread::sleep(Duration::from_millis(1)); // to another process there is nothing to await
+        }
+        std::thread::sleep(Duration::from_millis(u64::from(round)));
+    }
+    let _ = child.kill(); // it may be over
     child.wait().expect("gone");
+    has_begun()
+}
+
+/// What lies in the folder and belongs to no backup, each with when it was last written. The next backup removes it.
+fn half_made(vault: &Path) -> BTreeSet<(PathBuf, SystemTime)> {
+    let files = std::fs::read_dir(vault.join("incoming")).expect("the folder's own");
+    let seen = files.flatten().filter_map(|file| {
+        let written = file.metadata().ok()?.modified().ok()?;
+        Some((file.path(), written))
+    });
+    seen.collect()
 }
 
 fn blobs(vault: &Path) -> Vec<PathBuf> {

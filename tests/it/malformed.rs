@@ -1,5 +1,6 @@
 //! Malformed files of our own making, sent live through both doors: every sender gets an answer in its protocol, no
-//! process but a reader pays for it, and the good object right after each group is taken.
+//! process but a reader pays for it, and the good object right after each of them is taken at once. After each group comes
+//! one that a model looks at, too.
 
 use crate::strangers::resident_kib;
 use crate::support::*;
@@ -14,10 +15,16 @@ use std::time::Duration;
 const KINDS_MIN: usize = 100;
 /// What all of them together may cost the server, KiB: nothing may grow with what a file claims.
 const SERVER_GROWTH_MAX_KIB: u64 = 256 * 1024;
+/// What a worker may have in memory over any of them, far below its cap: twice what was seen.
+const WORKER_PEAK_MAX_KIB: u64 = 1024 * 1024;
+/// How long the acceptance of a good object may take right after a malformed one, its association or connection included.
+const GOOD_S_MAX: f64 = 1.0;
 /// Between two looks at the workers.
 const LOOK_EVERY_MS: u64 = 5;
 /// A stream over which the JPEG 2000 decoder panics, found by the fuzz target.
 const FOUND_BY_FUZZING: &str = "tests/fuzz/seeds/codec/jpeg2000-that-panics";
+/// What the script calls the good objects that no model looks at.
+const RIGHT_AFTER: &str = "right_after:";
 /// Objects that name a path, a command or nothing where their UID belongs.
 const WRONG_UIDS: [&str; 2] = ["texts: the instance", "texts: the study"];
 const RULES: &str = "
@@ -52,10 +59,12 @@ fn malformed_files_cost_nobody_anything_but_their_sender() {
     };
     let growth = resident_kib(pid).saturating_sub(before);
     let (good, malformed): (Vec<_>, Vec<_>) = said.iter().partition(|one| is_good(one));
+    let (after, good): (Vec<_>, Vec<_>) = good.into_iter().partition(|one| is_right_after(one));
     assert!(malformed.len() >= KINDS_MIN, "{}", malformed.len());
+    assert_eq!(after.len(), malformed.len(), "one after each");
     for one in &malformed {
-        let answered = one["dimse"].is_u64() || one["dimse"] == "not negotiated";
-        assert!(answered, "no DIMSE response: {one}");
+        // Every context is agreed to, so that "not negotiated" is no answer either.
+        assert!(one["dimse"].is_u64(), "no DIMSE response: {one}");
         let http = one["http"].as_u64();
         assert!(http.is_some_and(|s| (200..500).contains(&s)), "{one}");
     }
@@ -68,8 +77,10 @@ fn malformed_files_cost_nobody_anything_but_their_sender() {
         let taken = one["dimse"] == 0 || one["http"] == 200;
         assert!(!taken, "a UID that is none was taken for one: {one}");
     }
-    for one in &good {
+    for one in good.iter().chain(&after) {
         assert!(one["dimse"] == 0 && one["http"] == 200, "{one}");
+    }
+    for one in &good {
         assert_eq!(jobs[study(one)]["state"], "done", "{one}");
     }
     let untaken = malformed.iter().filter(|one| one["dimse"] != 0).count();
@@ -79,6 +90,7 @@ fn malformed_files_cost_nobody_anything_but_their_sender() {
         .filter(|job| class(job) == Some("worker_lost"));
     let slowest = |door: &str| {
         good.iter()
+            .chain(&after)
             .filter_map(|one| one[door].as_f64())
             .fold(0.0, f64::max)
     };
@@ -98,6 +110,10 @@ fn malformed_files_cost_nobody_anything_but_their_sender() {
         slowest("dimse_s"),
         slowest("http_s"),
     );
+    for door in ["dimse_s", "http_s"] {
+        let slowest = slowest(door);
+        assert!(slowest < GOOD_S_MAX, "{door}: {slowest}");
+    }
     assert!(appliance.process().is_running() && appliance.process().id() == pid);
     assert!(
         growth < SERVER_GROWTH_MAX_KIB,
@@ -110,6 +126,11 @@ fn malformed_files_cost_nobody_anything_but_their_sender() {
             "worker {worker}: {} of {} KiB",
             peak.kib,
             peak.cap_kib
+        );
+        assert!(
+            peak.kib < WORKER_PEAK_MAX_KIB,
+            "worker {worker}: {} KiB",
+            peak.kib
         );
     }
     assert!(appliance.pericard(&["audit", "verify"]).starts_with("ok: "));
@@ -133,7 +154,7 @@ fn send(appliance: &Appliance) -> Option<Vec<Value>> {
 fn ended(appliance: &Appliance, said: &[Value]) -> BTreeMap<String, Value> {
     let taken: BTreeSet<_> = said
         .iter()
-        .filter(|one| one["dimse"] == 0)
+        .filter(|one| one["dimse"] == 0 && !is_right_after(one))
         .map(study)
         .collect();
     let jobs_of = |name: &&str| {
@@ -145,9 +166,13 @@ fn ended(appliance: &Appliance, said: &[Value]) -> BTreeMap<String, Value> {
 }
 
 fn is_good(one: &Value) -> bool {
-    one["name"]
-        .as_str()
-        .is_some_and(|name| name.starts_with("good"))
+    let is = |name: &str| name.starts_with("good:") || name.starts_with(RIGHT_AFTER);
+    one["name"].as_str().is_some_and(is)
+}
+
+fn is_right_after(one: &Value) -> bool {
+    let is = |name: &str| name.starts_with(RIGHT_AFTER);
+    one["name"].as_str().is_some_and(is)
 }
 
 fn study(one: &Value) -> &str {
@@ -158,7 +183,9 @@ fn class(job: &Value) -> Option<&str> {
     job["last_failure"]["class"].as_str()
 }
 
-/// The most that a worker had in memory, and what it may have.
+/// The most that a worker had in memory, what it was handed included, and what its walls let it have of its own: the
+/// reader's `READER_BYTES`, and a model's budget with `BESIDE_BUDGET_BYTES`. The walls do not count what is handed over, nor
+/// what is mapped of files, so that a worker can be found here beyond its cap.
 struct Peak {
     kib: u64,
     cap_kib: u64,
@@ -176,7 +203,7 @@ fn watch(parent: u32, peaks: &Mutex<BTreeMap<u32, Peak>>, over: &AtomicBool) {
             };
             let kib = read("status").and_then(|text| number(&text, "VmHWM:", 1));
             // A process that has not locked itself in yet has no cap, and has read nothing.
-            let cap = read("limits").and_then(|text| number(&text, "Max address space", 3));
+            let cap = read("limits").and_then(|text| number(&text, "Max data size", 3));
             if let (Some(kib), Some(cap)) = (kib, cap) {
                 let cap_kib = cap / 1024;
                 peaks.insert(child, Peak { kib, cap_kib });

@@ -5,6 +5,8 @@ use crate::strangers::resident_kib;
 use crate::support::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 /// Objects that may be arriving at once, and associations that may be open.
@@ -28,6 +30,15 @@ const ANSWERS: [&str; 6] = [
     "STOW 503",
     "STOW 429",
 ];
+
+/// How urgent an object is, by its modality, and whether it is taken below the upper mark of free space.
+const URGENCIES: [(&str, &str, bool); 3] = [
+    ("XA", "batch", false),
+    ("CR", "routine", true),
+    ("US", "stat", true),
+];
+/// More than any disk has free.
+const LOW_MIB: u32 = u32::MAX;
 
 fn offered(appliance: &Appliance, callers: u32, objects: u32, mib: u32) -> Option<Value> {
     let numbers = [
@@ -142,4 +153,76 @@ fn who_brings_more_than_its_quota_waits() {
     let held = held["studies"].as_array().map_or(0, Vec::len) as u64;
     let taken = count("C-STORE 0000") + count("STOW 200");
     assert_eq!(held, taken, "what was refused is not there");
+}
+
+/// A copy of a sample under UIDs of its own, of that modality.
+fn copy(appliance: &Appliance, name: &str, modality: &str) -> Option<PathBuf> {
+    let sample = files_in(&sample("us1")?).remove(0);
+    let path = appliance.dir.path().join(name);
+    std::fs::copy(sample, &path).expect("a copy");
+    let modality = format!("Modality={modality}");
+    let mut command = Command::new(program("dcmodify")?);
+    command.args(["-nb", "-gst", "-gse", "-gin", "-m", &modality]);
+    run(command.arg(&path));
+    Some(path)
+}
+
+/// The status of an object submitted by HTTPS.
+fn submitted(appliance: &Appliance, file: &Path) -> u16 {
+    let token = format!("Authorization: Bearer {}", appliance.token);
+    let data = format!("@{}", file.display());
+    let kind = "Content-Type: application/dicom";
+    let args = ["-H", &token, "-H", kind, "--data-binary", &data];
+    appliance.curl(&args, "/api/v1/studies").0
+}
+
+#[test]
+fn below_the_upper_mark_batch_work_waits_and_what_is_urgent_is_taken() {
+    let rules = URGENCIES.map(|(modality, priority, _)| {
+        format!(
+            "[[rules]]\nname = '{priority}'\nmodels = ['burned-in-text']\npriority = '{priority}'\n\
+             idle_timeout_s = 1\nwhen = {{ modalities = ['{modality}'] }}\n"
+        )
+    });
+    let Some(mut appliance) = Appliance::start(Given {
+        toml: &rules.concat(),
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    for is_low in [false, true] {
+        if is_low {
+            let text = std::fs::read_to_string(appliance.config()).expect("the configuration");
+            let low = format!("idle_timeout_s = 1\nfree_space_low_mib = {LOW_MIB}\n");
+            let text = text.replacen("idle_timeout_s = 1\n", &low, 1);
+            std::fs::write(appliance.config(), text).expect("the configuration");
+            appliance.restart();
+        }
+        for (modality, priority, is_urgent) in URGENCIES {
+            let name = |door: &str| format!("{priority}-{is_low}-{door}");
+            let Some(web) = copy(&appliance, &name("web"), modality) else {
+                return;
+            };
+            let dicom = copy(&appliance, &name("dicom"), modality).expect("a copy");
+            let is_taken = is_urgent || !is_low;
+            let status = submitted(&appliance, &web);
+            let expected = if is_taken { 200 } else { 507 };
+            assert_eq!(status, expected, "{priority}, low: {is_low}");
+            let sent = appliance.storescu(&["-R", "-v"], &[&dicom]);
+            let said = String::from_utf8_lossy(&sent.stdout).into_owned()
+                + &String::from_utf8_lossy(&sent.stderr);
+            let refused = said.contains("OutOfResources") || said.contains("0xa700");
+            assert_eq!(refused, !is_taken, "{priority}, low: {is_low}: {said}");
+            let held = appliance
+                .get(&format!("/api/v1/studies/{}", study_of(&dicom)))
+                .0;
+            let expected = if is_taken { 200 } else { 404 };
+            assert_eq!(held, expected, "{priority}, low: {is_low}");
+        }
+        // A low disk is no reason to send people elsewhere.
+        assert_eq!(appliance.get("/readyz").0, 200);
+        let (_, figures) = appliance.get("/metrics");
+        let level = format!("\npericard_disk_level {}\n", u8::from(is_low));
+        assert!(figures.contains(&level), "{figures}");
+    }
 }

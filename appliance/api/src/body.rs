@@ -1,4 +1,5 @@
-//! Request bodies, read with a limit on their size and on how long they may bring nothing.
+//! Request bodies, read with a limit on their size, on how long they may bring nothing, and on how slowly they may come: a
+//! small one has a deadline, and an upload, which may be of any size, a least pace.
 
 use crate::config::{ApiConfig, kib, mib, seconds};
 use crate::problem::Problem;
@@ -6,7 +7,9 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
+use pericard_intake::Pace;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How large a form may be: a search, a word and a button.
 const FORM_BYTES_MAX: u64 = 16 << 10;
@@ -16,6 +19,7 @@ pub(crate) struct Inflow {
     left_bytes: u64,
     limit_bytes: u64,
     idle: Duration,
+    pace: Pace,
 }
 
 impl Inflow {
@@ -31,7 +35,11 @@ impl Inflow {
         let limit_bytes = mib(config.upload_max_mib);
         fits(headers, limit_bytes)?;
         let idle = seconds(config.body_idle_timeout_s);
-        Ok(Self::new(body, limit_bytes, idle))
+        let pace = Pace::new(config.upload_kib_per_s_min, 2 * idle);
+        Ok(Self {
+            pace,
+            ..Self::new(body, limit_bytes, idle)
+        })
     }
 
     fn new(body: Body, limit_bytes: u64, idle: Duration) -> Self {
@@ -40,14 +48,19 @@ impl Inflow {
             left_bytes: limit_bytes,
             limit_bytes,
             idle,
+            pace: Pace::new(0, idle),
         }
     }
 
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// 413 beyond the limit, 408 when nothing came for too long, 400 when the body broke off.
+    /// 413 beyond the limit, 408 when nothing came for too long or too little, 400 when the body broke off.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        if self.pace.is_too_slow() {
+            return Err(dripping(&self.pace));
+        }
+        let begun = Instant::now();
         let Ok(next) = tokio::time::timeout(self.idle, self.stream.next()).await else {
             return Err(stalled(self.idle));
         };
@@ -55,6 +68,7 @@ impl Inflow {
             None => Ok(None),
             Some(Err(_)) => Err(Problem::bad_request("the body broke off before its end")),
             Some(Ok(bytes)) => {
+                self.pace.came(bytes.len(), begun.elapsed());
                 let left = self.left_bytes.checked_sub(bytes.len() as u64);
                 self.left_bytes = left.ok_or_else(|| too_large(self.limit_bytes))?;
                 Ok(Some(bytes))
@@ -172,6 +186,15 @@ fn stalled(limit: Duration) -> Problem {
     let detail = format!(
         "the body took longer than {} s; send it again",
         limit.as_secs()
+    );
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
+}
+
+fn dripping(pace: &Pace) -> Problem {
+    let detail = format!(
+        "the body came more slowly than {} KiB/s over {} s; send it again over a faster line, or have upload_kib_per_s_min lowered",
+        pace.kib_per_s_min(),
+        pace.over().as_secs()
     );
     Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
 }

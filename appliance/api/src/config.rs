@@ -24,6 +24,9 @@ pub struct ApiConfig {
     pub json_max_kib: u32,
     /// How long a JSON body may take, however it trickles.
     pub json_timeout_s: u32,
+    /// How much of an upload must come while it is waited for, measured over twice the time in which it may bring nothing;
+    /// 0 stands for no limit.
+    pub upload_kib_per_s_min: u32,
     /// How large an upload may be, all its objects together.
     pub upload_max_mib: u32,
     /// How many objects one upload may hold.
@@ -55,6 +58,7 @@ impl ApiConfig {
             write_stall_timeout_s: 60,
             json_max_kib: 4096,
             json_timeout_s: 30,
+            upload_kib_per_s_min: 8,
             upload_max_mib: 8192,
             upload_objects_max: 20_000,
             archive_inflated_max_mib: 16_384,

@@ -4,6 +4,7 @@ use crate::command::{COMMAND_BYTES_MAX, CommandSet};
 use crate::wire::{AbortReason, LinkError, PDU_HEADER_BYTES, Pdu, Wire};
 use bytes::{Buf, Bytes};
 use pericard_domain::uid::TransferSyntaxUid;
+use pericard_intake::Pace;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -69,6 +70,8 @@ pub(crate) struct Association<S> {
     /// The longest PDU body that the peer takes.
     sent_bytes_max: usize,
     message_timeout: Duration,
+    /// How slowly a message of the peer may come.
+    pace: Pace,
     /// The PDU being made; kept so that it is not allocated anew for every PDU.
     outgoing: Vec<u8>,
 }
@@ -85,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         wire: Wire<S>,
         contexts: Vec<Context>,
         peer_pdu_bytes_max: u32,
-        message_timeout: Duration,
+        (message_timeout, pace): (Duration, Pace),
     ) -> Self {
         let sent_bytes_max = match peer_pdu_bytes_max {
             0 => SENT_BYTES_MAX,
@@ -97,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
             unread: Bytes::new(),
             sent_bytes_max,
             message_timeout,
+            pace,
             outgoing: Vec::new(),
         }
     }
@@ -125,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
                 Pdu::Associate(_) | Pdu::ReleaseReply => return Err(unexpected()),
             }
         }
+        self.pace.begin();
         self.command().await
     }
 
@@ -232,7 +237,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
     /// The next presentation data value; a message has begun, so it must come within the PDU's time.
     async fn fragment(&mut self) -> Result<Pdv, LinkError> {
         while self.unread.is_empty() {
-            let wait = self.wire.pdu_timeout();
+            if self.pace.is_too_slow() {
+                return Err(LinkError::too_slow(
+                    "so little of a message",
+                    self.pace.over(),
+                ));
+            }
+            let (wait, begun) = (self.wire.pdu_timeout(), Instant::now());
             self.unread = match self.wire.next(wait, "the rest of a message").await? {
                 Pdu::Data(data) => data,
                 Pdu::ReleaseRequest => {
@@ -243,6 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
                 }
                 Pdu::Associate(_) | Pdu::ReleaseReply => return Err(unexpected()),
             };
+            self.pace.came(self.unread.len(), begun.elapsed());
         }
         if self.unread.len() < PDV_HEADER_BYTES {
             return Err(invalid("a presentation data value that is cut"));

@@ -5,6 +5,7 @@ use crate::peers::Peers;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::SopClassUid;
 use pericard_egress::Meter;
+use pericard_intake::Pace;
 use std::time::Duration;
 
 /// How the DICOM door stands.
@@ -69,12 +70,22 @@ pub struct Limits {
     pub artim_timeout: Duration,
     /// How long one PDU may take from its first byte to its last, either way, and how long a peer may pause within a message.
     pub pdu_timeout: Duration,
-    /// How long one message may take: so that nobody holds a place by sending a byte now and then.
+    /// How long one message may take, however fast it comes.
     pub message_timeout: Duration,
+    /// How much of a message must come while it is waited for, measured over twice a PDU's time: so that nobody holds a place by
+    /// sending a byte now and then. 0 stands for no limit.
+    pub message_kib_per_s_min: u32,
     /// How long an association may be silent between two messages.
     pub idle_timeout: Duration,
     /// How long associations get to end what they are doing when the appliance stops.
     pub drain_timeout: Duration,
+}
+
+impl Limits {
+    /// How slowly a message of a peer may come.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.message_kib_per_s_min, 2 * self.pdu_timeout)
+    }
 }
 
 impl Default for Limits {
@@ -86,6 +97,7 @@ impl Default for Limits {
             artim_timeout: Duration::from_secs(15),
             pdu_timeout: Duration::from_secs(30),
             message_timeout: Duration::from_secs(30 * 60),
+            message_kib_per_s_min: 8,
             idle_timeout: Duration::from_secs(5 * 60),
             drain_timeout: Duration::from_secs(20),
         }

@@ -165,6 +165,11 @@ fn limits(text: &mut String, limits: &Limits) {
             " s",
         ),
         (
+            "the least of a message that must come, measured over the time for two PDUs",
+            limits.message_kib_per_s_min.into(),
+            " KiB/s",
+        ),
+        (
             "silence between two messages",
             seconds(limits.idle_timeout),
             " s",
@@ -226,8 +231,8 @@ const MODEL: &str = "\n## 2 Implementation model\n\n\
     - **Asynchronous operations**: up to 16 requests ahead, answered in their order; 1 where objects are retrieved by C-GET. We \
     invoke one at a time.\n\
     - **Implementation**: class UID and version name as in every A-ASSOCIATE PDU and file of ours.\n\
-    - **Extended negotiation**: relational queries need none; an offered sub-item is not answered, which asks for the baseline. \
-    SCP/SCU role selection is answered for storage and storage commitment. User identity is ignored: who calls, its title, address \
+    - **Extended negotiation**: relational queries and retrievals are agreed to where they are offered, and answered where they are \
+    not; nothing else is extended. SCP/SCU role selection is answered for storage and storage commitment. User identity is ignored: who calls, its title, address \
     and certificate say.\n";
 
 const INITIATED_BEHAVIOUR: &str = "\n\
@@ -333,12 +338,60 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_not_stated_as_accepted_is_refused() {
+        // Print, a performed step, instance availability, a procedure step, a class of nobody; and a worklist, of which we are a
+        // user only.
+        let others = [
+            "1.2.840.10008.5.1.1.9",
+            "1.2.840.10008.3.1.2.3.3",
+            "1.2.840.10008.5.1.4.33",
+            "1.2.840.10008.5.1.4.34.6.1",
+            "1.2.3.4",
+            "1.2.840.10008.5.1.4.31",
+        ];
+        assert_eq!(contexts(&others, Rights::ALL, &config()), 0);
+    }
+
+    #[test]
+    fn images_are_taken_in_every_transfer_syntax_of_the_standard_and_in_no_other() {
+        let config = config();
+        let ct = ["1.2.840.10008.5.1.4.1.1.2"];
+        for (end, taken) in [
+            ("", 1),
+            (".1", 1),
+            (".1.99", 1),
+            (".2", 1),
+            (".4.50", 1),
+            (".4.57", 1),
+            (".4.80", 1),
+            (".4.91", 1),
+            (".4.102", 1),
+            (".4.203", 1),
+            (".5", 1),
+            // The next number is storage commitment's instance.
+            ("0.1.1", 0),
+        ] {
+            let syntax = format!("1.2.840.10008.1.2{end}");
+            assert_eq!(
+                contexts_in(&syntax, &ct, Rights::STORE, &config),
+                taken,
+                "{syntax}"
+            );
+        }
+        assert_eq!(contexts_in("1.2.3.4", &ct, Rights::STORE, &config), 0);
+    }
+
     fn contexts(uids: &[&str], rights: Rights, config: &DimseConfig) -> usize {
+        contexts_in(IMPLICIT_LE, uids, rights, config)
+    }
+
+    fn contexts_in(syntax: &str, uids: &[&str], rights: Rights, config: &DimseConfig) -> usize {
         let proposed = uids.iter().zip((1..=u8::MAX).step_by(2)).map(|(uid, id)| {
             PresentationContextProposed {
                 id,
                 abstract_syntax: (*uid).to_owned(),
-                transfer_syntaxes: vec![IMPLICIT_LE.to_owned()],
+                transfer_syntaxes: vec![syntax.to_owned()],
             }
         });
         let request = AssociationRQ {

@@ -7,6 +7,7 @@ use crate::wire::Wire;
 use bytes::Bytes;
 use pericard_dicom::identifier::Identifier;
 use pericard_domain::uid::TransferSyntaxUid;
+use pericard_intake::Pace;
 use std::time::Duration;
 
 /// Reads an association PDU, header and all, as it is once its length was checked.
@@ -41,7 +42,7 @@ pub async fn association(bytes: &[u8]) {
         .into_iter()
         .filter_map(|(id, syntax)| context(id, syntax))
         .collect();
-    let mut association = Association::new(wire, contexts, 16_384, WAIT);
+    let mut association = Association::new(wire, contexts, 16_384, (WAIT, Pace::new(0, WAIT)));
     while let Ok(Heard::Command(id, command)) = association.next(WAIT, "silence").await {
         if !command.has_data_set() {
             continue;

@@ -272,7 +272,7 @@ impl<D: Door> Reception<D> {
             wire,
             accepted.contexts,
             accepted.peer_pdu_bytes_max,
-            limits.message_timeout,
+            (limits.message_timeout, limits.pace()),
         );
         let door = self.door.visited();
         let mut session = Session {

@@ -12,6 +12,7 @@ use dicom_ul::pdu::{
 };
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::TransferSyntaxUid;
+use pericard_intake::Pace;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -247,7 +248,11 @@ impl Caller {
                     wire,
                     contexts(&answer, proposals),
                     negotiation::max_length(&answer.user_variables),
-                    self.limits.response_timeout,
+                    // Whom we call keeps the pace that it can: it holds no place of others.
+                    (
+                        self.limits.response_timeout,
+                        Pace::new(0, self.limits.pdu_timeout),
+                    ),
                 ),
                 peer_ip,
                 response_timeout: self.limits.response_timeout,

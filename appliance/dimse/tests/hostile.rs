@@ -364,6 +364,41 @@ async fn all_strangers_at_once_keep_nobody_out() {
     assert!(echoes(&appliance).await);
 }
 
+/// Each piece comes in time, and so would the whole: it only holds a place.
+#[tokio::test]
+async fn a_message_that_drips_is_ended_long_before_its_time_is_over() {
+    let mut config = hurried();
+    config.limits.message_timeout = Duration::from_secs(600);
+    let appliance = Appliance::start(config).await;
+    let store = data(&[pdv(3, 3, &store_request(1, "1.2.3.9"))]);
+    let drips = [(store, pdv(3, 0, b"xx")), (Vec::new(), pdv(1, 1, b"x"))];
+    for (n, (begins, piece)) in (1..).zip(drips) {
+        let (mut line, _) = established(&appliance).await;
+        line.write_all(&begins).await.unwrap();
+        let dripping = async {
+            loop {
+                line.write_all(&data(std::slice::from_ref(&piece)))
+                    .await
+                    .unwrap();
+                let heard = timeout(Duration::from_millis(50), read_pdu(&mut line));
+                if let Ok(heard) = heard.await {
+                    break heard.unwrap();
+                }
+            }
+        };
+        let (end, others) = tokio::join!(
+            timeout(Duration::from_secs(10), dripping),
+            echoes(&appliance)
+        );
+        assert_eq!(end.expect("it ends in time"), (7, vec![0, 0, 2, 0]));
+        assert!(others, "others go on meanwhile");
+        until("it is noted", || appliance.refusals().len() == n).await;
+        let why = appliance.refusals().pop().unwrap();
+        assert!(why.contains("so little of a message"), "{why}");
+    }
+    assert!(appliance.kept().is_empty());
+}
+
 #[tokio::test]
 async fn bad_requests_are_answered_and_the_association_goes_on() {
     let appliance = Appliance::start(hurried()).await;

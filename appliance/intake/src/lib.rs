@@ -7,12 +7,14 @@
 //! - [`Parcel::admit`] scans it, seals it, and commits it. Only when that resolves may the peer be told of success.
 
 mod door;
+mod pace;
 mod quota;
 mod refused;
 mod settling;
 mod visit;
 
 pub use door::{Arrival, Intake, IntakeConfig, Parcel};
+pub use pace::Pace;
 pub use pericard_store::admission::Admission;
 pub use quota::{Quota, Quotas};
 pub use refused::Refused;

@@ -1,4 +1,4 @@
-//! How much one caller may bring: objects a minute, and bytes that are arriving and not yet kept. One that sends too fast
+//! How much one caller may bring: objects at once, objects a minute, and bytes that are arriving and not yet kept. One that sends too fast
 //! is told to wait before its bytes are taken, and everybody else is served as before.
 
 use pericard_domain::actor::Actor;
@@ -15,6 +15,8 @@ const RETRY_IN_FLIGHT_S: u32 = 5;
 /// What one caller may bring. 0 stands for no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
+    /// Objects that are arriving at once: nobody may hold every place.
+    pub arriving_max: u32,
     /// Objects a minute; as many may come at once after a quiet minute.
     pub objects_per_minute_max: u32,
     /// MiB that are arriving and not yet kept.
@@ -77,6 +79,12 @@ impl Ledger {
             in_flight_bytes: 0,
             parcels: 0,
         });
+        if quota.arriving_max > 0 && used.parcels >= quota.arriving_max {
+            return Err(Over {
+                quota: "objects at once",
+                retry_after_s: RETRY_IN_FLIGHT_S,
+            });
+        }
         let max_bytes = u64::from(quota.in_flight_max_mib) << 20;
         if quota.in_flight_max_mib > 0 && used.in_flight_bytes >= max_bytes {
             let quota = "bytes that are arriving at once";
@@ -176,10 +184,14 @@ mod tests {
     use std::time::Duration;
 
     fn ledger(objects_per_minute_max: u32, in_flight_max_mib: u32) -> Arc<Ledger> {
-        let per_peer = Quota {
+        of_a_peer(Quota {
             objects_per_minute_max,
             in_flight_max_mib,
-        };
+            ..Quota::default()
+        })
+    }
+
+    fn of_a_peer(per_peer: Quota) -> Arc<Ledger> {
         Arc::new(Ledger::new(Quotas {
             per_peer,
             per_token: Quota::default(),
@@ -221,6 +233,25 @@ mod tests {
         assert_eq!(over.quota, "bytes that are arriving at once");
         drop(second);
         ledger.begin(&peer("CT1"), now).expect("room again");
+    }
+
+    #[test]
+    fn nobody_holds_every_place() {
+        let quota = Quota {
+            arriving_max: 2,
+            ..Quota::default()
+        };
+        let (ledger, now) = (of_a_peer(quota), Instant::now());
+        let held = [(); 2].map(|()| ledger.begin(&peer("CT1"), now).expect("a place"));
+        let over = ledger.begin(&peer("CT1"), now).expect_err("over");
+        assert_eq!(
+            (over.quota, over.retry_after_s),
+            ("objects at once", RETRY_IN_FLIGHT_S)
+        );
+        let other = ledger.begin(&peer("CT2"), now);
+        other.expect("another peer's places are its own");
+        drop(held);
+        ledger.begin(&peer("CT1"), now).expect("a place again");
     }
 
     #[test]

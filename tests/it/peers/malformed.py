@@ -2,8 +2,9 @@
 
 usage: malformed.py DICOM_PORT HTTPS_PORT CA TOKEN JPEG2000_FILE
 
-Prints one JSON line for each: what was sent, the DIMSE status (null when no response came), the HTTP status, and for good
-objects, one after each group, how long the acceptance took. Standard library only: no DICOM toolkit would write these.
+Prints one JSON line for each: what was sent, the DIMSE status (null when no response came), the HTTP status, and how long
+each took. After each file comes a good object that no model looks at, and after each group one that a model does. Standard
+library only: no DICOM toolkit would write these.
 """
 
 import http.client
@@ -370,6 +371,8 @@ class Sender:
             print(json.dumps(said), flush=True)
             by_dicom.renew()
             by_web.renew()
+            if group not in (good, right_after):
+                self.group(right_after)
 
     def by_dicom(self, uids, data, syntax=EXPLICIT):
         return upper_layer.store(self.dicom_port, SECONDARY_CAPTURE, uids[1], syntax, data)
@@ -385,6 +388,10 @@ def timed(act):
 
 def good(u):
     yield "a good object", capture(u)
+
+
+def right_after(u):
+    yield "a good object that no model looks at", capture(u, modality=element(0x00080060, b"CS", "XC"))
 
 
 def main():

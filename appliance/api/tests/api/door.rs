@@ -1,7 +1,8 @@
 //! The accept loop over real TLS: refusals of the slow and the greedy, disconnects, drain.
 
-use crate::site::Site;
+use crate::site::{Site, object};
 use pericard_api::{serve, tls_config};
+use pericard_intake::{Quota, Quotas};
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Far below any limit on silence.
+const BETWEEN_DRIPS: Duration = Duration::from_millis(100);
 
 /// A served appliance.
 pub(crate) struct Served {
@@ -102,10 +105,30 @@ async fn rest(stream: &mut TlsStream<TcpStream>) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-async fn ask(served: &Served, request: &str) -> String {
+async fn ask(served: &Served, request: impl AsRef<[u8]>) -> String {
     let mut stream = served.connect(b"http/1.1").await;
-    stream.write_all(request.as_bytes()).await.expect("open");
+    stream.write_all(request.as_ref()).await.expect("open");
     rest(&mut stream).await
+}
+
+/// Sends that, and then a byte now and then until the other end closes; gives what it said.
+async fn dripped(served: &Served, begins: &str) -> String {
+    let (mut hears, mut says) = tokio::io::split(served.connect(b"http/1.1").await);
+    let drips = async {
+        let mut next = begins.as_bytes();
+        while says.write_all(next).await.is_ok() && says.flush().await.is_ok() {
+            next = b"x";
+            tokio::time::sleep(BETWEEN_DRIPS).await; // the drip is what is tried
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut all = Vec::new();
+    let heard = tokio::time::timeout(PATIENCE, hears.read_to_end(&mut all));
+    tokio::select! {
+        heard = heard => drop(heard.expect("closed in time")), // a reset is a close, too
+        () = drips => {}
+    }
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 #[tokio::test]
@@ -168,6 +191,81 @@ async fn slow_clients_are_cut() {
         refusals, 2,
         "the handshake and the body are in the audit log"
     );
+    served.stop().await;
+}
+
+/// The first lines of a request whose body is longer than it will ever become.
+fn long(path: &str, secret: &str, media_type: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\nContent-Type: {media_type}\r\n\
+         Content-Length: 100000\r\n\r\n"
+    )
+}
+
+/// A request with an object, whole.
+fn submission(number: u32, secret: &str) -> Vec<u8> {
+    let object = object(1, 1, number, 10);
+    let mut request = format!(
+        "POST /api/v1/studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\
+         Content-Type: application/dicom\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        object.len()
+    )
+    .into_bytes();
+    request.extend(object);
+    request
+}
+
+#[tokio::test]
+async fn who_drips_is_ended_and_others_go_on_meanwhile() {
+    let mut site = Site::new();
+    site.config.body_idle_timeout_s = 3;
+    site.config.json_timeout_s = 1;
+    site.limit(Quotas {
+        per_token: Quota {
+            arriving_max: 2,
+            ..Quota::default()
+        },
+        per_peer: Quota::default(),
+    });
+    let [dripping, other] = [
+        site.token(&pericard_domain::actor::Role::ALL).await,
+        site.token(&pericard_domain::actor::Role::ALL).await,
+    ];
+    let incoming = site.config.spool_dir.join("data/objects/incoming");
+    let served = Served::start(site).await;
+    let related = "multipart/related; type=\"application/dicom\"; boundary=b";
+    let part = "--b\r\nContent-Type: application/dicom\r\n\r\n";
+    let drips = [
+        long("/dicomweb/studies", &dripping, related) + part,
+        long("/api/v1/studies", &dripping, "application/dicom") + "no archive",
+        long("/v1/chat/completions", &dripping, "application/json") + "{",
+    ];
+    let meanwhile = async {
+        let begun = async {
+            while std::fs::read_dir(&incoming).expect("a folder").count() < 2 {
+                tokio::time::sleep(BETWEEN_DRIPS).await; // nothing tells when a file is there
+            }
+        };
+        let begun = tokio::time::timeout(PATIENCE, begun);
+        begun.await.expect("both uploads hold a place");
+        let crowded = ask(&served, submission(1, &dripping)).await;
+        (crowded, ask(&served, submission(2, &other)).await)
+    };
+    let (stow, upload, json, (crowded, meanwhile)) = tokio::join!(
+        dripped(&served, &drips[0]),
+        dripped(&served, &drips[1]),
+        dripped(&served, &drips[2]),
+        meanwhile
+    );
+    assert!(crowded.starts_with("HTTP/1.1 429"), "{crowded}");
+    assert!(meanwhile.starts_with("HTTP/1.1 200"), "{meanwhile}");
+    for (ended, why) in [(stow, "8 KiB/s"), (upload, "8 KiB/s"), (json, "1 s")] {
+        assert!(ended.starts_with("HTTP/1.1 408"), "{ended}");
+        assert!(ended.contains("too_slow"), "{ended}");
+        assert!(ended.contains(why), "{why}: {ended}");
+    }
+    let after = ask(&served, submission(3, &dripping)).await;
+    assert!(after.starts_with("HTTP/1.1 200"), "{after}");
     served.stop().await;
 }
 

@@ -97,7 +97,7 @@ async fn who_brings_too_much_is_told_when_to_come_back() {
     let mut site = Site::new();
     let per_token = Quota {
         objects_per_minute_max: 2,
-        in_flight_max_mib: 0,
+        ..Quota::default()
     };
     site.limit(Quotas {
         per_token,
