@@ -111,10 +111,11 @@ impl Activations {
                 match tier {
                     // SAFETY: `Tier::detect` found the instructions.
                     #[cfg(target_arch = "x86_64")]
-                    Tier::Amx | Tier::Avx512 | Tier::Avx2 => unsafe {
-                        parts.quantise_avx2(place, from);
-                    },
-                    _ => parts.quantise(place, from),
+                    Tier::Amx | Tier::Avx512 => unsafe { parts.quantise_avx512(place, from) },
+                    // SAFETY: the same.
+                    #[cfg(target_arch = "x86_64")]
+                    Tier::Avx2 => unsafe { parts.quantise_avx2(place, from) },
+                    _ => parts.quantise(place, from, quantise_block),
                 }
             }
         });
@@ -143,19 +144,34 @@ struct Parts {
 
 impl Parts {
     #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn quantise_avx512(&self, place: (usize, usize), from: &[f32]) {
+        // SAFETY: who calls this has the instructions.
+        self.quantise(place, from, |from, block| unsafe {
+            quantise_block_avx512(from, block)
+        });
+    }
+
+    #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn quantise_avx2(&self, place: (usize, usize), from: &[f32]) {
-        self.quantise(place, from);
+        self.quantise(place, from, quantise_block);
     }
 
     #[inline(always)]
-    fn quantise(&self, (first, step): (usize, usize), from: &[f32]) {
-        for (number, from) in from.chunks_exact(BLOCK).enumerate() {
+    fn quantise(
+        &self,
+        (first, step): (usize, usize),
+        from: &[f32],
+        quantised: impl Fn(&[f32; BLOCK], &mut Block) -> (f32, [i32; 2]),
+    ) {
+        let (blocks, _) = from.as_chunks();
+        for (number, from) in blocks.iter().enumerate() {
             let block = first + number * step;
             // SAFETY: a block is quantised by one thread only, and the buffers have room for every block.
             unsafe {
                 let values = &mut self.values.range(block, 1)[0];
-                let (scale, [first, second]) = quantise_block(from, values);
+                let (scale, [first, second]) = quantised(from, values);
                 let count = first + second;
                 self.scales.range(block, 1)[0] = scale;
                 self.sums.range(block, 1)[0] = scale * count as f32;
@@ -166,15 +182,24 @@ impl Parts {
     }
 }
 
+/// 1.5 * 2^23: adding it rounds to a whole number, whose lowest byte is then the lowest byte of the float.
+const MAGIC: f32 = 12_582_912.0;
+
+/// What brings a block's largest magnitude to 127, and what one step of the second byte is then worth.
 #[inline(always)]
-fn quantise_block(source: &[f32], block: &mut Block) -> (f32, [i32; 2]) {
-    /// 1.5 * 2^23: adding it rounds to a whole number, whose lowest byte is then the lowest byte of the float.
-    const MAGIC: f32 = 12_582_912.0;
+fn steps_of(largest: f32) -> (f32, f32) {
+    let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+    (inverse, largest / (127.0 * (1 << FINE_BITS) as f32))
+}
+
+/// The scale of a block, and the counts of its two halves.
+#[inline(always)]
+fn quantise_block(source: &[f32; BLOCK], block: &mut Block) -> (f32, [i32; 2]) {
     let mut largest = 0.0_f32;
     for value in source {
         largest = largest.max(value.abs());
     }
-    let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+    let (inverse, scale) = steps_of(largest);
     let fine = (1 << FINE_BITS) as f32;
     let (mut wholes, mut fines) = ([0_u8; BLOCK], [0_u8; BLOCK]);
     for ((first, second), source) in wholes.iter_mut().zip(&mut fines).zip(source) {
@@ -193,5 +218,78 @@ fn quantise_block(source: &[f32], block: &mut Block) -> (f32, [i32; 2]) {
         block.whole = std::mem::transmute::<[u8; BLOCK], [i32; BLOCK / 4]>(wholes);
         block.fine = std::mem::transmute::<[u8; BLOCK], [i32; BLOCK / 4]>(fines);
     }
-    (largest / (127.0 * fine), counts)
+    (scale, counts)
+}
+
+/// The same to the bit: the products with a power of two are exact, fused with the addition or not.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn quantise_block_avx512(source: &[f32; BLOCK], block: &mut Block) -> (f32, [i32; 2]) {
+    use std::arch::x86_64::*;
+    // SAFETY: both halves of the source and of the block's bytes are whole vectors.
+    unsafe {
+        let halves = [0, BLOCK / 2].map(|at| _mm512_loadu_ps(source.as_ptr().add(at)));
+        // A value that is no number is the first of the two, and the other one is taken.
+        let largest = halves.iter().fold(_mm512_setzero_ps(), |largest, half| {
+            _mm512_max_ps(_mm512_abs_ps(*half), largest)
+        });
+        let (inverse, scale) = steps_of(_mm512_reduce_max_ps(largest));
+        let (magic, ones) = (_mm512_set1_ps(MAGIC), _mm_set1_epi8(1));
+        let fine = _mm512_set1_ps((1 << FINE_BITS) as f32);
+        let mut counts = [_mm_setzero_si128(); 2];
+        for (number, half) in halves.iter().enumerate() {
+            let steps = _mm512_mul_ps(*half, _mm512_set1_ps(inverse));
+            let whole = _mm512_add_ps(steps, magic);
+            let rest = _mm512_sub_ps(steps, _mm512_sub_ps(whole, magic));
+            let rest = _mm512_fmadd_ps(rest, fine, magic);
+            let whole = _mm512_cvtepi32_epi8(_mm512_castps_si512(whole));
+            let rest = _mm512_cvtepi32_epi8(_mm512_castps_si512(rest));
+            _mm_storeu_si128(
+                block.whole.as_mut_ptr().cast::<__m128i>().add(number),
+                whole,
+            );
+            _mm_storeu_si128(block.fine.as_mut_ptr().cast::<__m128i>().add(number), rest);
+            let count = _mm_dpbusd_epi32(_mm_setzero_si128(), ones, whole);
+            let count = _mm_slli_epi32::<{ FINE_BITS as i32 }>(count);
+            counts[number] = _mm_dpbusd_epi32(count, ones, rest);
+        }
+        let sums = _mm_hadd_epi32(counts[0], counts[1]);
+        let sums = _mm_hadd_epi32(sums, sums);
+        (
+            scale,
+            [_mm_extract_epi32::<0>(sums), _mm_extract_epi32::<1>(sums)],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::packed::tests::noise;
+
+    #[test]
+    fn every_tier_quantises_alike() {
+        let (rows, width) = (19, 3 * BLOCK);
+        let mut values: Vec<f32> = noise(7).take(rows * width).collect();
+        values[..BLOCK].fill(0.0);
+        // Halves of a step, whose rounding is to even, and magnitudes at both ends.
+        for (at, value) in values[BLOCK..2 * BLOCK].iter_mut().enumerate() {
+            *value = at as f32 / 2.0 - 8.0;
+        }
+        values[2 * BLOCK] = 1e30;
+        values[width] = 1e-38;
+        let quantised = |tier| {
+            let mut x = Activations::with_room(rows, width);
+            x.quantise(&mut Pool::new(1).expect("no threads"), tier, &values);
+            let bytes: Vec<_> = x.values.iter().map(|b| (b.whole, b.fine)).collect();
+            let bits = |floats: &[f32]| floats.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
+            (bytes, bits(&x.scales), bits(&x.sums), x.counts, x.firsts)
+        };
+        let plain = quantised(Tier::Scalar);
+        assert_eq!(quantised(Tier::detect()), plain);
+        if matches!(Tier::detect(), Tier::Amx | Tier::Avx512) {
+            assert_eq!(quantised(Tier::Avx2), plain);
+        }
+    }
 }
