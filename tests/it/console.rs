@@ -26,7 +26,8 @@ fn every_page_in_a_browser() {
     else {
         return;
     };
-    let toml = "[[rules]]\nname = 'text'\nwhen = { modalities = ['US'] }\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
+    let toml = "[egress]\nweekly = true\n\
+        [[rules]]\nname = 'text'\nwhen = { modalities = ['US'] }\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
         [[rules]]\nname = 'brain'\nwhen = { modalities = ['MR'] }\nmodels = ['brain-extraction']\nidle_timeout_s = 3\n";
     let Some(appliance) = Appliance::start(Given {
         toml,
@@ -34,6 +35,13 @@ fn every_page_in_a_browser() {
     }) else {
         return;
     };
+    until("the frame of the week before", || {
+        appliance
+            .data()
+            .join("egress/frames/00000001.frame")
+            .exists()
+            .then_some(())
+    });
     let harmful = appliance.dir.path().join("harmful.dcm");
     let told = std::process::Command::new(python_program)
         .args(["-c", HARM])
@@ -74,6 +82,18 @@ fn every_page_in_a_browser() {
     let printed = printed.expect("python");
     eprintln!("{printed}screenshots: {}", shots.display());
     assert!(printed.ends_with("ok\n"), "{printed}");
+
+    // What was pressed in the browser, as the command line and the log see it.
+    let held = appliance.data().join("egress/hold");
+    assert_eq!(files_in(&held), [held.join("all")]);
+    let audit = appliance.pericard(&["audit", "show", "--limit", "1000"]);
+    for line in ["hold frame", "release frame"] {
+        assert!(audit.contains(line), "{line}: {audit}");
+    }
+    assert_eq!(
+        appliance.pericard(&["egress", "release"]),
+        "all frames released\n"
+    );
 }
 
 /// The first file in a folder of samples.

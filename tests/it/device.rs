@@ -64,6 +64,55 @@ fn a_device_that_cannot_be_had_fails_readiness_and_loads_nothing() {
     }
 }
 
+/// Of a result: as JSON, in the structured report, and over FHIR.
+#[test]
+fn every_form_of_a_result_names_the_device_that_ran() {
+    let Some(ultrasound) = sample("us1") else {
+        return;
+    };
+    let Some(appliance) = Appliance::start(Given {
+        toml: RULES,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    appliance.pericard(&["submit", ultrasound.to_str().expect("a path")]);
+    let study = study_of(&files_in(&ultrasound)[0]);
+    appliance.jobs_ended(&study);
+    let reports = appliance.reports(&study);
+    assert_eq!(reports[0]["device"], "cpu", "{reports:?}");
+
+    let metadata = appliance.json(&format!("/dicomweb/studies/{study}/metadata"));
+    let objects = metadata.as_array().expect("a list of objects");
+    let value = |set: &Value, tag: &str| set[tag]["Value"][0].clone();
+    let is_report = |object: &&Value| value(object, "00080060") == "SR";
+    let structured = objects.iter().find(is_report).expect("a structured report");
+    let parts = structured["0018A001"]["Value"].as_array();
+    let mut parts = parts.expect("who made it").iter();
+    let said = "Appliance that ran the model on cpu";
+    assert!(
+        parts.any(|part| value(part, "0018A003") == said),
+        "{structured}"
+    );
+
+    let found = appliance.json("/fhir/Observation");
+    let entries = found["entry"].as_array().expect("findings");
+    assert!(!entries.is_empty());
+    for entry in entries {
+        let model = &entry["resource"]["contained"][0];
+        assert_eq!(
+            model["property"][0]["valueCode"][0]["text"], "cpu",
+            "{model}"
+        );
+    }
+    let reports = appliance.json("/fhir/DiagnosticReport");
+    let conclusion = reports["entry"][0]["resource"]["conclusion"].as_str();
+    assert!(
+        conclusion.is_some_and(|text| text.ends_with("Computed on cpu.")),
+        "{reports}"
+    );
+}
+
 /// The binary that is shipped to hospitals with GPUs, where there is neither a GPU nor a driver.
 #[test]
 fn a_build_with_cuda_starts_and_serves_without_a_driver() {

@@ -88,6 +88,115 @@ fn rules_and_peers_are_read_again_while_an_association_stays_open() {
     );
 }
 
+/// Two certificates of the hospital's authority, the second in the place of the first, while a modality is at the door.
+#[test]
+fn a_renewed_certificate_is_served_while_an_association_stays_open() {
+    let (Some(ultrasound), Some(python), Some(openssl)) =
+        (sample("us1"), venv("python"), program("openssl"))
+    else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let certificates = Certificates {
+        dir: dir.path().to_owned(),
+        openssl,
+    };
+    certificates.authority();
+    certificates.issue("first");
+    certificates.put("first");
+    let Some(mut appliance) = Appliance::prepare_in(dir, Given::default()) else {
+        return;
+    };
+    let text = fs::read_to_string(appliance.config()).expect("the configuration");
+    let listen = format!("listen = '{}'\n", appliance.https);
+    let [chain, key] = ["served.pem", "served.key"].map(|name| certificates.dir.join(name));
+    let named = format!(
+        "{listen}certificate = '{}'\nkey = '{}'\n",
+        chain.display(),
+        key.display()
+    );
+    let text = text.replacen(&listen, &named, 1);
+    fs::write(appliance.config(), &text).expect("the configuration");
+    // What clients of the tests trust.
+    fs::create_dir_all(appliance.data().join("tls")).expect("a folder");
+    fs::copy(certificates.dir.join("authority.pem"), appliance.ca()).expect("the authority");
+    appliance.restart();
+    let first = certificates.served(&appliance);
+    assert_eq!(first, certificates.fingerprint("first"));
+
+    let file = &files_in(&ultrasound)[0];
+    let mut held = Held::open(&python, appliance.dicom.port(), file);
+    let process = appliance.process().id();
+    certificates.issue("second");
+    certificates.put("second");
+    assert_eq!(
+        certificates.served(&appliance),
+        first,
+        "nobody has said so yet"
+    );
+    reload(&mut appliance, &text, "read again");
+    let second = certificates.served(&appliance);
+    assert_eq!(second, certificates.fingerprint("second"));
+    assert_ne!(first, second);
+    assert_eq!(appliance.get("/readyz").0, 200, "clients go on");
+    assert_eq!(held.send(), "0 0", "the association did not live");
+    assert_eq!(appliance.process().id(), process);
+    let study = study_of(file);
+    let kept = appliance.json(&format!("/api/v1/studies/{study}"));
+    assert_eq!(kept["instances"], 1, "{kept}");
+}
+
+/// An authority, and what it signed.
+struct Certificates {
+    dir: std::path::PathBuf,
+    openssl: std::path::PathBuf,
+}
+
+impl Certificates {
+    fn authority(&self) {
+        self.run("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=authority \
+                  -keyout authority.key -out authority.pem");
+        let names = "subjectAltName=IP:127.0.0.1\n";
+        fs::write(self.dir.join("names"), names).expect("the names");
+    }
+
+    fn issue(&self, name: &str) {
+        self.run(&format!(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        self.run(&format!(
+            "x509 -req -in {name}.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 8 -extfile names \
+             -out {name}.pem"
+        ));
+    }
+
+    /// Where the configuration looks.
+    fn put(&self, name: &str) {
+        for ending in ["pem", "key"] {
+            let from = self.dir.join(format!("{name}.{ending}"));
+            fs::copy(from, self.dir.join(format!("served.{ending}"))).expect("put in place");
+        }
+    }
+
+    fn fingerprint(&self, name: &str) -> String {
+        self.run(&format!("x509 -in {name}.pem -noout -fingerprint -sha256"))
+    }
+
+    /// That of the certificate that the door shows.
+    fn served(&self, appliance: &Appliance) -> String {
+        let shown = self.run(&format!("s_client -connect {}", appliance.https));
+        fs::write(self.dir.join("shown.pem"), shown).expect("what was shown");
+        self.fingerprint("shown")
+    }
+
+    fn run(&self, words: &str) -> String {
+        let mut command = Command::new(&self.openssl);
+        run(command
+            .args(words.split_whitespace())
+            .current_dir(&self.dir))
+    }
+}
+
 /// Writes the configuration, and waits until the journal says that about it.
 fn reload(appliance: &mut Appliance, text: &str, said: &str) {
     fs::write(appliance.config(), text).expect("the configuration");

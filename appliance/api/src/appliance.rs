@@ -4,7 +4,9 @@ use crate::ApiConfig;
 use crate::console::{SESSIONS, Setting};
 use crate::dicomweb::ups::CHANNELS_MAX;
 use crate::guard::Doorman;
+use crate::imports::Imports;
 use crate::notice::Notice;
+use crate::outgoing::Outgoing;
 use crate::painter::{PICTURES_AT_ONCE_MAX, Painter};
 use crate::reading::READINGS_AT_ONCE_MAX;
 use crate::talker::Talker;
@@ -30,6 +32,10 @@ pub struct Appliance {
     pub painter: Arc<dyn Painter>,
     /// The models that should be loaded.
     pub packages: Arc<[Package]>,
+    /// Whoever keeps model packages.
+    pub imports: Arc<dyn Imports>,
+    /// Whoever keeps the frames that wait to leave.
+    pub outgoing: Arc<dyn Outgoing>,
     /// The closed counters.
     pub meter: Meter,
     /// What time it is.

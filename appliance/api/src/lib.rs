@@ -11,6 +11,7 @@
 //! - [`tls_config`]: TLS 1.3 and nothing older.
 //!
 //! - [`Painter`]: pictures of what is held, for the console and for DICOMweb.
+//! - [`Outgoing`]: the frames that wait to leave; [`Imports`]: the imported models. For the console.
 //!
 //! Deliberately absent: CORS (no page of another origin has business here), cookies on any route of a program (a session
 //! opens the console's pages and nothing else), HTTP Strict Transport Security (it would bind every other service of the
@@ -30,12 +31,14 @@ mod fhir;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod imports;
 mod multipart;
 mod notice;
 mod openai;
 mod openapi;
 mod operations;
 mod origin;
+mod outgoing;
 mod painter;
 mod problem;
 mod reading;
@@ -51,8 +54,10 @@ pub use appliance::Appliance;
 pub use config::ApiConfig;
 pub use console::Setting;
 pub use door::serve;
+pub use imports::{Imported, Imports, Standing};
 pub use notice::Notice;
 pub use openapi::document as openapi;
+pub use outgoing::{ClosedFrame, FrameState, Frames, Outgoing};
 pub use painter::{Kept, Painter};
 pub use pericard_door::tls_config;
 pub use reading::Reading;

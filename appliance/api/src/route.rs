@@ -24,6 +24,8 @@ const STEERS: Access = Access::Roles(&[Role::Clinician, Role::MlAdmin]);
 const ERASES: Access = Access::Roles(&[Role::SecurityAdmin]);
 /// The log and what leaves.
 const AUDITS: Access = Access::Roles(&[Role::Auditor]);
+/// What leaves is held back by whoever reads it.
+const HOLDS: Access = AUDITS;
 /// How the appliance is set.
 const SETS: Access = Access::Roles(&[Role::SecurityAdmin, Role::MlAdmin, Role::Auditor]);
 
@@ -831,7 +833,18 @@ fn console_routes() -> Vec<Route> {
             AUDITS,
             "What would be sent to the hub",
             || routing::get(egress::preview),
+        )
+        .query(egress::PARAMETERS)
+        .statuses(&[200, 400, 404]),
+        form(
+            "/console/egress/hold",
+            HOLDS,
+            "Hold a frame back, or all",
+            || routing::post(egress::hold),
         ),
+        form("/console/egress/release", HOLDS, "Take a hold away", || {
+            routing::post(egress::release)
+        }),
         page("/console/audit", AUDITS, "The audit log", || {
             routing::get(audit::list)
         })

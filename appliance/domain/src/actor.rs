@@ -77,7 +77,7 @@ pub enum Role {
     Modality,
     /// Imports, activates and retires models.
     MlAdmin,
-    /// Reads the audit log and the egress preview, and no patient data.
+    /// Reads the audit log and what could leave, holds frames back; no patient data.
     Auditor,
     /// Issues and revokes tokens and certificates, reads the system's state.
     SecurityAdmin,

@@ -1,25 +1,55 @@
-//! The packages in a booted system, where one may be booted: `packaging/boot/test` on what the tests have built.
+//! The packages, on the binary that the tests have built: `packaging/check`, and in a booted system `packaging/boot/test`.
 
 use crate::cache::Cache;
 use crate::dist;
 use crate::error::{Error, run};
-use crate::peers::{is_root, on_path};
+use crate::peers::{install_packages, is_root, on_path};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What boots a system in a folder, what makes one, and what reads the other kind of package.
 const TOOLS: [&str; 3] = ["systemd-nspawn", "mmdebstrap", "rpm"];
 
+/// What looks at packages, and the Debian package that has it.
+const CHECKERS: [(&str, &str); 4] = [
+    ("lintian", "lintian"),
+    ("rpmlint", "rpmlint"),
+    ("rpm", "rpm"),
+    ("objdump", "binutils"),
+];
+
+/// Packages the binary of the tests twice, compares, and has the distributions' own checkers look at it.
+pub(crate) fn check(tree: &Path) -> Result<(), Error> {
+    let absent = CHECKERS.iter().filter(|(program, _)| !on_path(program));
+    let packages: Vec<_> = absent.map(|(_, package)| *package).collect();
+    let script = tree.join("packaging/check");
+    if let Err(error) = install_packages(&packages) {
+        return passed_over(&script, error.to_string(), crate::in_ci());
+    }
+    run(Command::new(script).arg(crate::target(tree).join("debug/pericard")))
+}
+
 /// Packages the binary of the tests and does with it what a hospital does. Where nobody may boot anything, it says so.
 pub(crate) fn test(tree: &Path, cache: &Cache) -> Result<(), Error> {
+    let script = tree.join("packaging/boot/test");
     if let Some(why) = cannot(cache) {
-        eprintln!("the packages are not booted: {why}");
-        return Ok(());
+        return passed_over(&script, why, crate::in_ci());
     }
     let target = crate::target(tree);
     let packages = target.join("boot-packages");
     dist::of_binary(tree, cache, &target.join("debug/pericard"), &packages)?;
-    run(Command::new(tree.join("packaging/boot/test")).arg(&packages))
+    run(Command::new(script).arg(&packages))
+}
+
+/// What cannot be done here is said; with `must` it is a failure.
+fn passed_over(script: &Path, why: String, must: bool) -> Result<(), Error> {
+    if must {
+        let program = script.display().to_string();
+        let status = format!("not here, and CI passes nothing over: {why}");
+        return Err(Error::Failed { program, status });
+    }
+    eprintln!("{} is passed over: {why}", script.display());
+    Ok(())
 }
 
 /// Why not here.
@@ -57,4 +87,64 @@ fn cannot(cache: &Cache) -> Option<String> {
     // Left behind, it would do no harm.
     let _ = std::fs::remove_dir_all(&root);
     (!started).then(|| "systemd-nspawn starts nothing here".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From nothing to the first result, as the README promises.
+    const COMMANDS_MAX: usize = 8;
+
+    fn commands(arguments: &[&str]) -> Vec<String> {
+        let mut command = Command::new(crate::tree().join("packaging/boot/commands"));
+        let output = command.args(arguments).output().expect("bash and awk");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_readme_comes_to_the_first_result_in_few_commands() {
+        let first = commands(&[]);
+        assert!(first.len() <= COMMANDS_MAX, "{first:#?}");
+        assert!(first[0].starts_with("apt-get install ./"), "{first:#?}");
+        let last = first.last().expect("a command");
+        assert!(last.starts_with("pericard submit --sample"), "{first:#?}");
+        let next = commands(&["next"]);
+        assert!(next[0].contains("$(pericard token issue "), "{next:#?}");
+        assert!(next[1].starts_with("curl "), "{next:#?}");
+        assert_eq!(next.len(), 2, "{next:#?}");
+    }
+
+    #[test]
+    fn no_hospital_is_told_to_install_the_hub() {
+        let readme = std::fs::read_to_string(crate::tree().join("README.md")).expect("the README");
+        let (_, rest) = readme
+            .split_once("dnf install ")
+            .expect("the .rpm's command");
+        let dnf = rest.split('`').next().unwrap_or_default();
+        let files = [
+            "pericard-0.1.0-1.x86_64.rpm",
+            "pericard-onnxruntime-1.32.0-1.x86_64.rpm",
+        ];
+        let matched = |name: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join(name), "").expect("a file");
+            let mut shell = Command::new("sh");
+            let shown = shell.args(["-c", &format!("ls -d {dnf} 2>/dev/null")]);
+            let output = shown.current_dir(folder.path()).output().expect("sh");
+            !output.stdout.is_empty()
+        };
+        assert!(files.into_iter().all(matched), "{dnf}");
+        assert!(!matched("pericard-hub-0.1.0-1.x86_64.rpm"), "{dnf}");
+    }
+
+    #[test]
+    fn in_ci_nothing_is_passed_over() {
+        let script = Path::new("packaging/boot/test");
+        assert!(passed_over(script, "only root may".into(), false).is_ok());
+        let failed = passed_over(script, "only root may".into(), true).unwrap_err();
+        assert!(failed.to_string().contains("only root may"), "{failed}");
+    }
 }

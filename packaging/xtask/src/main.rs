@@ -5,7 +5,7 @@
 //! - [`python`]: the private Python environment, and the registry's ordinary client in it.
 //! - [`wheel`]: pinned files out of pinned wheels.
 //! - [`fetch`]: the runtime, the model packages and the sample studies.
-//! - [`boot`]: the packages in a booted system.
+//! - [`boot`]: the packages checked, and in a booted system.
 //! - [`peers`]: the other programs that the tests talk to; [`ohif`], a viewer among them.
 //! - [`bench`]: the benchmarks.
 //! - [`fuzz`]: the fuzz targets.
@@ -139,6 +139,7 @@ fn run(task: Task) -> Result<(), Error> {
             error::run(&mut test)?;
             // After all others: what boots holds on to what is mounted.
             if long && arguments.is_empty() {
+                boot::check(&tree)?;
                 boot::test(&tree, &cache)?;
             }
             Ok(())

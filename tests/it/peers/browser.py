@@ -227,6 +227,24 @@ def check_viewer(browser, origin, study):
     print("viewer: ok")
 
 
+def check_holds(browser, axe, origin, out):
+    """The frame that waits is decoded, held and released; then all are held, those to come too."""
+    browser.open(f"{origin}/console/egress")
+    row = "document.querySelector('section[aria-labelledby=waiting] tbody tr')"
+    press = lambda label: browser.submit(f"document.querySelector('button[aria-label=\"{label}\"]').click()")
+    assert "Hold" in browser.js(f"{row}.innerText") and "No hub is enrolled" in browser.js("document.body.innerText")
+    press("Hold: frame 1")
+    assert browser.js(f"{row}.querySelector('.chip').innerText") == "held", browser.js(f"{row}.innerText")
+    check_page(browser, axe, origin, "egress-held", out)
+    press("Release: frame 1")
+    assert browser.js(f"{row}.querySelector('.chip').innerText") != "held", browser.js(f"{row}.innerText")
+    press("Hold all")
+    assert "All frames are held" in browser.js("document.querySelector('.say').innerText")
+    browser.submit(f"{row}.querySelector('a').click()")
+    assert browser.js("document.querySelector('h1').innerText") == "Frame 1"
+    check_page(browser, axe, origin, "egress-frame", out)
+
+
 def main():
     chromium, origin, token, out, disk, text, mask, script = sys.argv[1:]
     out = pathlib.Path(out)
@@ -247,6 +265,7 @@ def main():
             browser.open(origin + path)
             assert browser.js("location.pathname") == path, (name, "turned away")
             check_page(browser, axe, origin, name, out)
+        check_holds(browser, axe, origin, out)
         browser.open(f"{origin}/console/studies/{script}")
         assert "<script>" in browser.js("document.querySelector('h1').innerText"), "it is shown as it is written"
         assert browser.js("window.harmed") is None

@@ -24,7 +24,7 @@ pub(crate) const PARAMETERS: &[(&str, &str)] = &[
     ("subject", "only lines whose subject holds this"),
 ];
 /// What is looked for most; any other verb can be asked for by its name.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 20] = [
     "refuse",
     "log in",
     "log out",
@@ -41,6 +41,10 @@ const VERBS: [&str; 16] = [
     "fail job",
     "issue token",
     "revoke token",
+    "activate model",
+    "retire model",
+    "hold frame",
+    "release frame",
 ];
 
 pub(crate) async fn list(
@@ -118,7 +122,8 @@ fn table(lines: &[AuditLine]) -> Markup {
     }
 }
 
-fn who(by: &Actor) -> Markup {
+/// Who did it.
+pub(super) fn who(by: &Actor) -> Markup {
     match by {
         Actor::Peer { ae_title, address } => {
             html! { (ae_title.as_str()) span.quiet { " · " (address) } }

@@ -37,7 +37,7 @@ pub(super) fn report(api: &Api, study: &Study, kept: &KeptReport) -> Value {
         "subject": subject(study),
         "issued": report.at.rfc3339(),
         "imagingStudy": [{"reference": format!("ImagingStudy/{}", study.study)}],
-        "conclusion": format!("{} {found}", said(kept)),
+        "conclusion": format!("{} {found} Computed on {}.", said(kept), report.device),
     });
     if let Some(started) = started(api, study) {
         resource["effectiveDateTime"] = json!(started);
@@ -128,14 +128,15 @@ fn said(kept: &KeptReport) -> String {
     said.join(" ")
 }
 
-/// The model.
+/// The model, and what it ran on.
 fn device(kept: &KeptReport) -> Value {
-    let model = &kept.report.model;
+    let (model, ran_on) = (&kept.report.model, &kept.report.device);
     json!({
         "resourceType": "Device",
         "id": "model",
         "deviceName": [{"name": model.name, "type": "model-name"}],
         "version": [{"value": model.version}],
+        "property": [{"type": {"text": "What the model ran on"}, "valueCode": [{"text": ran_on}]}],
         "identifier": [{"system": "urn:pericard:model-sha256", "value": model.digest.to_string()}],
     })
 }

@@ -7,8 +7,11 @@ use axum::body::Body;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use http::{Request, StatusCode, header};
+use pericard_api::{ClosedFrame, FrameState, Imported, Standing};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::ae::AeTitle;
+use pericard_domain::model::ModelRef;
+use pericard_domain::time::{Clock as _, Timestamp};
 use pericard_store::admission::Refusal;
 use std::time::Duration;
 use tower::ServiceExt as _;
@@ -432,4 +435,250 @@ async fn pages_load_nothing_from_elsewhere_and_are_kept_nowhere() {
                 .starts_with("default-src 'none'; frame")
         );
     }
+}
+
+/// A page's text without its tags.
+fn words(page: &str) -> String {
+    let mut words = String::new();
+    for piece in page.split('<') {
+        let text = piece.split_once('>').map_or(piece, |(_, text)| text);
+        words += &format!(" {}", text.trim());
+    }
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The row of a table that has this cell, in words.
+fn row(page: &str, cell: &str) -> String {
+    let rows = page.split("<tr>").skip(1);
+    let rows = rows.map(|row| words(row.split("</tr>").next().unwrap_or_default()));
+    let mut found = rows.filter(|row| row.split(' ').any(|word| word == cell));
+    found
+        .next()
+        .unwrap_or_else(|| panic!("no {cell} in {}", words(page)))
+}
+
+/// Frames: the hub has the first; the others wait.
+fn frames() -> Vec<ClosedFrame> {
+    let until = Timestamp::from_millis(1_795_600_000_000);
+    [
+        (8, FrameState::Over),
+        (9, FrameState::Waiting { until }),
+        (10, FrameState::Unseen),
+        (11, FrameState::Unusable),
+    ]
+    .map(|(sequence, state)| ClosedFrame {
+        sequence,
+        week: (sequence < 11).then_some(2958 + sequence as u16),
+        state,
+        is_held: false,
+    })
+    .to_vec()
+}
+
+#[tokio::test]
+async fn frames_that_wait_are_read_held_and_released() {
+    const PAGE: &str = "/console/egress";
+    let site = Site::new();
+    let visitor = Visitor::with(&site, &[Role::Auditor]).await;
+    let empty = words(&visitor.get(PAGE).await.text());
+    assert!(empty.contains("No frame waits.") && empty.contains("No hub is enrolled"));
+    assert!(empty.contains("Frames are not held as a whole."), "{empty}");
+
+    *site.shelves.frames.lock().expect("not poisoned") = frames();
+    *site.shelves.is_enrolled.lock().expect("not poisoned") = true;
+    let page = visitor.get(PAGE).await.text();
+    let said = words(&page);
+    assert!(
+        said.contains("each frame that is not held goes to it"),
+        "{said}"
+    );
+    assert!(said.contains("1 frames are with the hub"), "{said}");
+    for (frame, expected) in [
+        (
+            "9",
+            "9 2026-11-16 to 2026-11-22 waiting from 2026-11-25 09:46:40 on Decode frame 9 Hold",
+        ),
+        (
+            "10",
+            "10 2026-11-23 to 2026-11-29 not seen by the gate yet 3 days after the gate sees it Decode frame 10 Hold",
+        ),
+        ("11", "11 – no frame never – Hold"),
+    ] {
+        assert_eq!(row(&page, frame), expected);
+    }
+
+    let before = site.audited().await.len();
+    let held = visitor.post(&format!("{PAGE}/hold"), "frame=9").await;
+    assert_eq!((held.status.as_u16(), held.header("location")), (303, PAGE));
+    let page = visitor.get(PAGE).await.text();
+    let nine = "9 2026-11-16 to 2026-11-22 held when it is released Decode frame 9 Release";
+    assert_eq!(row(&page, "9"), nine);
+    assert!(row(&page, "10").contains("not seen"), "only that one");
+    visitor.post(&format!("{PAGE}/hold"), "frame=all").await;
+    let page = visitor.get(PAGE).await.text();
+    assert!(words(&page).contains("All frames are held , those to come too."));
+    assert!(words(&page).contains("Nothing is sent to the hub that is enrolled."));
+    assert!(row(&page, "10").contains("held with all"));
+    visitor.post(&format!("{PAGE}/release"), "frame=all").await;
+    let page = visitor.get(PAGE).await.text();
+    assert_eq!(row(&page, "9"), nine, "its own hold stays");
+    visitor.post(&format!("{PAGE}/release"), "frame=9").await;
+    assert!(row(&visitor.get(PAGE).await.text(), "9").contains("waiting"));
+    let audited = site.audited().await.split_off(before);
+    let deeds = audited.iter().filter(|(verb, _)| verb.ends_with(" frame"));
+    let deeds: Vec<_> = deeds.map(|(verb, subject)| (&**verb, &**subject)).collect();
+    let expected = [
+        ("hold frame", "frame 9"),
+        ("hold frame", "all frames"),
+        ("release frame", "all frames"),
+        ("release frame", "frame 9"),
+    ];
+    assert_eq!(deeds, expected);
+
+    let one = visitor.get(&format!("{PAGE}?frame=9")).await.text();
+    assert!(words(&one).contains("4096 bytes") && one.contains("<h1>Frame 9</h1>"));
+    for (query, status) in [("12", 404), ("-1", 400), ("x", 400)] {
+        let answer = visitor.get(&format!("{PAGE}?frame={query}")).await;
+        assert_eq!(answer.status.as_u16(), status, "{query}");
+    }
+    let read = ("preview egress".to_owned(), "frame 9".to_owned());
+    assert!(site.audited().await.contains(&read));
+}
+
+#[tokio::test]
+async fn a_hold_is_one_frame_s_or_that_of_all_and_only_whoever_may_says_so() {
+    let site = Site::new();
+    *site.shelves.frames.lock().expect("not poisoned") = frames();
+    let auditor = Visitor::with(&site, &[Role::Auditor]).await;
+    let held = || site.shelves.held.lock().expect("not poisoned").len();
+    for fields in ["", "frame=", "frame=-1", "frame=ALL", "frame=4294967296"] {
+        for deed in ["hold", "release"] {
+            let answer = auditor
+                .post(&format!("/console/egress/{deed}"), fields)
+                .await;
+            assert_eq!(answer.status.as_u16(), 400, "{deed} {fields}");
+        }
+    }
+    let wordless = auditor.form("/console/egress/hold", "frame=9");
+    assert_eq!(auditor.send(wordless).await.status, 403);
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Auditor) {
+        let other = Visitor::with(&site, &[role]).await;
+        let refused = other.post("/console/egress/hold", "frame=9").await;
+        assert_eq!(refused.status.as_u16(), 403, "{}", role.name());
+    }
+    assert_eq!(held(), 0);
+
+    // What cannot be told is not shown as if all were well.
+    let broken = "the folder is on fire".to_owned();
+    *site.shelves.trouble.lock().expect("not poisoned") = Some(broken);
+    let page = auditor.get("/console/egress").await;
+    let said = words(&page.text());
+    assert_eq!(page.status, 200);
+    assert!(said.contains("It is not known which frames wait"), "{said}");
+    assert!(
+        !said.contains("fire") && !said.contains("No frame waits"),
+        "{said}"
+    );
+    let failed = auditor.post("/console/egress/hold", "frame=9").await;
+    assert_eq!((failed.status.as_u16(), held()), (500, 0));
+}
+
+#[tokio::test]
+async fn every_imported_version_is_shown_with_who_made_it_live() {
+    let site = Site::new();
+    let version = |version: &str, standing| Imported {
+        model: ModelRef {
+            name: "probe".into(),
+            version: version.into(),
+            digest: "ab".repeat(32).parse().expect("a digest"),
+        },
+        standing,
+    };
+    *site.shelves.imported.lock().expect("not poisoned") = vec![
+        version("1.0.0", Standing::Retired),
+        version("1.1.0", Standing::Live),
+        version("1.2.0", Standing::Imported),
+    ];
+    let (_, id) = site.token_until(&[Role::MlAdmin], None).await;
+    let by = Actor::Token {
+        id: id.clone(),
+        address: [10, 0, 0, 7].into(),
+    };
+    for (subject, by) in [
+        ("probe 1.0.0", Actor::CommandLine),
+        ("probe 1.1.0", Actor::CommandLine),
+        ("probe 1.1.0", by),
+        ("probe 1.2.0-beta", Actor::CommandLine),
+    ] {
+        let noted = site.store.note_access("activate model", subject, by);
+        noted.await.expect("noted");
+    }
+    let at = site.clock.now().rfc3339();
+    let at = at[..19].replace('T', " ");
+    let auditor = Visitor::with(&site, &[Role::Auditor]).await;
+    let page = auditor.get("/console/models").await.text();
+    let digest = "ab".repeat(32);
+    for (version, expected) in [
+        ("1.0.0", format!("retired the command line {at}")),
+        (
+            "1.1.0",
+            format!("live from the next start on token {id} · 10.0.0.7 {at}"),
+        ),
+        ("1.2.0", "imported nobody –".to_owned()),
+    ] {
+        let expected = format!("probe {version} {expected} {digest}");
+        assert_eq!(row(&page, version), expected);
+    }
+    let clinician = Visitor::with(&site, &[Role::Clinician]).await;
+    let page = clinician.get("/console/models").await;
+    assert_eq!(page.status, 200);
+    assert!(!page.text().contains("Every imported version"));
+    *site.shelves.trouble.lock().expect("not poisoned") = Some("no disk".into());
+    let page = auditor.get("/console/models").await;
+    assert!(words(&page.text()).contains("The registry cannot be read"));
+}
+
+#[tokio::test]
+async fn a_search_of_the_log_hides_what_it_does_not_mean() {
+    let site = holding(&[]).await;
+    let visitor = Visitor::with(&site, &[Role::Auditor, Role::Clinician]).await;
+    visitor.get("/console/studies/1.2.3.1").await;
+    site.store
+        .note_access("activate model", "probe 1.0.0", Actor::CommandLine)
+        .await
+        .expect("noted");
+    let cells = |page: &str, name: &str| -> Vec<String> {
+        let mark = format!("data-name=\"{name}\">");
+        let cells = page.split(&mark).skip(1);
+        cells
+            .map(|rest| words(rest.split("</td>").next().unwrap_or_default()))
+            .collect()
+    };
+    let all = visitor.get("/console/audit").await.text();
+    let verbs = cells(&all, "Action");
+    for verb in ["read study", "activate model", "log in", "read audit"] {
+        assert!(verbs.iter().any(|v| v == verb), "{verb}: {verbs:?}");
+    }
+    for (query, name, expected) in [
+        ("verb=read+study", "Action", "read study"),
+        ("verb=activate+model", "Action", "activate model"),
+        ("subject=probe", "Subject", "probe 1.0.0"),
+        ("by=command", "Who", "the command line"),
+        ("verb=read+study&by=token", "Action", "read study"),
+    ] {
+        let page = visitor.get(&format!("/console/audit?{query}")).await.text();
+        let found = cells(&page, name);
+        assert!(!found.is_empty(), "{query}");
+        assert!(
+            found.iter().all(|cell| cell == expected),
+            "{query}: {found:?}"
+        );
+        assert!(found.len() < verbs.len(), "{query}");
+    }
+    let none = visitor
+        .get("/console/audit?verb=read+study&subject=probe")
+        .await;
+    let none = none.text();
+    assert_eq!(cells(&none, "Action"), Vec::<String>::new());
+    assert!(none.contains("There is no such line."));
 }

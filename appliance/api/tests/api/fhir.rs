@@ -59,6 +59,7 @@ async fn a_study_its_report_and_its_findings() {
     assert!(
         conclusion.contains("verified by nobody") && conclusion.contains("Not for clinical use")
     );
+    assert!(conclusion.ends_with("Computed on cpu."), "{conclusion}");
     let results = [1, 2].map(|n| json!({"reference": format!("Observation/finding-{job}-{n}")}));
     assert_eq!(report["result"], json!(results));
     let volume = site
@@ -72,6 +73,10 @@ async fn a_study_its_report_and_its_findings() {
     let quantity =
         json!({"value": 1369.6, "unit": "mL", "system": "http://unitsofmeasure.org", "code": "mL"});
     assert_eq!(volume["component"][0]["valueQuantity"], quantity);
+    let ran_on =
+        json!([{"type": {"text": "What the model ran on"}, "valueCode": [{"text": "cpu"}]}]);
+    assert_eq!(volume["contained"][0]["property"], ran_on);
+    assert_eq!(volume["device"], json!({"reference": "#model"}));
     let text = site
         .get(&format!("/fhir/Observation/finding-{job}-2"))
         .await

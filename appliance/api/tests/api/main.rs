@@ -14,6 +14,7 @@ mod painting;
 mod peers;
 mod reviews;
 mod scripted;
+mod shelves;
 mod site;
 mod submission;
 mod texts;

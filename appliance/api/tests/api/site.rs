@@ -2,6 +2,7 @@
 
 use crate::painting::Painting;
 use crate::scripted::Scripted;
+use crate::shelves::Shelves;
 use axum::Router;
 use axum::body::Body;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
@@ -31,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) clock: Arc<StandingClock>,
     pub(crate) scripted: Arc<Scripted>,
     pub(crate) painting: Arc<Painting>,
+    /// The frames that wait, and the imported models.
+    pub(crate) shelves: Arc<Shelves>,
     pub(crate) meter: Meter,
     pub(crate) config: ApiConfig,
     /// What the hub says of models.
@@ -57,6 +60,7 @@ impl Site {
             clock,
             scripted: Arc::default(),
             painting: Arc::default(),
+            shelves: Arc::default(),
             meter,
             config: ApiConfig::new(dir.path()),
             notices: watch::channel(Arc::default()).0,
@@ -77,6 +81,8 @@ impl Site {
             talker: self.scripted.clone(),
             painter: self.painting.clone(),
             packages: Arc::from([]),
+            imports: self.shelves.clone(),
+            outgoing: self.shelves.clone(),
             meter: self.meter.clone(),
             clock: self.clock.clone(),
             version: "0.0.0-test",

@@ -4,6 +4,8 @@ mod machine;
 mod probe;
 mod profile;
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;
 
 use super::{CommandError, output};

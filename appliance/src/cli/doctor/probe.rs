@@ -5,11 +5,12 @@ use serde::Deserialize;
 
 /// Files that a profile wants installed, as they are shipped.
 #[rustfmt::skip] // a table
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 6] = [
     ("files/sysctl.d/60-pericard.conf", include_str!("../../../../firmware-config/files/sysctl.d/60-pericard.conf")),
     ("files/coredump/pericard.conf", include_str!("../../../../firmware-config/files/coredump/pericard.conf")),
     ("files/modprobe.d/pericard-server.conf", include_str!("../../../../firmware-config/files/modprobe.d/pericard-server.conf")),
     ("files/modprobe.d/pericard-nvidia.conf", include_str!("../../../../firmware-config/files/modprobe.d/pericard-nvidia.conf")),
+    ("files/udev/60-pericard-nvidia.rules", include_str!("../../../../firmware-config/files/udev/60-pericard-nvidia.rules")),
     ("files/nvidia/pericard-mig.service", include_str!("../../../../firmware-config/files/nvidia/pericard-mig.service")),
 ];
 

@@ -2,175 +2,15 @@
 
 use super::machine::Machine;
 use super::profile::Profile;
+use super::recorded::{MOUNTS, PLANTED, Recorded, SECURE_BOOT};
 use super::{Report, Verdict, examine};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use tempfile::TempDir;
 
-/// A machine that is as its profile wants it.
-struct Recorded(TempDir);
-
-impl Recorded {
-    fn good(profile: &str) -> Self {
-        let machine = Self(tempfile::tempdir().unwrap());
-        machine.linux();
-        if profile != "clinic-cpu" {
-            machine.cards(if profile == "gpu-mig" { 2 } else { 1 }, profile);
-        }
-        machine
-    }
-
-    fn linux(&self) {
-        let processor = "processor\t: 0\nflags\t\t: fpu avx2 fma f16c x\n".repeat(64);
-        for (path, text) in [
-            ("proc/version", "Linux"),
-            ("proc/sys/kernel/osrelease", "6.1.0-30-amd64\n"),
-            ("proc/cpuinfo", &processor),
-            (
-                "proc/meminfo",
-                "MemTotal:       540000000 kB\nMemFree: 1 kB\n",
-            ),
-            (
-                "proc/cmdline",
-                "BOOT_IMAGE=/vmlinuz root=/dev/mapper/root ro quiet\n",
-            ),
-            (
-                "proc/modules",
-                "xfs 1 2 - Live 0x0\nnvidia 1 2 - Live 0x0\n",
-            ),
-            (
-                "proc/mdstat",
-                "md1 : active raid1 sdb1[1] sda1[0]\n      976630464 blocks [2/2] [UU]\n",
-            ),
-            (
-                "proc/swaps",
-                "Filename Type Size Used Priority\n/dev/dm-3 partition 1 0 -2\n",
-            ),
-            ("proc/sys/fs/suid_dumpable", "0\n"),
-            ("proc/sys/kernel/yama/ptrace_scope", "1\n"),
-            ("proc/sys/user/max_user_namespaces", "16384\n"),
-            ("proc/sys/vm/swappiness", "10\n"),
-            ("proc/self/mountinfo", MOUNTS),
-            (
-                "sys/kernel/security/lsm",
-                "lockdown,capability,landlock,yama,apparmor,bpf",
-            ),
-            (
-                "sys/kernel/mm/transparent_hugepage/enabled",
-                "always [madvise] never\n",
-            ),
-            ("sys/class/tpm/tpm0/tpm_version_major", "2\n"),
-            ("sys/class/block/dm-3/dev", "253:3\n"),
-            ("sys/dev/block/253:3/dm/uuid", "CRYPT-PLAIN-swap\n"),
-            // The data: a logical volume on an encrypted one, as installers make it.
-            ("sys/dev/block/253:2/dm/uuid", "LVM-abc\n"),
-            ("sys/dev/block/253:2/slaves/dm-1/dev", "253:1\n"),
-            ("sys/dev/block/253:1/dm/uuid", "CRYPT-LUKS2-abc-data\n"),
-            ("sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
-            (
-                "programs/timedatectl show --property=NTPSynchronized --value",
-                "yes\n",
-            ),
-            ("programs/stat --format=%a _var_lib_pericard", "750\n"),
-            (
-                "programs/stat --format=%a _etc_pericard_tls_server.key",
-                "640\n",
-            ),
-            (
-                "programs/nft list chain inet pericard from_pericard",
-                "chain from_pericard {\n reject\n}\n",
-            ),
-            (
-                "programs/df --block-size=1G --output=avail _var_lib_pericard",
-                " Avail\n  3500\n",
-            ),
-        ] {
-            self.write(path, text);
-        }
-        self.write_bytes(SECURE_BOOT, &[6, 0, 0, 0, 1]);
-        self.install("etc/sysctl.d/60-pericard.conf", "sysctl.d/60-pericard.conf");
-        self.install(
-            "etc/systemd/coredump.conf.d/pericard.conf",
-            "coredump/pericard.conf",
-        );
-        self.install(
-            "etc/modprobe.d/pericard-server.conf",
-            "modprobe.d/pericard-server.conf",
-        );
-    }
-
-    fn cards(&self, count: usize, profile: &str) {
-        let (memory, mig) = match profile {
-            "gpu-24gb" => ("24564", "[N/A]"),
-            "gpu-80gb" => ("81559", "Disabled"),
-            _ => ("81559", "Enabled"),
-        };
-        let driver =
-            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build";
-        self.write("proc/driver/nvidia/version", driver);
-        let version = "NVIDIA-SMI version  : 580.95.05\nCUDA Version        : 13.0\n";
-        self.write("programs/nvidia-smi --version", version);
-        for (asked, answer) in [
-            ("name", "NVIDIA H100 80GB HBM3"),
-            ("persistence_mode", "Enabled"),
-            ("ecc.errors.uncorrected.volatile.total", "0"),
-            ("ecc.mode.current", "Enabled"),
-            ("mig.mode.current", mig),
-            ("clocks_event_reasons.hw_thermal_slowdown", "Not Active"),
-        ] {
-            self.query(asked, &format!("{answer}\n").repeat(count));
-        }
-        let place = "programs/nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits";
-        self.write(place, &format!("{memory}\n").repeat(count));
-        self.write("dev/nvidia-uvm", "");
-        self.write("etc/systemd/system/pericard.service.d/gpu.conf", "");
-        self.install(
-            "etc/modprobe.d/pericard-nvidia.conf",
-            "modprobe.d/pericard-nvidia.conf",
-        );
-        self.install(
-            "etc/systemd/system/pericard-mig.service",
-            "nvidia/pericard-mig.service",
-        );
-    }
-
-    fn query(&self, asked: &str, answer: &str) {
-        let place = format!("programs/nvidia-smi --query-gpu={asked} --format=csv,noheader");
-        self.write(&place, answer);
-    }
-
-    fn install(&self, path: &str, shipped: &str) {
-        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("firmware-config/files");
-        self.write_bytes(path, &fs::read(files.join(shipped)).unwrap());
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        self.write_bytes(path, text.as_bytes());
-    }
-
-    fn write_bytes(&self, path: &str, bytes: &[u8]) {
-        let path = self.0.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-
-    fn remove(&self, path: &str) {
-        fs::remove_file(self.0.path().join(path)).unwrap();
-    }
-
-    fn examined(&self, profile: &str) -> Report {
-        let profile = Profile::named(profile).unwrap();
-        examine(&Machine::at(self.0.path()), &profile, false)
-    }
+fn examined(machine: &Recorded, profile: &str) -> Report {
+    let profile = Profile::named(profile).unwrap();
+    examine(&Machine::at(machine.root()), &profile, false)
 }
-
-const SECURE_BOOT: &str =
-    "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
-const MOUNTS: &str = "\
-22 1 253:0 / / rw,relatime - ext4 /dev/mapper/root rw
-40 22 253:2 / /var/lib/pericard rw,nosuid,nodev,noexec,noatime - xfs /dev/mapper/data rw,attr2
-";
 
 /// Every line that is not ok.
 fn wrong(report: &Report) -> Vec<&str> {
@@ -182,7 +22,7 @@ fn wrong(report: &Report) -> Vec<&str> {
 #[test]
 fn a_machine_that_is_as_its_profile_says_has_nothing_wrong() {
     for profile in ["clinic-cpu", "gpu-24gb", "gpu-80gb", "gpu-mig"] {
-        let report = Recorded::good(profile).examined(profile);
+        let report = examined(&Recorded::good(profile), profile);
         assert!(wrong(&report).is_empty(), "{profile}: {report:#?}");
         assert!(
             report.ok >= 25,
@@ -192,51 +32,12 @@ fn a_machine_that_is_as_its_profile_says_has_nothing_wrong() {
     }
 }
 
-/// What is planted, and the one line that must say so.
-#[rustfmt::skip] // a table
-const PLANTED: &[(&str, &str, &str, &str)] = &[
-    // profile, file, text, line
-    ("clinic-cpu", "proc/sys/kernel/osrelease", "5.4.0-generic", "kernel version"),
-    ("clinic-cpu", "proc/cmdline", "quiet mitigations=off", "processor mitigations"),
-    ("clinic-cpu", "sys/kernel/security/lsm", "lockdown,capability,yama", "kernel runs Landlock"),
-    ("clinic-cpu", "proc/sys/user/max_user_namespaces", "0", "user namespaces"),
-    ("clinic-cpu", "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "user namespaces, AppArmor"),
-    ("clinic-cpu", "proc/sys/fs/suid_dumpable", "2", "core images of privileged programs"),
-    ("clinic-cpu", "proc/sys/kernel/yama/ptrace_scope", "0", "looking into other processes"),
-    ("clinic-cpu", "etc/systemd/coredump.conf.d/pericard.conf", "[Coredump]\nStorage=external\n", "core images"),
-    ("clinic-cpu", "etc/sysctl.d/60-pericard.conf", "# emptied\n", "settings survive a reboot"),
-    ("clinic-cpu", "proc/sys/vm/swappiness", "60", "swapping"),
-    ("clinic-cpu", "sys/dev/block/253:3/dm/uuid", "LVM-swap", "swap encrypted"),
-    ("clinic-cpu", "sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]", "huge pages"),
-    ("clinic-cpu", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave", "processor frequency"),
-    ("clinic-cpu", "programs/timedatectl show --property=NTPSynchronized --value", "no", "time"),
-    ("clinic-cpu", "sys/class/tpm/tpm0/tpm_version_major", "1", "TPM"),
-    ("clinic-cpu", "sys/dev/block/253:1/dm/uuid", "LVM-def", "data encrypted at rest"),
-    ("clinic-cpu", "proc/mdstat", "md1 : active raid1 sda1[0]\n 9 blocks [2/1] [U_]\n", "RAID whole"),
-    ("clinic-cpu", "programs/stat --format=%a _var_lib_pericard", "755", "who may read the data"),
-    ("clinic-cpu", "programs/stat --format=%a _etc_pericard_tls_server.key", "644", "who may read the key"),
-    ("clinic-cpu", "programs/nft list chain inet pericard from_pericard", "chain from_pericard { accept }", "egress policy"),
-    ("clinic-cpu", "programs/df --block-size=1G --output=avail _var_lib_pericard", "Avail\n 12", "free space"),
-    ("clinic-cpu", "proc/meminfo", "MemTotal: 8000000 kB", "memory"),
-    ("gpu-24gb", "proc/modules", "nouveau 1 2 - Live 0x0", "free driver out of the way"),
-    ("gpu-24gb", "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.195.03", "driver version"),
-    ("gpu-24gb", "programs/nvidia-smi --version", "CUDA Version        : 12.8", "CUDA version of the driver"),
-    ("gpu-24gb", "programs/nvidia-smi --query-gpu=persistence_mode --format=csv,noheader", "Disabled", "card persistence"),
-    ("gpu-24gb", "programs/nvidia-smi --query-gpu=clocks_event_reasons.hw_thermal_slowdown --format=csv,noheader", "Active", "card heat"),
-    ("gpu-80gb", "programs/nvidia-smi --query-gpu=ecc.mode.current --format=csv,noheader", "Disabled", "card memory is checked"),
-    ("gpu-80gb", "programs/nvidia-smi --query-gpu=ecc.errors.uncorrected.volatile.total --format=csv,noheader", "3", "card memory errors"),
-    ("gpu-80gb", "programs/nvidia-smi --query-gpu=mig.mode.current --format=csv,noheader", "Enabled", "card whole"),
-    ("gpu-mig", "programs/nvidia-smi --query-gpu=mig.mode.current --format=csv,noheader", "Enabled\nDisabled", "cards are parted"),
-    ("gpu-mig", "programs/nvidia-smi --query-gpu=name --format=csv,noheader", "NVIDIA H100", "cards"),
-    ("gpu-mig", "programs/nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits", "81559\n24564", "card memory"),
-];
-
 #[test]
 fn each_planted_fault_is_found_and_nothing_else() {
     for (profile, file, text, line) in PLANTED {
         let machine = Recorded::good(profile);
         machine.write(file, text);
-        let report = machine.examined(profile);
+        let report = examined(&machine, profile);
         assert_eq!(wrong(&report), [*line], "{profile}: {file}");
         let found = report.lines.iter().find(|l| l.name == *line).unwrap();
         assert!(!found.why.is_empty() && !found.mend.is_empty());
@@ -251,39 +52,39 @@ fn what_is_not_there_or_lies_elsewhere_is_found() {
         ("etc/modprobe.d/pericard-server.conf", "USB storage"),
     ] {
         let machine = Recorded::good("clinic-cpu");
-        machine.remove(file);
-        assert_eq!(wrong(&machine.examined("clinic-cpu")), [line], "{file}");
+        fs::remove_file(machine.root().join(file)).unwrap();
+        assert_eq!(wrong(&examined(&machine, "clinic-cpu")), [line], "{file}");
     }
     let machine = Recorded::good("clinic-cpu");
-    machine.write_bytes(SECURE_BOOT, &[6, 0, 0, 0, 0]);
-    assert_eq!(wrong(&machine.examined("clinic-cpu")), ["secure boot"]);
+    fs::write(machine.root().join(SECURE_BOOT), [6, 0, 0, 0, 0]).unwrap();
+    assert_eq!(wrong(&examined(&machine, "clinic-cpu")), ["secure boot"]);
 
     let machine = Recorded::good("clinic-cpu");
     let unsafe_options = MOUNTS.replace("attr2", "nobarrier");
     machine.write("proc/self/mountinfo", &unsafe_options);
     let own = ["data has its own volume"];
-    assert_eq!(wrong(&machine.examined("clinic-cpu")), own);
+    assert_eq!(wrong(&examined(&machine, "clinic-cpu")), own);
     // Without a volume of its own the data lies on the system's, which is not encrypted.
     let system_only = MOUNTS.lines().next().unwrap();
     machine.write("proc/self/mountinfo", system_only);
     let both = ["data has its own volume", "data encrypted at rest"];
-    assert_eq!(wrong(&machine.examined("clinic-cpu")), both);
+    assert_eq!(wrong(&examined(&machine, "clinic-cpu")), both);
 }
 
 #[test]
 fn the_profile_is_guessed_from_the_cards() {
     for profile in ["clinic-cpu", "gpu-24gb", "gpu-80gb", "gpu-mig"] {
         let machine = Recorded::good(profile);
-        assert_eq!(super::guessed(&Machine::at(machine.0.path())), profile);
+        assert_eq!(super::guessed(&Machine::at(machine.root())), profile);
     }
     // A card without a driver is a card: the profile then says what is missing.
     let machine = Recorded::good("clinic-cpu");
     machine.write("sys/devices/card/vendor", "0x10de\n");
     machine.write("sys/devices/card/class", "0x030200\n");
-    let devices = machine.0.path().join("sys/bus/pci/devices");
+    let devices = machine.root().join("sys/bus/pci/devices");
     fs::create_dir_all(&devices).unwrap();
     symlink("../../../devices/card", devices.join("0000:01:00.0")).unwrap();
-    assert_eq!(super::guessed(&Machine::at(machine.0.path())), "gpu-24gb");
+    assert_eq!(super::guessed(&Machine::at(machine.root())), "gpu-24gb");
 }
 
 #[test]

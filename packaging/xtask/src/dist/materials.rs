@@ -1,7 +1,8 @@
-//! What the binary is made of: a CycloneDX bill of materials, and every licence text.
+//! What the binary is made of, and the library that it loads: a CycloneDX bill of materials, and every licence text.
 
 use super::said;
 use crate::error::Error;
+use crate::pin::{Fetches, Pin};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -21,10 +22,15 @@ const LICENCE_NAMES: [&str; 6] = [
     "patents",
 ];
 
-/// The crates that are linked into the binary, and who needs whom.
+/// Where ONNX Runtime is pinned, and its licence.
+const RUNTIME_PINS: &str = "packaging/onnxruntime/fetch.toml";
+const RUNTIME_LICENCE: &str = "MIT";
+
+/// The crates that are linked into the binary, who needs whom, and the library that is loaded when it runs.
 pub(super) struct Materials {
     crates: BTreeMap<String, Crate>,
     root: String,
+    runtime: Pin,
 }
 
 struct Crate {
@@ -73,18 +79,23 @@ impl Materials {
         Ok(Self {
             crates: reached(all, &root),
             root,
+            runtime: runtime(tree)?,
         })
     }
 
     /// CycloneDX 1.6. It holds no time and no random number, so that the same materials give the same bytes.
     pub(super) fn bill(&self, version: &str) -> String {
         let others = || self.crates.iter().filter(|(id, _)| **id != self.root);
-        let components: Vec<Value> = others().map(|(_, one)| one.component("library")).collect();
+        let mut components: Vec<Value> =
+            others().map(|(_, one)| one.component("library")).collect();
+        components.push(shipped(&self.runtime));
         let dependencies: Vec<Value> = self
             .crates
-            .values()
-            .map(|one| {
-                let on: Vec<String> = one.needs.iter().map(|id| self.crates[id].url()).collect();
+            .iter()
+            .map(|(id, one)| {
+                let mut on: Vec<String> =
+                    one.needs.iter().map(|id| self.crates[id].url()).collect();
+                on.extend((*id == self.root).then(|| url(&self.runtime)));
                 json!({ "ref": one.url(), "dependsOn": on })
             })
             .collect();
@@ -172,6 +183,34 @@ impl Crate {
     }
 }
 
+/// The pin of the library itself; its licences are pinned beside it.
+fn runtime(tree: &Path) -> Result<Pin, Error> {
+    let path = tree.join(RUNTIME_PINS);
+    let mut pins = Fetches::read(&path)?.fetch.into_iter();
+    let library = pins.find(|pin| pin.to.extension().is_some_and(|kind| kind == "so"));
+    library.ok_or_else(|| Error::Pin {
+        path,
+        problem: "no pin of a shared library".into(),
+    })
+}
+
+fn url(pin: &Pin) -> String {
+    format!("pkg:pypi/{}@{}", pin.package, pin.version)
+}
+
+/// A library that is shipped as its authors built it. The hash is that of the file itself.
+fn shipped(pin: &Pin) -> Value {
+    json!({
+        "type": "library",
+        "bom-ref": url(pin),
+        "name": pin.package,
+        "version": pin.version,
+        "purl": url(pin),
+        "licenses": [{ "expression": RUNTIME_LICENCE }],
+        "hashes": [{ "alg": "SHA-256", "content": pin.sha256 }],
+    })
+}
+
 fn reached(mut all: BTreeMap<String, Crate>, root: &str) -> BTreeMap<String, Crate> {
     let mut waiting = VecDeque::from([root.to_owned()]);
     let mut kept = BTreeMap::new();
@@ -246,6 +285,7 @@ mod tests {
             "ort",
             "pericard-store",
             "libsqlite3-sys",
+            "onnxruntime",
         ] {
             assert!(names.contains(linked), "{linked} is not in the bill");
         }
@@ -258,6 +298,11 @@ mod tests {
             assert_eq!(sum.len(), 64, "{component}");
             assert!(component["licenses"][0]["expression"] != "", "{component}");
         }
+        let runtime = components.iter().find(|c| c["name"] == "onnxruntime");
+        let pins = fs::read_to_string(crate::tree().join(RUNTIME_PINS)).unwrap();
+        let sum = text(&runtime.unwrap()["hashes"][0]["content"]);
+        let file = format!("to = \"libonnxruntime.so\"\nsha256 = \"{sum}\"");
+        assert!(pins.contains(&file), "{sum} is not the library's");
         let refs: BTreeSet<String> = components.iter().map(|c| text(&c["bom-ref"])).collect();
         for line in list(&bill["dependencies"]) {
             for on in list(&line["dependsOn"]) {

@@ -1,0 +1,202 @@
+//! The alert rules and the dashboard that are shipped, held against what an appliance says of itself at `/metrics`.
+
+use crate::support::*;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// What a selector wants of a label: the expression, and whether it is a pattern.
+type Wanted = (String, bool);
+
+/// A metric that an expression names, and what it wants of each of its labels.
+#[derive(Debug, PartialEq)]
+struct Selector {
+    metric: String,
+    labels: Vec<(String, Wanted)>,
+}
+
+fn shipped(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/monitoring");
+    fs::read_to_string(folder.join(name)).expect("it is shipped")
+}
+
+/// The expressions of the rules, each with its alert: one line under `expr: >-`.
+fn rules() -> Vec<(String, String)> {
+    let text = shipped("pericard-alerts.yml");
+    let mut rules = Vec::new();
+    let mut alert = String::new();
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if let Some(name) = line.strip_prefix("- alert: ") {
+            alert = name.to_owned();
+        }
+        if line.starts_with("expr:") {
+            assert_eq!(
+                line, "expr: >-",
+                "{alert}: an expression stands on the next line"
+            );
+            rules.push((
+                alert.clone(),
+                lines.next().expect("an expression").to_owned(),
+            ));
+        }
+    }
+    rules
+}
+
+/// Every expression of the dashboard, and what labels its legends name.
+fn panels(value: &Value, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(expression) = fields.get("expr").and_then(Value::as_str) {
+                let legend = fields.get("legendFormat").and_then(Value::as_str);
+                found.push((expression.to_owned(), legend.unwrap_or_default().to_owned()));
+            }
+            fields.values().for_each(|field| panels(field, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| panels(value, found)),
+        _ => {}
+    }
+}
+
+/// Every metric of ours in an expression.
+fn selectors(expression: &str) -> Vec<Selector> {
+    let mut found = Vec::new();
+    let mut rest = expression;
+    while let Some(at) = rest.find("pericard_") {
+        rest = &rest[at..];
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        let (metric, after) = rest.split_at(end);
+        let inside = after
+            .strip_prefix('{')
+            .and_then(|inside| inside.split_once('}'));
+        let labels = inside.map(|(inside, _)| inside.split(',').map(label).collect());
+        found.push(Selector {
+            metric: metric.to_owned(),
+            labels: labels.unwrap_or_default(),
+        });
+        rest = inside.map_or(after, |(_, after)| after);
+    }
+    found
+}
+
+fn label(text: &str) -> (String, Wanted) {
+    let (name, value) = text.split_once('=').expect("a label");
+    let (value, is_pattern) = match value.strip_prefix('~') {
+        Some(pattern) => (pattern, true),
+        None => (value, false),
+    };
+    let value = value.trim().trim_matches('"').to_owned();
+    (name.trim().to_owned(), (value, is_pattern))
+}
+
+/// The labels of one line of `/metrics`.
+type Labels = BTreeMap<String, String>;
+
+/// `/metrics`, by name.
+fn said(page: &str) -> BTreeMap<String, Vec<Labels>> {
+    let mut said: BTreeMap<String, Vec<Labels>> = BTreeMap::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').expect("a value");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let each = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter(|l| !l.is_empty());
+        let each = each.map(label).map(|(name, (value, _))| (name, value));
+        said.entry(name.to_owned())
+            .or_default()
+            .push(each.collect());
+    }
+    said
+}
+
+/// Whether each alternative of a pattern is some value of the label, and a value that is said is one that there is.
+fn is_there(series: &[Labels], name: &str, (value, is_pattern): &Wanted) -> bool {
+    let values: BTreeSet<&str> = series
+        .iter()
+        .filter_map(|labels| labels.get(name))
+        .map(String::as_str)
+        .collect();
+    let one = |wanted: &str| match wanted.strip_suffix(".*").filter(|_| *is_pattern) {
+        Some(start) => values.iter().any(|value| value.starts_with(start)),
+        None => values.contains(wanted),
+    };
+    match is_pattern {
+        true => value.split('|').all(one),
+        false => one(value),
+    }
+}
+
+#[test]
+fn every_name_and_class_of_the_alerts_and_the_dashboard_is_there() {
+    let Some(appliance) = shared() else { return };
+    let (status, page) = appliance.get("/metrics");
+    assert_eq!(status, 200, "{page}");
+    let said = said(&page);
+    let mut expressions = rules();
+    assert!(expressions.len() >= 16, "{} rules", expressions.len());
+    let dashboard = serde_json::from_str(&shipped("grafana-pericard.json")).expect("JSON");
+    let mut shown = Vec::new();
+    panels(&dashboard, &mut shown);
+    assert!(shown.len() >= 15, "{} expressions", shown.len());
+    for (expression, legend) in &shown {
+        for named in legend.split("{{").skip(1) {
+            let named = named.split("}}").next().unwrap_or_default().trim();
+            let used = selectors(expression);
+            let has = |labels: &Labels| labels.contains_key(named);
+            let all = used.iter().all(|s| {
+                said.get(&s.metric)
+                    .is_some_and(|series| series.iter().any(has))
+            });
+            assert!(all, "{expression}: no label {named}");
+        }
+    }
+    let of_panels = shown.into_iter().map(|(expression, _)| expression);
+    expressions.extend(of_panels.map(|expression| ("the dashboard".to_owned(), expression)));
+    for (whose, expression) in &expressions {
+        let used = selectors(expression);
+        let is_scrape = expression.starts_with("up{");
+        assert!(
+            !used.is_empty() || is_scrape,
+            "{whose}: {expression} names nothing of ours"
+        );
+        for Selector { metric, labels } in used {
+            let series = said.get(&metric);
+            let series = series.unwrap_or_else(|| panic!("{whose}: there is no {metric}"));
+            for (name, wanted) in labels {
+                let there = is_there(series, &name, &wanted);
+                assert!(there, "{whose}: {metric} has no {name} {wanted:?}");
+            }
+        }
+    }
+    for alarm in [
+        "pericard_damaged_objects",
+        "pericard_files_set_aside",
+        "pericard_disk_level",
+    ] {
+        let watched = rules().iter().any(|(_, rule)| rule.contains(alarm));
+        assert!(watched, "no rule watches {alarm}");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_there_would_be_seen() {
+    let found = selectors(
+        "sum by (class) (rate(pericard_a_total{class=~\"x|y.*\",stage=\"s\"}[5m])) > pericard_b",
+    );
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        (&*found[0].metric, &*found[1].metric),
+        ("pericard_a_total", "pericard_b")
+    );
+    let said = said("# TYPE x\npericard_a_total{class=\"x\",stage=\"s\"} 1\n");
+    let series = &said["pericard_a_total"];
+    let pattern = |text: &str| (text.to_owned(), true);
+    assert!(is_there(series, "class", &pattern("x")));
+    assert!(!is_there(series, "class", &pattern("x|y.*")));
+    assert!(!is_there(series, "class", &("y".to_owned(), false)));
+    assert!(!is_there(series, "other", &("x".to_owned(), false)));
+}
