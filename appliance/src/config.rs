@@ -82,6 +82,8 @@ pub struct HttpsSection {
     pub connections_max: usize,
     /// How large one upload may be.
     pub upload_max_mib: u32,
+    /// How much of an upload must come while it is waited for; 0 stands for no limit.
+    pub upload_kib_per_s_min: u32,
 }
 
 /// `[dicom]`
@@ -309,10 +311,14 @@ pub struct RetentionSection {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuotasSection {
+    /// Objects arriving at once from one DICOM peer.
+    pub peer_arriving_max: u32,
     /// Objects a minute from one DICOM peer.
     pub peer_objects_per_minute_max: u32,
     /// MiB arriving at once from one DICOM peer.
     pub peer_in_flight_max_mib: u32,
+    /// Objects arriving at once with one bearer token.
+    pub token_arriving_max: u32,
     /// Objects a minute with one bearer token.
     pub token_objects_per_minute_max: u32,
     /// MiB arriving at once with one bearer token.
@@ -423,6 +429,7 @@ impl Default for HttpsSection {
             names: Vec::new(),
             connections_max: 1024,
             upload_max_mib: 8192,
+            upload_kib_per_s_min: 8,
         }
     }
 }
@@ -472,8 +479,10 @@ impl Default for StorageSection {
 impl Default for QuotasSection {
     fn default() -> Self {
         Self {
+            peer_arriving_max: 64,
             peer_objects_per_minute_max: 60_000,
             peer_in_flight_max_mib: 8192,
+            token_arriving_max: 64,
             token_objects_per_minute_max: 60_000,
             token_in_flight_max_mib: 8192,
         }
@@ -688,6 +697,12 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
             "https.upload_max_mib",
             written.https.upload_max_mib.into(),
             1,
+            1 << 20,
+        ),
+        (
+            "https.upload_kib_per_s_min",
+            written.https.upload_kib_per_s_min.into(),
+            0,
             1 << 20,
         ),
         (

@@ -8,6 +8,7 @@
 //! - [`serve`]: the appliance: opens the rooms, then the doors, and closes them in order.
 //! - [`reload`]: what is taken up while associations are open.
 //! - `care`: retention, the checksum scrub and the comparison of files with rows, at their times.
+//! - `console`: what it is shown of the gate's folders and of the registry.
 //! - `weekly`: what a week came to becomes a frame, with [`catalogue`] numbers for models.
 //! - `evaluations`: what the hub asks to be measured, when an officer accepts it, on studies of the hospital's own.
 //! - `recalls`: what the hub says of models is shown, and stops them where the configuration wants it.
@@ -22,6 +23,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod console;
 mod counting;
 pub mod demo;
 mod dumps;

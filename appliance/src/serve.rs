@@ -3,6 +3,7 @@
 use crate::care::{self, CareConfig};
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::config::Config;
+use crate::console::{Imports, Outgoing};
 use crate::counting::{catalogue, identity, keep_counters};
 use crate::evaluations::{self, Plans};
 use crate::machine::Machine;
@@ -370,11 +371,26 @@ impl Ground {
             talker: Arc::new(self.runner.clone()) as Arc<dyn Talker>,
             painter: Arc::new(self.runner.clone()),
             packages: Arc::clone(&self.packages),
+            imports: Arc::new(Imports(self.recalls.registry.clone())),
+            outgoing: Arc::new(self.outgoing()),
             meter: self.meter.clone(),
             clock: Arc::clone(&self.clock),
             version: env!("CARGO_PKG_VERSION"),
             settings: self.lists.settings.subscribe(),
             notices: self.recalls.told.subscribe(),
+        }
+    }
+
+    /// What the gate will send, as far as it may be looked at and held back here.
+    fn outgoing(&self) -> Outgoing {
+        let written = &self.config.written;
+        Outgoing {
+            spool: pericard_gate::Spool::at(written.appliance.data_dir.join(EGRESS)),
+            desk: self.recalls.desk.clone(),
+            rules: pericard_gate::Rules {
+                hold_days: written.egress.hold_days,
+            },
+            clock: Arc::clone(&self.clock),
         }
     }
 
@@ -644,16 +660,19 @@ fn intake(
 
 fn quotas(config: &Config) -> Quotas {
     let written = &config.written.quotas;
-    let quota = |objects_per_minute_max, in_flight_max_mib| Quota {
+    let quota = |arriving_max, objects_per_minute_max, in_flight_max_mib| Quota {
+        arriving_max,
         objects_per_minute_max,
         in_flight_max_mib,
     };
     Quotas {
         per_peer: quota(
+            written.peer_arriving_max,
             written.peer_objects_per_minute_max,
             written.peer_in_flight_max_mib,
         ),
         per_token: quota(
+            written.token_arriving_max,
             written.token_objects_per_minute_max,
             written.token_in_flight_max_mib,
         ),
@@ -684,6 +703,7 @@ fn api_config(config: &Config) -> ApiConfig {
     ApiConfig {
         connections_max: https.connections_max,
         upload_max_mib: https.upload_max_mib,
+        upload_kib_per_s_min: https.upload_kib_per_s_min,
         ..ApiConfig::new(config.written.appliance.data_dir.join("spool"))
     }
 }

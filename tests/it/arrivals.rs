@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -78,6 +79,15 @@ fn dumped(appliance: &Appliance, report: &Value) -> Option<String> {
     Some(run(Command::new(program("dcmdump")?).arg(file)))
 }
 
+/// The tracking UIDs (112040, DCM) in what dcmdump says of a structured report.
+fn tracked(dump: &str) -> BTreeSet<&str> {
+    let items = dump.split("112040").skip(1);
+    let value = |item: &'_ str| item.find("(0040,a124) UI [").map(|at| at + 16);
+    items
+        .filter_map(|item| item[value(item)?..].split(']').next())
+        .collect()
+}
+
 #[test]
 fn a_study_in_pieces_late_twice_and_changed_ends_as_it_should() {
     let Some(appliance) = started() else { return };
@@ -107,6 +117,13 @@ fn a_study_in_pieces_late_twice_and_changed_ends_as_it_should() {
         let sequence = dump.split("PredecessorDocumentsSequence").nth(1);
         let sequence = sequence.expect("a predecessor");
         assert!(sequence.contains(report_object(&whole)), "{sequence}");
+        // What is found again keeps its name.
+        let before = dumped(&appliance, &whole).expect("the earlier report");
+        let (before, now) = (tracked(&before), tracked(&dump));
+        assert!(
+            !before.is_empty() && before.is_subset(&now),
+            "{before:?} {now:?}"
+        );
     }
 
     // Twice: nothing. Other bytes under the same UID: both are kept, and the study is looked at again.

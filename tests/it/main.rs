@@ -8,13 +8,16 @@ mod acceptance;
 mod arrivals;
 mod audit;
 mod backup;
+mod care;
 mod chat;
 mod cli;
 mod console;
 mod deidentify;
 mod device;
+mod doctor;
 mod hub;
 mod malformed;
+mod monitoring;
 #[path = "../../appliance/hub/tests/nation/mod.rs"]
 mod nation;
 mod network;
@@ -22,6 +25,8 @@ mod orders;
 mod orthanc;
 mod orthanc_web;
 mod pressure;
+#[path = "../../appliance/src/cli/doctor/recorded.rs"]
+mod recorded;
 mod reload;
 mod strangers;
 mod support;

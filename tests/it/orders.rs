@@ -382,25 +382,30 @@ fn certificates(dir: &Path) -> String {
 }
 
 #[test]
-fn over_tls_a_peer_is_its_certificate() {
-    if venv("python").is_none() || program("openssl").is_none() {
+fn over_tls_a_peer_is_its_certificate_both_ways() {
+    let found = (sample("us1"), venv("python"), program("dcmodify"));
+    let (Some(_), Some(python), Some(_)) = found else {
+        return;
+    };
+    if program("openssl").is_none() {
         return;
     }
     let certs = tempfile::tempdir().expect("a temporary directory");
     let fingerprint = certificates(certs.path());
     let at = |name: &str| certs.path().join(name).to_str().expect("a path").to_owned();
-    let (door, dicom) = (free_port(), free_port());
+    let (door, dicom, results) = (free_port(), free_port(), free_port());
     let toml = format!(
         "[dicom.tls]\nlisten = '127.0.0.1:{dicom}'\ncertificate = '{}'\nkey = '{}'\nauthorities = '{}'\n\
          [hl7]\nlisten_tls = '127.0.0.1:{door}'\n\
-         [[hl7_peers]]\nname = 'ris'\naddress = '127.0.0.1'\ncertificates = ['{fingerprint}']\n",
+         [[hl7_peers]]\nname = 'ris'\naddress = '127.0.0.1'\nport = {results}\ncertificates = ['{fingerprint}']\n\
+         [[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\nmessages = ['ris']\n",
         at("own.pem"),
         at("own.key"),
         at("ca.pem")
     );
     let Some(appliance) = Appliance::start(Given {
         toml: &toml,
-        models: &[],
+        models: &["burned-in-text"],
     }) else {
         return;
     };
@@ -423,7 +428,7 @@ fn over_tls_a_peer_is_its_certificate() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/hl7_system.py");
     let mut command = Command::new(venv("python").expect("python"));
     command
-        .arg(script)
+        .arg(&script)
         .args(["send", &door.to_string(), &admitted]);
     let refused = ended(command.args(tls("stranger")));
     assert!(!refused.status.success());
@@ -432,6 +437,39 @@ fn over_tls_a_peer_is_its_certificate() {
         audit.contains("no HL7 peer of this address and certificate"),
         "{audit}"
     );
+
+    // Results: whoever listens there with another certificate is told nothing.
+    let file = copy(&appliance, "a.dcm", &["-gst", "-gse", "-gin"]);
+    assert!(appliance.storescu(&["-R"], &[&file]).status.success());
+    let study = study_of(&file);
+    job_of(&appliance, &study);
+    let folder = appliance.dir.path().join("taken");
+    std::fs::create_dir(&folder).expect("a folder");
+    let listen = |name: &str| {
+        let port = results.to_string();
+        let folder = folder.to_str().expect("a path");
+        let script = script.to_str().expect("a path");
+        let mut args = vec![script, "take", &port, folder];
+        let tls = tls(name);
+        args.extend(tls.iter().map(String::as_str));
+        Process::start(&python, &args, &appliance.dir.path().join(name))
+    };
+    let state = || {
+        let list = appliance.json(&format!("/api/v1/messages?study={study}"));
+        list["messages"][0].clone()
+    };
+    let stranger = listen("stranger");
+    until("a refusal of the stranger's certificate", || {
+        let trouble = state()["last_trouble"].to_string();
+        trouble.contains("certificate").then_some(())
+    });
+    drop(stranger);
+    assert!(files_in(&folder).is_empty(), "nobody was told anything");
+    let _ris = listen("ris");
+    until("the acknowledgement", || {
+        (state()["state"] == "delivered").then_some(())
+    });
+    assert!(taken(&folder, 1)[0].contains(&study));
 }
 
 /// With a long idle time, what makes a study complete at once is that its source says that this is all of it.

@@ -283,14 +283,18 @@ impl Appliance {
             config.to_str().expect("a path in UTF-8"),
         ];
         let mut process = Process::start(Path::new(PERICARD), &args, &log);
-        until("readiness", || {
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        let begun = Instant::now();
+        while self.get("/readyz").0 != 200 {
+            assert!(process.is_running(), "the appliance ended:\n{}", said());
             assert!(
-                process.is_running(),
-                "the appliance ended:\n{}",
-                fs::read_to_string(&log).unwrap_or_default()
+                begun.elapsed() < Duration::from_secs(PATIENCE_S),
+                "not ready within {PATIENCE_S} s: {:?}\n{}",
+                self.get("/readyz"),
+                said()
             );
-            (self.get("/readyz").0 == 200).then_some(())
-        });
+            std::thread::sleep(BETWEEN_QUESTIONS); // to another process there is nothing to await
+        }
         self.process = Some(process);
     }
 

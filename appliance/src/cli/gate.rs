@@ -8,8 +8,9 @@ use crate::serve::EGRESS;
 use clap::Subcommand;
 use pericard_domain::time::Clock as _;
 use pericard_gate::{
-    Desk, Enrolment, Gate, GateError, Placed, Rules, Slot, Spool, Standing, Status, until_slot_s,
+    Desk, Enrolment, Gate, GateError, Placed, Rules, Slot, Spool, Standing, Status, Watch,
 };
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -188,17 +189,30 @@ fn send(written: &Written, once: bool) -> Result<(), CommandError> {
         return Ok(());
     }
     journal::begin(&written.appliance.log_level).map_err(CommandError::Usage)?;
-    let slot_s = 60 * u64::from(written.egress.slot_minutes);
-    // Each appliance has its own place within the slot, so that a nation's do not all call at once.
-    let place_s = u64::from(gate.enrolment().appliance) % slot_s;
-    loop {
-        std::thread::sleep(Duration::from_secs(until_slot_s(now_s(), slot_s, place_s)));
-        match gate.slot(now_s()) {
+    gate.run(60 * u64::from(written.egress.slot_minutes), &mut Endless);
+    Ok(())
+}
+
+/// This machine's time, and the journal; there is always another slot.
+struct Endless;
+
+impl Watch for Endless {
+    fn now(&self) -> Duration {
+        now()
+    }
+
+    fn wait(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn heard(&mut self, slot: Result<Slot, GateError>) -> ControlFlow<()> {
+        match slot {
             Ok(slot) => tracing::info!("{}", said(slot)),
             Err(error) => {
                 tracing::warn!(%error, "this slot came to nothing; the next one tries again")
             }
         }
+        ControlFlow::Continue(())
     }
 }
 
@@ -283,5 +297,9 @@ fn rules(written: &Written) -> Rules {
 }
 
 fn now_s() -> u64 {
-    u64::try_from(SystemClock.now().as_millis() / 1000).unwrap_or(0)
+    now().as_secs()
+}
+
+fn now() -> Duration {
+    Duration::from_millis(u64::try_from(SystemClock.now().as_millis()).unwrap_or(0))
 }
