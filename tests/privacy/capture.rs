@@ -1,7 +1,7 @@
 //! In networks of the test's own (network namespaces, as root): the appliance in one, its gate in another, both with a way to
 //! everywhere, and the hub at the end of it. Every packet is written down.
 //!
-//! With a hub enrolled the gate's process talks to the hub's address and to nobody else, every other process to nobody at
+//! The gate is a user of its own, as the packages make it. With a hub enrolled the gate's process talks to the hub's address and to nobody else, every other process to nobody at
 //! all, and the bytes on the wire are those of the frames, the handshakes' and no more.
 
 use crate::support::{PERICARD, needed, program, run, until, venv};
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,8 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 const HUB_DIR: &str = "PERICARD_TEST_HUB_DIR";
 const HUB_PORT: u16 = 9443;
+/// The gate's user: nobody that this machine knows.
+const GATE_UID: u32 = 64_123;
 /// Of the request's head, as the gate writes it; that it is always the same is tested in its room.
 const REQUEST_HEAD_BYTES: usize = 124;
+/// Of the reply's head, as the hub writes it: status, length, the date, and what every answer of its door says to browsers.
+const REPLY_HEAD_BYTES: usize = 408;
 /// What TLS 1.3 adds to a record: the type of its content, and a tag (RFC 8446, section 5.2).
 const SEALED_BYTES: usize = 17;
 /// An outgoing packet (packet(7)).
@@ -193,14 +198,15 @@ impl Packet {
     }
 }
 
-/// What each connection carried outward, put together by its sequence numbers: what is sent again counts once.
-fn streams(packets: &[Packet]) -> Vec<Vec<u8>> {
+/// What each connection carried outward, or back, put together by its sequence numbers: what is sent again counts once.
+fn streams(packets: &[Packet], outgoing: bool) -> Vec<Vec<u8>> {
     let mut connections: BTreeMap<u16, BTreeMap<u32, Vec<u8>>> = BTreeMap::new();
     for packet in packets
         .iter()
-        .filter(|p| p.outgoing && !p.payload.is_empty())
+        .filter(|p| p.outgoing == outgoing && !p.payload.is_empty())
     {
-        let held = connections.entry(packet.from.port()).or_default();
+        let ours = if outgoing { packet.from } else { packet.to };
+        let held = connections.entry(ours.port()).or_default();
         held.insert(packet.sequence, packet.payload.clone());
     }
     let join = |parts: BTreeMap<u32, Vec<u8>>| {
@@ -278,6 +284,15 @@ fn the_gate_talks_to_the_hub_only_and_everybody_else_to_nobody() {
     gate.joined_to(&nation, 2);
 
     let appliance = prepared(dir.path());
+    let desk = dir.path().join("desk");
+    fs::create_dir(&desk).expect("made");
+    chown(&desk, Some(GATE_UID), None).expect("given to the gate");
+    // On the way to its own folder, and in the appliance's group to the frames: as the packages have it.
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("made");
+    for (folder, mode) in [(dir.path(), 0o711), (&data, 0o750)] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("opened");
+    }
     let hub_at: SocketAddr = ([10, 77, 2, 2], HUB_PORT).into();
     let (hub, keys) = found(dir.path());
     let asked = command(
@@ -346,6 +361,13 @@ fn the_gate_talks_to_the_hub_only_and_everybody_else_to_nobody() {
     );
     assert_eq!(again.trim(), "the hub has every frame");
 
+    for folder in [desk.join("sent"), desk.join("replies"), desk] {
+        for file in crate::support::files_in(&folder) {
+            let owner = fs::metadata(&file).expect("a file").uid();
+            assert_eq!(owner, GATE_UID, "{}", file.display());
+        }
+    }
+
     let silent = of_hospital.packets();
     assert!(
         silent.is_empty(),
@@ -385,16 +407,21 @@ fn accounted(packets: &[Packet], hub: SocketAddr) {
         };
         assert_eq!(other, hub, "{packet:?}");
     }
-    let streams = streams(packets);
-    assert_eq!(streams.len(), 1, "one connection for one frame");
-    let mut records: Vec<(u8, usize)> = Vec::new();
-    let mut rest = &streams[0][..];
-    while let [kind, _, _, high, low, after @ ..] = rest {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        records.push((*kind, length));
-        rest = after.get(length..).expect("a whole record");
-    }
-    assert!(rest.is_empty(), "bytes that belong to no record");
+    let [sent, answered] = [true, false].map(|outgoing| {
+        let streams = streams(packets, outgoing);
+        assert_eq!(streams.len(), 1, "one connection for one frame");
+        records_in(&streams[0])
+    });
+    // Hello; a byte for old machines; who the hub is; tickets, which are not used; the reply; and perhaps its end.
+    let kinds: Vec<u8> = answered.iter().map(|record| record.0).collect();
+    assert!(kinds.starts_with(&[22, 20, 23, 23, 23]), "{answered:?}");
+    assert_eq!(answered[4].1, REPLY_HEAD_BYTES + FRAME_BYTES + SEALED_BYTES);
+    let after = &answered[5..];
+    assert!(
+        after.is_empty() || after == [(23, 2 + SEALED_BYTES)],
+        "{answered:?}"
+    );
+    let records = sent;
     let kinds: Vec<u8> = records.iter().map(|record| record.0).collect();
     // Hello; a byte for old machines on the way; who we are; the request; the end (RFC 8446, sections 4.1.2, 5, 6.1, D.4).
     assert_eq!(kinds, [22, 20, 23, 23, 23], "{records:?}");
@@ -404,6 +431,18 @@ fn accounted(packets: &[Packet], hub: SocketAddr) {
         (request, 2 + SEALED_BYTES),
         "{records:?}"
     );
+}
+
+/// The TLS records of a stream: their types and lengths (RFC 8446, section 5.1).
+fn records_in(stream: &[u8]) -> Vec<(u8, usize)> {
+    let (mut records, mut rest) = (Vec::new(), stream);
+    while let [kind, _, _, high, low, after @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        records.push((*kind, length));
+        rest = after.get(length..).expect("a whole record");
+    }
+    assert!(rest.is_empty(), "bytes that belong to no record");
+    records
 }
 
 fn prepared(dir: &Path) -> PathBuf {

@@ -192,12 +192,12 @@ fn places() -> Vec<(&'static str, Leak)> {
                 .extend(bits(secret).filter(|bit| *bit == 1).map(|_| empty));
         }),
         ("the moment of a slot", |seen, secret| {
-            seen.slots[0].at_s += secret.iter().map(|byte| u64::from(*byte)).sum::<u64>()
+            seen.slots[0].at_ms += secret.iter().map(|byte| u64::from(*byte)).sum::<u64>()
         }),
         ("the order of slots", |seen, secret| {
             let by = secret.iter().fold(0, |all, byte| all ^ byte);
-            seen.slots[0].at_s ^= u64::from(by) << 1;
-            seen.slots[1].at_s ^= u64::from(by & 1);
+            seen.slots[0].at_ms ^= u64::from(by) << 1;
+            seen.slots[1].at_ms ^= u64::from(by & 1);
         }),
     ]
 }
@@ -221,8 +221,8 @@ fn clean() -> Outcome {
         );
         draft.seal().expect("in range").bytes().to_vec()
     };
-    let slot = |at_s| Seen {
-        at_s,
+    let slot = |at_ms| Seen {
+        at_ms,
         out: vec![(22, 1500), (23, 800), (23, 4245), (23, 19)],
         back: vec![(22, 1200), (23, 900), (23, 4300)],
     };

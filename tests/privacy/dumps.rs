@@ -1,5 +1,6 @@
 //! No process of the appliance leaves its memory behind when it crashes: whatever the shell that started it allows.
 
+use crate::national::National;
 use crate::support::{Appliance, Given, PERICARD, until};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -79,6 +80,56 @@ fn children_of(pid: u32) -> Vec<u32> {
     pids
 }
 
+/// What a worker works as: the last word of its command line.
+fn kind_of(pid: u32) -> String {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = words.trim_end_matches('\0').rsplit('\0').next();
+    words.unwrap_or_default().to_owned()
+}
+
+/// Neither a limit nor the kernel lets it be dumped.
+fn assert_forbidden(pid: u32) {
+    assert_eq!(limit_of(pid), "0 0", "of {pid}");
+    assert!(!is_dumpable(pid), "{pid} can be dumped");
+}
+
+#[test]
+fn neither_the_gate_nor_the_hub_is_dumped_even_where_dumps_are_allowed() {
+    let hub = National::new("info");
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = dir.path().join("pericard.toml");
+    let text = format!(
+        "[appliance]\ndata_dir = '{at}/data'\n[egress]\ngate_dir = '{at}/gate'\n",
+        at = dir.path().display()
+    );
+    fs::write(&config, text).expect("written");
+    hub.enrol(&config);
+    let [hub_config, config] =
+        [hub.config(), config].map(|path| path.to_str().expect("a path").to_owned());
+    let left = tempfile::tempdir().expect("a folder");
+    let served = ["hub", "serve", "--config", &hub_config];
+    let sends = ["egress", "run", "--config", &config];
+    let mut processes = [&served, &sends].map(|args| allowed(left.path(), PERICARD, args));
+    until("the hub's door", || hub.is_open().then_some(()));
+    // The gate has no door: it is past its beginning once it holds what the limits are for.
+    until("the gate", || {
+        (limit_of(processes[1].id()) == "0 0").then_some(())
+    });
+    for process in &mut processes {
+        assert!(process.try_wait().expect("a process").is_none(), "it ended");
+        until("what forbids it", || {
+            (!is_dumpable(process.id())).then_some(())
+        });
+        assert_forbidden(process.id());
+    }
+    for process in processes {
+        let ended = crashed(process);
+        assert_eq!((ended.signal(), ended.core_dumped()), (Some(ABRT), false));
+    }
+    let left = fs::read_dir(left.path()).expect("a folder").count();
+    assert_eq!(left, 0, "nothing is left of them");
+}
+
 #[test]
 fn no_process_of_it_is_dumped_even_where_dumps_are_allowed() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -92,7 +143,7 @@ fn no_process_of_it_is_dumped_even_where_dumps_are_allowed() {
         );
     }
     let given = Given {
-        models: &["burned-in-text"],
+        models: &["burned-in-text", "smollm2-135m-instruct"],
         ..Given::default()
     };
     let home = tempfile::tempdir().expect("a folder");
@@ -108,12 +159,14 @@ fn no_process_of_it_is_dumped_even_where_dumps_are_allowed() {
     until("readiness", || {
         (appliance.get("/readyz").0 == 200).then_some(())
     });
-    let workers = until("workers", || {
-        Some(children_of(server.id())).filter(|all| !all.is_empty())
+    let workers = until("workers of both kinds", || {
+        let workers = children_of(server.id());
+        let kinds: Vec<_> = workers.iter().map(|pid| kind_of(*pid)).collect();
+        let has = |kind: &str| kinds.iter().any(|of| of == kind);
+        (has("imaging") && has("language")).then_some(workers)
     });
     for pid in workers.iter().chain([&server.id()]) {
-        assert_eq!(limit_of(*pid), "0 0", "of {pid}");
-        assert!(!is_dumpable(*pid), "{pid} can be dumped");
+        assert_forbidden(*pid);
     }
     for pid in &workers {
         crash(*pid);

@@ -1,24 +1,44 @@
-//! Two lives of the whole appliance: the same work, week after week, for other patients. Names, ids, texts, file names,
-//! prompts and pixels differ; what leaves does not, to the byte, in no length and at no moment.
+//! Pairs of weeks of the whole appliance: the same work, for other patients. Names, ids, texts, file names, prompts and
+//! pixels differ; what leaves does not, to the byte, in no length and at no moment.
+//!
+//! Each pair has its own work, its own two hospitals' patients, and noise and a week's key of its own. A start takes longer
+//! than a week, so that a few pairs share each, one after the other: what the two lives told of before differs too. One pair
+//! has as many patients as a hospital, so that its frame tells of drift, of scores, and of how long things took. These
+//! times are the machine's, which no test owns: they are told in both lives, and everything beside them is compared.
 
 use crate::life::{Begin, Life};
 use crate::patients::{Image, Patient, Patients, drawn};
 use crate::support::{cache, files_in, free_port, needed, program};
 use crate::times;
-use crate::wire::{FOUNDED_S, Founded, Seen};
-use pericard_frame::{Frame, layout};
+use crate::wire::{FOUNDED_S, Founded, SLOT_S, Seen};
+use pericard_egress::{
+    Books, CatalogueId, Closing, Log, Meter, Pseudonym, Review, Rules, Seed, Week,
+};
+use pericard_frame::{Draft, Frame, ToHub, layout};
 use pericard_hub::records::Model;
 use pericard_store::week::{FIRST_MONDAY_MS, Inference, WEEK_MS};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// The catalogue's number of the model.
 const MODEL: u16 = 300;
 /// Patients of whom a week's images are.
 const PATIENTS: u64 = 5;
-/// So many numbers of studies are a hospital's.
+/// Patients of the week that has many: drift and durations are told of 200 and more.
+const MANY: u64 = 205;
+/// Patients of the week before it: too few to be told of by themselves, and with those of the next enough, whatever the noise.
+const FEW: u64 = 130;
+/// So many numbers of studies are a hospital's, and so many of them a pair's.
 const OF_A_HOSPITAL: u64 = 1_000_000;
+const OF_A_PAIR: u64 = 1_000;
+/// So many pairs share a start.
+const PAIRS_A_START: u16 = 10;
+/// So many starts are lived through side by side: they wait most of their time.
+const STARTS_AT_ONCE: usize = 3;
+/// So many weeks were told of before the week of many: the reference that drift is judged by, and one of few.
+const WEEKS_BEFORE: u16 = 5;
 
 /// All that somebody outside sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +86,54 @@ fn between(one: &[u8], other: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// A pair of weeks. What the two share and what they do not grows from its number.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    number: u16,
+}
+
+impl Pair {
+    /// The patients of its one hospital, or of its other.
+    fn patients(self, side: u64) -> Patients {
+        let hospital = 2 * u64::from(self.number) + side;
+        Patients { hospital }
+    }
+
+    fn study(self, side: u64, at: u64) -> u64 {
+        let hospital = self.patients(side).hospital;
+        hospital * OF_A_HOSPITAL + u64::from(self.number) * OF_A_PAIR + at
+    }
+}
+
+/// Pairs that share a start of the appliance.
+#[derive(Debug)]
+struct Start {
+    pairs: Vec<Pair>,
+    has_many: bool,
+}
+
+impl Start {
+    /// Those that so many pairs need, the one with many patients among them.
+    fn of(pairs: u16) -> Vec<Self> {
+        let many = Pair { number: 0 };
+        let all: Vec<_> = (1..pairs).map(|number| Pair { number }).collect();
+        let usual = all.chunks(PAIRS_A_START.into()).map(|pairs| Self {
+            pairs: pairs.to_vec(),
+            has_many: false,
+        });
+        let has_many = Self {
+            pairs: vec![many],
+            has_many: true,
+        };
+        [has_many].into_iter().chain(usual).collect()
+    }
+
+    /// How many frames were told of before.
+    fn before(&self) -> u16 {
+        if self.has_many { WEEKS_BEFORE } else { 0 }
+    }
+}
+
 /// What is done in a week, apart from whom it is done for.
 struct Shape {
     studies: Vec<(u64, u64, bool)>,
@@ -73,8 +141,8 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(week: u16) -> Self {
-        let draw = drawn(&[u64::from(week)]);
+    fn of(pair: Pair) -> Self {
+        let draw = drawn(&[pair.number.into()]);
         let studies = 1 + u64::from(draw[0] % 3);
         let study = |at: u64| {
             let byte = draw[1 + at as usize];
@@ -96,13 +164,13 @@ impl Shape {
 }
 
 /// Does a week's work.
-fn work(life: &Life, week: u16, patients: Patients) {
-    let shape = Shape::of(week);
-    let patient = |number: u64| patients.patient(u64::from(week) * PATIENTS + number);
+fn work(life: &Life, pair: Pair, side: u64) {
+    let shape = Shape::of(pair);
+    let patient = |number: u64| pair.patients(side).patient(number);
     let mut studies = Vec::new();
     for (at, (number, images, has_text)) in shape.studies.iter().enumerate() {
         let patient = patient(*number);
-        let study = patients.hospital * OF_A_HOSPITAL + u64::from(week) * 10 + at as u64;
+        let study = pair.study(side, at as u64);
         let image = |image| Image {
             patient: &patient,
             study,
@@ -124,6 +192,45 @@ fn work(life: &Life, week: u16, patients: Patients) {
             let path = format!("/api/v1/studies/{study}/reviews");
             assert_eq!(life.post(&path, "application/json", body.as_bytes()), 200);
         }
+    }
+}
+
+/// Does the week's work of the pair with many patients: an image of each.
+fn work_for_many(life: &Life, pair: Pair, side: u64) {
+    let everybody: Vec<_> = (0..MANY)
+        .map(|number| pair.patients(side).patient(number))
+        .collect();
+    let images = (0..).zip(&everybody).map(|(at, patient)| Image {
+        patient,
+        study: pair.study(side, at),
+        image: 1,
+        has_text: at.is_multiple_of(3),
+    });
+    life.store(&images.collect::<Vec<_>>());
+    life.settle();
+}
+
+/// Tells of the weeks before, all but the last with as many patients, half of them with the highest score.
+fn tell_of_weeks_before(spool: &Path) {
+    std::fs::create_dir_all(spool).expect("made");
+    let mut books = Books::open(spool.to_owned(), Rules::default()).expect("books");
+    let ended = first_week() - 1;
+    for week in ended - WEEKS_BEFORE..ended {
+        let mut inferences = Week::of(&[CatalogueId(MODEL)]);
+        let patients = if week + 1 < ended { MANY } else { FEW };
+        for patient in 0..patients {
+            let tenth = if patient.is_multiple_of(2) { 9 } else { 0 };
+            let (who, model) = (Pseudonym(patient), CatalogueId(MODEL));
+            inferences.count(who, model, tenth, Review::None);
+        }
+        let closing = Closing {
+            week,
+            inferences,
+            log: Log::default(),
+            evaluations: Vec::new(),
+            seed: Seed(drawn(&[week.into()])),
+        };
+        books.close(closing, &Meter::in_memory()).expect("closed");
     }
 }
 
@@ -190,16 +297,19 @@ impl Drop for Pacs {
     }
 }
 
-/// A life of so many weeks, and all that was seen of it.
+/// A life of a week for each pair, and all that was seen of it.
 struct Lived {
     outcome: Outcome,
     inferences: Vec<Inference>,
     texts: BTreeSet<String>,
 }
 
-fn live(founded: &Founded, patients: Patients, weeks: u16) -> Option<Lived> {
+fn live(founded: &Founded, start: &Start, side: u64) -> Option<Lived> {
     let dir = tempfile::tempdir().expect("a folder");
     founded.hospital(dir.path());
+    if start.has_many {
+        tell_of_weeks_before(&dir.path().join("data/egress"));
+    }
     let pacs = Pacs::open(dir.path())?;
     let begin = Begin {
         dir: dir.path(),
@@ -207,25 +317,32 @@ fn live(founded: &Founded, patients: Patients, weeks: u16) -> Option<Lived> {
         pacs: Some(([127, 0, 0, 1], pacs.1).into()),
         modality: "US",
     };
-    let life = Life::begin(&begin, &["burned-in-text", "smollm2-135m-instruct"])?;
+    let models = ["burned-in-text", "smollm2-135m-instruct"];
+    let life = Life::begin(&begin, &models[..if start.has_many { 1 } else { 2 }])?;
     let (mut frames, mut inferences) = (Vec::new(), Vec::new());
-    let first = first_week();
-    frames.push(life.begin_week(first, 1));
-    for turn in 0..weeks {
-        work(&life, first + turn, patients);
-        inferences.extend(life.inferences(first + turn));
-        frames.push(life.begin_week(first + turn + 1, u32::from(turn) + 2));
+    let (mut week, mut sequence) = (first_week(), u32::from(start.before()) + 1);
+    frames.push(life.begin_week(week, sequence));
+    for pair in &start.pairs {
+        life.draws_from(pair.number.into());
+        if start.has_many {
+            work_for_many(&life, *pair, side);
+        } else {
+            work(&life, *pair, side);
+        }
+        inferences.extend(life.inferences(week));
+        (week, sequence) = (week + 1, sequence + 1);
+        frames.push(life.begin_week(week, sequence));
     }
     let texts = life.texts();
     drop(life);
-    let slots = founded.sends(
-        dir.path(),
-        FOUNDED_S + u64::from(weeks) * WEEK_MS as u64 / 1000,
-    );
+    // One gate is busier than the other: that moves nothing.
+    let busy = Duration::from_millis(if side == 1 { 310 } else { 7_900 });
+    let now_ms = FIRST_MONDAY_MS + i64::from(week) * WEEK_MS;
+    let slots = founded.sends(dir.path(), now_ms as u64 / 1000, busy);
     let folder = files_in(&dir.path().join("data/egress/frames"));
     assert_eq!(
         folder.len(),
-        frames.len(),
+        frames.len() + usize::from(start.before()),
         "the frames that lie there are those that were seen"
     );
     Some(Lived {
@@ -242,39 +359,97 @@ fn first_week() -> u16 {
 
 #[test]
 fn other_patients_give_the_same_bytes_lengths_and_moments() {
-    let weeks = times(20, 200);
+    let pairs = times(20, 200);
     let package = cache().join("packages/burned-in-text");
     if needed(package.clone()).is_none() {
         return;
     }
     let manifest = std::fs::read(package.join("pericard-model.toml")).expect("a manifest");
-    let founded = Founded::with(&Model {
+    let model = Model {
         id: MODEL,
         name: "burned-in-text".into(),
         version: "1.0.0".into(),
         digest: <sha2::Sha256 as sha2::Digest>::digest(manifest).into(),
-    });
-    let lives = std::thread::scope(|scope| {
-        let begin = |hospital| {
-            scope.spawn({
-                let founded = &founded;
-                move || live(founded, Patients { hospital }, weeks)
-            })
-        };
-        [begin(1), begin(2)].map(|life| life.join().expect("lived"))
-    });
-    let [Some(one), Some(other)] = lives else {
-        return;
     };
-    assert_same_work_for_others(&one, &other);
-    assert_eq!(differs(&one.outcome, &other.outcome), None);
-    assert_eq!(one.outcome.frames.len(), usize::from(weeks) + 1);
-    assert_eq!(
-        one.outcome.slots.len(),
-        usize::from(weeks) + 1,
-        "each frame was sent"
-    );
-    assert_told(&one.outcome);
+    let (starts, mut compared) = (Start::of(pairs), 0);
+    let mut told = Vec::new();
+    for starts in starts.chunks(STARTS_AT_ONCE) {
+        for (start, lives) in starts.iter().zip(lives_of(starts, &model)) {
+            let [Some(one), Some(other)] = lives else {
+                return;
+            };
+            assert_pairs(start, &one, &other);
+            compared += start.pairs.len();
+            told.extend(one.outcome.frames);
+        }
+    }
+    assert_eq!(compared, usize::from(pairs));
+    assert_told(&told);
+}
+
+/// Both lives of each of these starts, side by side.
+fn lives_of(starts: &[Start], model: &Model) -> Vec<[Option<Lived>; 2]> {
+    let founded: Vec<_> = starts.iter().map(|_| Founded::with(model)).collect();
+    std::thread::scope(|scope| {
+        let begun: Vec<_> = starts
+            .iter()
+            .zip(&founded)
+            .map(|(start, founded)| {
+                [1, 2].map(|side| scope.spawn(move || live(founded, start, side)))
+            })
+            .collect();
+        let ended = begun
+            .into_iter()
+            .map(|lives| lives.map(|life| life.join().expect("lived")));
+        ended.collect()
+    })
+}
+
+/// The two lives of a start show the same, week by week.
+fn assert_pairs(start: &Start, one: &Lived, other: &Lived) {
+    assert_same_work_for_others(one, other);
+    let weeks = start.pairs.len() + 1;
+    for lived in [one, other] {
+        assert_eq!(lived.outcome.frames.len(), weeks);
+        assert_eq!(lived.outcome.slots.len(), weeks, "each frame was sent");
+        let different: BTreeSet<_> = lived.outcome.frames.iter().collect();
+        assert_eq!(different.len(), weeks, "each of another week's work");
+        for two in lived.outcome.slots.windows(2) {
+            assert_eq!(two[1].at_ms - two[0].at_ms, SLOT_S * 1000, "one a slot");
+        }
+    }
+    let (one, other) = if start.has_many {
+        (timeless(&one.outcome), timeless(&other.outcome))
+    } else {
+        (one.outcome.clone(), other.outcome.clone())
+    };
+    assert_eq!(differs(&one, &other), None, "{start:?}");
+}
+
+/// What is seen, without how long things took. That it is told in the one life as in the other is looked at here.
+fn timeless(outcome: &Outcome) -> Outcome {
+    let mut timeless = outcome.clone();
+    let mut durations = 0;
+    for bytes in &mut timeless.frames {
+        let frame = Frame::open(bytes).expect("a frame");
+        let mut draft = Draft::<ToHub>::from(&frame);
+        for field in [
+            &layout::LATENCY_P50,
+            &layout::LATENCY_P95,
+            &layout::LATENCY_P99,
+            &layout::MODEL_P50,
+            &layout::MODEL_P95,
+        ] {
+            for at in 0..field.spec().count {
+                durations += usize::from(frame.get(field, at) > 0);
+                draft.put(field, at, 0_u8);
+            }
+        }
+        *bytes = draft.seal().expect("in range").bytes().to_vec();
+    }
+    // Of objects, inferences, results on their way and jobs that wait; and of the model.
+    assert_eq!(durations, 4 * 3 + 2, "durations are told");
+    timeless
 }
 
 /// The two lives are what the proof needs: as much work, the same scores, and no patient in both.
@@ -320,9 +495,8 @@ fn work_of(inference: &Inference) -> u64 {
 }
 
 /// The frames say enough for the comparison to mean something.
-fn assert_told(outcome: &Outcome) {
-    let frames: Vec<_> = outcome
-        .frames
+fn assert_told(frames: &[Vec<u8>]) {
+    let frames: Vec<_> = frames
         .iter()
         .map(|f| Frame::open(f).expect("a frame"))
         .collect();
@@ -339,7 +513,12 @@ fn assert_told(outcome: &Outcome) {
         "model_done",
         "count",
         "hist",
+        "hist_weeks",
         "budget_left",
+        "latency_p50",
+        "latency_p99",
+        "model_p95",
+        "drift",
     ] {
         assert!(has(name), "no frame tells of {name}");
     }
@@ -348,6 +527,4 @@ fn assert_told(outcome: &Outcome) {
         .filter(|f| f.get(&layout::HIST_WEEKS, 0) > 0)
         .count();
     eprintln!("{} frames, {told} of which tell of patients", frames.len());
-    let different: BTreeSet<_> = outcome.frames.iter().collect();
-    assert_eq!(different.len(), frames.len(), "each of another week's work");
 }

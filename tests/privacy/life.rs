@@ -24,8 +24,8 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -34,8 +34,7 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// Ten minutes past midnight: a week is over.
 const AFTER_MIDNIGHT_MS: i64 = 600_000;
-/// What every draw grows from. A life has far fewer patients than a hospital, too few to be told of; with these draws the
-/// noise that is added to them is enough for histograms to be told in some weeks of even the short form.
+/// What every draw grows from, until [`Life::draws_from`] says otherwise.
 const CHANCE: u64 = 3;
 
 /// A clock that is set. It goes on by itself, so that what waits for a moment comes to it.
@@ -63,13 +62,15 @@ impl SetClock {
     }
 }
 
-/// The same draws for every life.
-#[derive(Debug, Default)]
-struct SetChance(AtomicU64);
+/// The same draws for every life: from what they grow, and how many there were.
+#[derive(Debug)]
+struct SetChance(Mutex<(u64, u64)>);
 
 impl Chance for SetChance {
     fn bytes(&self) -> Result<[u8; 32], NoChance> {
-        Ok(drawn(&[CHANCE, self.0.fetch_add(1, Ordering::SeqCst)]))
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.1 += 1;
+        Ok(drawn(&[held.0, held.1]))
     }
 }
 
@@ -111,6 +112,7 @@ pub(crate) struct Life {
     dir: PathBuf,
     open: Open,
     clock: Arc<SetClock>,
+    chance: Arc<SetChance>,
     https: SocketAddr,
     dicom: SocketAddr,
     token: String,
@@ -141,9 +143,10 @@ impl Life {
             begun: Instant::now(),
             at_ms: AtomicI64::new(FIRST_MONDAY_MS),
         });
+        let chance = Arc::new(SetChance(Mutex::new((CHANCE, 0))));
         let machine = Machine {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            chance: Arc::new(SetChance::default()),
+            chance: Arc::clone(&chance) as Arc<dyn Chance>,
             load: Arc::new(Unseen),
             leaves: Arc::new(EmptyLeaves),
             program: crate::support::PERICARD.into(),
@@ -194,6 +197,7 @@ impl Life {
             dir,
             open,
             clock,
+            chance,
             https: at[0],
             dicom: at[1],
             token: minted.secret,
@@ -201,6 +205,12 @@ impl Life {
             runs: Some(runs),
             asks,
         })
+    }
+
+    /// From now on noise and keys grow from this. To be said after one week's end and before the next one's.
+    pub(crate) fn draws_from(&self, seed: u64) {
+        let held = self.chance.0.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = (seed, 0);
     }
 
     /// Goes to the first minutes of this week, and gives the frame that tells of the one before.

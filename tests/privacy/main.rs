@@ -13,7 +13,7 @@
 //! - `evaluation`: what a hub may ask to be measured, and what comes of it.
 //! - `closes`: weeks closed by processes that are killed at every step.
 //!
-//! `PERICARD_LONG=1` (`cargo xtask test --long`) takes two hundred pairs of lives' weeks instead of twenty.
+//! `PERICARD_LONG=1` (`cargo xtask test --long`) takes two hundred pairs of weeks instead of twenty.
 
 #![cfg(target_os = "linux")]
 
@@ -25,6 +25,7 @@ mod dumps;
 mod evaluation;
 mod interference;
 mod life;
+mod national;
 mod off;
 mod patients;
 mod recalls;

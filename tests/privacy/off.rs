@@ -7,6 +7,7 @@ use pericard_audit::{Frontier, Hash, proof};
 use pericard_egress::{
     Books, BooksError, CatalogueId, Closing, Identity, Log, Meter, Pseudonym, Review, Seed, Week,
 };
+use pericard_frame::FRAME_BYTES;
 use pericard_gate::{Desk, Gate, Rules, Spool, Standing, Status};
 use pericard_hub::{Hub, Keys, Sent, Shown, Way, enrolment};
 use std::fs;
@@ -67,6 +68,23 @@ fn without_a_hub_no_process_runs_no_socket_is_made_and_no_file_is_left() {
     let ledger = appliance.pericard(&["egress", "ledger"]);
     assert!(ledger.contains("frame    1"), "{ledger}");
     assert!(!ledger.contains("waiting until"), "{ledger}");
+    // What is shown of it is the file, byte by byte.
+    let shown = appliance.pericard(&["egress", "preview", "--frame", "1", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let bytes = fs::read(&frame).expect("a frame");
+    assert_eq!(bytes.len(), FRAME_BYTES);
+    assert_eq!(shown["frame_hex"], hex::encode(&bytes));
+    let numbers = shown["numbers"].as_array().expect("numbers");
+    let of = |number: &serde_json::Value, key: &str| number[key].as_u64().expect("a number");
+    for number in numbers {
+        let (at, wide) = (of(number, "offset_bytes"), of(number, "width_bytes"));
+        let bytes = &bytes[at as usize..(at + wide) as usize];
+        let value = bytes
+            .iter()
+            .rev()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte));
+        assert_eq!(of(number, "value"), value, "{number}");
+    }
 }
 
 /// Established connections of a process to a port that is not its own (`/proc/net/tcp`, state 01).

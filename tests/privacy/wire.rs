@@ -2,27 +2,33 @@
 
 use pericard_audit::VerifierKey;
 use pericard_frame::{Draft, FromHub, PLAN_SIGNED_AS, Plan};
-use pericard_gate::{Desk, Gate, Rules, Slot, Spool, Status};
+use pericard_gate::{Desk, Gate, GateError, Rules, Slot, Spool, Status, Watch};
 use pericard_hub::records::Model;
 use pericard_hub::{Hub, Keys, Shown, enrolment};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The hub's time when hospitals are enrolled: certificates are checked against the machine's own clock too.
 pub(crate) const FOUNDED_S: u64 = 1_795_600_000;
 const RULES: Rules = Rules { hold_days: 7 };
-const SLOT_S: u64 = 3600;
+/// How far apart slots are.
+pub(crate) const SLOT_S: u64 = 3600;
+/// No frame waits for longer than its hold period and one slot for each of those before it.
+const SLOTS_WAITED_MAX: usize = 8 * 24;
 
-/// What somebody outside sees of one slot.
+/// What somebody outside sees of one slot in which there was a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// When it was.
-    pub(crate) at_s: u64,
+    /// When it came, milliseconds since 1970.
+    pub(crate) at_ms: u64,
     /// The kind and the length of every TLS record that went out, and that came back.
     pub(crate) out: Vec<(u8, usize)>,
     pub(crate) back: Vec<(u8, usize)>,
@@ -94,62 +100,51 @@ impl Founded {
         fs::write(replies.join("99999999.reply"), reply.bytes()).expect("written");
     }
 
-    /// Opens the hub on a copy of what was founded, and sends all that the hospital in this folder has to send, slot by
-    /// slot, from that moment on.
-    pub(crate) fn sends(&self, hospital: &Path, from_s: u64) -> Vec<Seen> {
+    /// Opens the hub on a copy of what was founded, and has the gate of the hospital in this folder send all that there is
+    /// to send, from that moment on, slot by slot, as its process does. Each slot keeps it busy for so long.
+    pub(crate) fn sends(&self, hospital: &Path, from_s: u64, busy: Duration) -> Vec<Seen> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let copied = tempfile::tempdir().expect("a folder");
         copy(self.dir.path(), copied.path());
-        let now = Arc::new(AtomicU64::new(from_s));
+        let now_ms = Arc::new(AtomicU64::new(from_s * 1000));
         let stop = CancellationToken::new();
-        let (behind, serving) = self.serve(copied.path(), &now, &stop);
+        let (behind, serving) = self.serve(copied.path(), &now_ms, &stop);
         let (spool, desk) = (hospital.join("data/egress"), hospital.join("desk"));
         let gate = Gate::open(Spool::at(spool), Desk::at(desk), RULES);
         let gate = gate.expect("opened").expect("enrolled");
-        let place_s = u64::from(gate.enrolment().appliance);
-        let mut seen = Vec::new();
-        gate.slot(from_s).expect("looked");
-        now.fetch_add(8 * 86_400, Ordering::SeqCst);
-        loop {
-            let at_s = now.load(Ordering::SeqCst);
-            let at_s = at_s + pericard_gate::until_slot_s(at_s, SLOT_S, place_s);
-            now.store(at_s, Ordering::SeqCst);
-            let relay = relay(&self.door, behind);
-            match gate.slot(at_s).expect("a slot") {
-                Slot::Sent { status, .. } => assert_eq!(status, Status::Accepted),
-                Slot::Nothing => {
-                    drop(TcpStream::connect(
-                        self.door.local_addr().expect("an address"),
-                    ));
-                    relay.join().expect("relayed");
-                    break;
-                }
-                Slot::Waits(placed) => panic!("{placed:?}"),
-            }
-            let (out, back) = relay.join().expect("relayed");
-            seen.push(Seen {
-                at_s,
-                out: records(&out),
-                back: records(&back),
-            });
-        }
+        let place_s = u64::from(gate.enrolment().appliance) % SLOT_S;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let relays = relays(&self.door, behind, (&now_ms, &is_over));
+        let mut watch = Passing {
+            now_ms,
+            busy,
+            waited: 0,
+        };
+        gate.run(SLOT_S, &mut watch);
+        is_over.store(true, Ordering::SeqCst);
+        let door = self.door.local_addr().expect("an address");
+        drop(TcpStream::connect(door)); // so that it is looked whether it is over
+        let seen = relays.join().expect("relayed");
         stop.cancel();
         serving.join().expect("served");
+        for call in &seen {
+            assert_eq!(call.at_ms / 1000 % SLOT_S, place_s, "a slot of its own");
+        }
         seen
     }
 
     fn serve(
         &self,
         dir: &Path,
-        now: &Arc<AtomicU64>,
+        now_ms: &Arc<AtomicU64>,
         stop: &CancellationToken,
-    ) -> (SocketAddr, std::thread::JoinHandle<()>) {
+    ) -> (SocketAddr, JoinHandle<()>) {
         let keys = keys(dir);
-        let now = Arc::clone(now);
+        let now_ms = Arc::clone(now_ms);
         let hub = Arc::new(open(
             dir,
             &keys,
-            Arc::new(move || now.load(Ordering::SeqCst)),
+            Arc::new(move || now_ms.load(Ordering::SeqCst) / 1000),
         ));
         let door = TcpListener::bind("127.0.0.1:0").expect("a port");
         let behind = door.local_addr().expect("an address");
@@ -181,21 +176,81 @@ fn open(dir: &Path, keys: &Keys, clock: pericard_hub::Clock) -> Hub {
     Hub::open(&dir.join("hub/hub.db"), Arc::clone(keys.signing()), clock).expect("a hub")
 }
 
-/// What went out, and what came back.
-type Relayed = (Vec<u8>, Vec<u8>);
+/// The time of a gate's process: it passes when it is waited for, and while a slot is worked on.
+struct Passing {
+    now_ms: Arc<AtomicU64>,
+    busy: Duration,
+    /// Slots in a row in which the frame that is next might not go.
+    waited: usize,
+}
 
-/// Passes one connection on, and keeps all that passes.
-fn relay(door: &TcpListener, to: SocketAddr) -> std::thread::JoinHandle<Relayed> {
+impl Passing {
+    fn pass(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).expect("not for ever");
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Watch for Passing {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.now_ms.load(Ordering::SeqCst))
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.pass(time);
+    }
+
+    fn heard(&mut self, slot: Result<Slot, GateError>) -> ControlFlow<()> {
+        self.pass(self.busy);
+        match slot.expect("a slot") {
+            Slot::Sent { status, .. } => {
+                assert_eq!(status, Status::Accepted);
+                self.waited = 0;
+            }
+            Slot::Waits(placed) => {
+                self.waited += 1;
+                assert!(self.waited <= SLOTS_WAITED_MAX, "{placed:?}");
+            }
+            Slot::Nothing => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Passes connections on, one after the other, and keeps when each came and what passed, until it is over.
+fn relays(
+    door: &TcpListener,
+    to: SocketAddr,
+    (now_ms, is_over): (&Arc<AtomicU64>, &Arc<AtomicBool>),
+) -> JoinHandle<Vec<Seen>> {
     let door = door.try_clone().expect("the same door");
+    let (now_ms, is_over) = (Arc::clone(now_ms), Arc::clone(is_over));
     std::thread::spawn(move || {
-        let (caller, _) = door.accept().expect("a call");
-        let called = TcpStream::connect(to).expect("the hub");
-        let both = [&caller, &called].map(|socket| socket.try_clone().expect("the same"));
-        let out = std::thread::spawn(move || pass(caller, called));
-        let [caller, called] = both;
-        let back = pass(called, caller);
-        (out.join().expect("passed"), back)
+        let mut seen = Vec::new();
+        loop {
+            let (caller, _) = door.accept().expect("a call");
+            if is_over.load(Ordering::SeqCst) {
+                return seen;
+            }
+            let at_ms = now_ms.load(Ordering::SeqCst);
+            let (out, back) = relayed(caller, to);
+            seen.push(Seen {
+                at_ms,
+                out: records(&out),
+                back: records(&back),
+            });
+        }
     })
+}
+
+/// What went out, and what came back.
+fn relayed(caller: TcpStream, to: SocketAddr) -> (Vec<u8>, Vec<u8>) {
+    let called = TcpStream::connect(to).expect("the hub");
+    let both = [&caller, &called].map(|socket| socket.try_clone().expect("the same"));
+    let out = std::thread::spawn(move || pass(caller, called));
+    let [caller, called] = both;
+    let back = pass(called, caller);
+    (out.join().expect("passed"), back)
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream) -> Vec<u8> {

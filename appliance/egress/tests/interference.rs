@@ -14,13 +14,15 @@ use std::time::Duration;
 
 const MODELS: [CatalogueId; 3] = [CatalogueId(3), CatalogueId(300), CatalogueId(7)];
 const WEEKS: u16 = 3;
-/// In which slot of the cadence, seconds after its beginning, frames leave.
-const SLOT_S: u64 = 0;
+/// How far apart slots are. In each of them the gate sends one frame, in the order of their numbers; at which moments it
+/// calls is tested in its room, and for whole lives in `tests/privacy`.
+const SLOT_S: u64 = 3600;
 
 /// What somebody outside sees of one frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     bytes: Vec<u8>,
+    /// The slot that its number gives it, seconds after the first.
     slot_s: u64,
 }
 
@@ -87,7 +89,7 @@ fn run(pair: u64, patients: &Patients) -> Vec<Seen> {
         let bytes = std::fs::read(path).expect("a frame");
         seen.push(Seen {
             bytes,
-            slot_s: SLOT_S,
+            slot_s: u64::from(entry.sequence) * SLOT_S,
         });
     }
     seen

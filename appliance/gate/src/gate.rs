@@ -4,6 +4,7 @@ use crate::desk::{self, Desk, DeskError};
 use crate::enrolment::{self, Enrolment, EnrolmentError};
 use crate::line::{Line, LineError};
 use crate::reply::{self, ReplyError};
+use crate::slots::{self, Watch};
 use crate::spool::{Spool, SpoolError};
 use crate::standing::{Placed, Rules, Standing};
 use pericard_audit::SigningKey;
@@ -123,6 +124,19 @@ impl Gate {
             Ok(Placed { sequence, standing })
         };
         spool.sequences()?.into_iter().map(place).collect()
+    }
+
+    /// One slot after the other, `slot_s` apart, until the watch ends it. Each appliance has its own place between two of
+    /// them, so that a nation's do not all call at once; nothing that waits, happens or fails moves one.
+    pub fn run(&self, slot_s: u64, watch: &mut impl Watch) {
+        let place_s = u64::from(self.enrolment.appliance);
+        loop {
+            watch.wait(slots::until_slot(watch.now(), slot_s, place_s));
+            let slot = self.slot(watch.now().as_secs());
+            if watch.heard(slot).is_break() {
+                return;
+            }
+        }
     }
 
     /// One send slot: the first frame that the hub does not have is sent, when it may go. Those behind it wait, since each

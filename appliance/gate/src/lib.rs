@@ -8,7 +8,8 @@
 //! - [`Desk`]: the gate's own folder, and every file in it.
 //! - [`Enrolment`]: who the hub is, and who we are to it; made and believed as hand-carried text.
 //! - [`Spool`]: the frames, and which of them the hospital holds back.
-//! - [`Gate`]: what stands where, one send slot, and frames carried by hand.
+//! - [`Gate`]: what stands where, one send slot after the other, and frames carried by hand.
+//! - [`Watch`]: what it is run with: the time, and somebody who hears what came of each slot.
 //! - [`Line`]: the connection: TLS 1.3, both sides known, one key pinned, no name looked up.
 //!
 //! Deliberately absent: a clock, randomness and a journal, which the caller brings; a second connection; a second request;
@@ -31,6 +32,6 @@ pub use pericard_frame::plan::Metric;
 pub use pericard_frame::reply::{Kind, Reason, Status};
 pub use pericard_frame::{Advisory, Plan, Reply};
 pub use reply::{ReplyError, advisories, plans};
-pub use slots::until_slot_s;
+pub use slots::Watch;
 pub use spool::{Spool, SpoolError};
 pub use standing::{Placed, Rules, Standing};

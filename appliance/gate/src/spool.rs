@@ -1,5 +1,5 @@
 //! The spool: frames that another process made, and marks by which the hospital holds them back. Read only, but for the
-//! marks, which the command line sets and takes away.
+//! marks, which the command line and the console set and take away.
 
 use pericard_frame::{FRAME_BYTES, Fault, Frame, layout};
 use std::fs::{self, File};
@@ -105,13 +105,16 @@ impl Spool {
     /// # Errors
     /// When that cannot be told: then nothing may be sent.
     pub fn is_held(&self, sequence: u32) -> Result<bool, SpoolError> {
-        for mark in [ALL.to_owned(), mark_of(sequence)] {
-            let path = self.dir.join("hold").join(mark);
-            if path.try_exists().map_err(failed("looked for", &path))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(self.has_mark(None)? || self.has_mark(Some(sequence))?)
+    }
+
+    /// Whether there is the mark that holds this frame by itself, or the one that holds all.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn has_mark(&self, sequence: Option<u32>) -> Result<bool, SpoolError> {
+        let path = self.mark(sequence);
+        path.try_exists().map_err(failed("looked for", &path))
     }
 
     /// Holds a frame back, or all of them, those to come too.
@@ -121,7 +124,7 @@ impl Spool {
     pub fn hold(&self, sequence: Option<u32>) -> Result<(), SpoolError> {
         let folder = self.dir.join("hold");
         fs::create_dir_all(&folder).map_err(failed("made", &folder))?;
-        let path = folder.join(sequence.map_or_else(|| ALL.to_owned(), mark_of));
+        let path = self.mark(sequence);
         let held = File::create(&path).and_then(|mark| mark.sync_all());
         let kept = held.and_then(|()| File::open(&folder)?.sync_all());
         kept.map_err(failed("written", &path))
@@ -132,18 +135,18 @@ impl Spool {
     /// # Errors
     /// When the mark cannot be taken away.
     pub fn release(&self, sequence: Option<u32>) -> Result<bool, SpoolError> {
-        let mark = sequence.map_or_else(|| ALL.to_owned(), mark_of);
-        let path = self.dir.join("hold").join(mark);
+        let path = self.mark(sequence);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("removed", &path)(error)),
         }
     }
-}
 
-fn mark_of(sequence: u32) -> String {
-    format!("{sequence:08}")
+    fn mark(&self, sequence: Option<u32>) -> PathBuf {
+        let name = sequence.map_or_else(|| ALL.to_owned(), |sequence| format!("{sequence:08}"));
+        self.dir.join("hold").join(name)
+    }
 }
 
 /// The number in a file's name; `None` for a file that is no frame.
@@ -171,6 +174,8 @@ mod tests {
         spool.hold(Some(1)).expect("held");
         spool.hold(None).expect("held");
         assert!(held(1) && held(2));
+        let marked = |sequence| spool.has_mark(sequence).expect("told");
+        assert!(marked(None) && marked(Some(1)) && !marked(Some(2)));
         assert!(spool.release(None).expect("released"));
         assert!(held(1) && !held(2));
         assert!(spool.release(Some(1)).expect("released"));

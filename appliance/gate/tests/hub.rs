@@ -17,9 +17,11 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest as _, Sha256};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 const DAY_S: u64 = 86_400;
 const NOW_S: u64 = 1_795_000_000;
@@ -328,6 +330,113 @@ fn a_frame_waits_its_days_is_held_and_released_then_goes_in_its_order() {
         frame(2, APPLIANCE).signed_bytes()
     );
     assert_eq!(advisories(&hospital.desk).expect("read"), [hub.recall()]);
+}
+
+/// Time that passes only when it is waited for, and while a slot is worked on; and what the hub does in each slot.
+struct Passing<'a> {
+    hub: &'a Hub,
+    now: Duration,
+    /// How long each slot keeps the gate busy.
+    busy: Duration,
+    /// What the hub does with the calls to come, one a slot.
+    does: std::collections::VecDeque<Does>,
+    /// The call that the hub waits for now.
+    awaited: Option<JoinHandle<Vec<u8>>>,
+    slots: Vec<Duration>,
+    calls: Vec<Duration>,
+}
+
+impl Watch for Passing<'_> {
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.slots.push(self.now);
+        self.awaited = self.does.pop_front().map(|does| self.hub.once(does));
+    }
+
+    fn heard(&mut self, slot: Result<Slot, GateError>) -> ControlFlow<()> {
+        if let Some(called) = self.awaited.take() {
+            called.join().expect("a call");
+            self.calls.push(self.now);
+        }
+        assert!(!matches!(
+            slot,
+            Ok(Slot::Sent {
+                status: Status::Refused,
+                ..
+            })
+        ));
+        self.now += self.busy;
+        if self.slots.len() == SLOTS {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+const SLOTS: usize = 8;
+const SLOT_S: u64 = 3600;
+
+/// The moments of slots, and those of calls, when so many frames wait and the gate's process begins and works like that.
+fn moments(
+    hub: &Hub,
+    frames: u32,
+    fails: usize,
+    (begun, busy): (Duration, Duration),
+) -> (Vec<Duration>, Vec<Duration>) {
+    let hospital = Hospital::enrolled(hub);
+    for sequence in [2, 3] {
+        let path = format!("spool/frames/{sequence:08}.frame");
+        std::fs::remove_file(hospital.dir.path().join(path)).expect("removed");
+    }
+    let mut does: std::collections::VecDeque<_> = (0..fails).map(|_| Does::HangsUp(1)).collect();
+    for sequence in 2..2 + frames {
+        let frame = frame(sequence, APPLIANCE);
+        hospital.put(sequence, &frame);
+        does.push_back(Does::Answers(hub.accepts(&frame, &hub.key)));
+    }
+    let gate = hospital.patient_gate();
+    let mut watch = Passing {
+        hub,
+        now: Duration::from_secs(NOW_S) + begun,
+        busy,
+        does,
+        awaited: None,
+        slots: Vec::new(),
+        calls: Vec::new(),
+    };
+    gate.run(SLOT_S, &mut watch);
+    assert_eq!(gate.slot(NOW_S).expect("a slot"), Slot::Nothing);
+    (watch.slots, watch.calls)
+}
+
+#[test]
+fn the_gate_calls_at_moments_of_its_own_whatever_waits_fails_or_takes_long() {
+    let hub = Hub::new();
+    // At last until a second before the next slot: one that is begun late is left out.
+    let [none, more, long] = [0, 7_300, 3_598_999].map(Duration::from_millis);
+    let (slots, calls) = moments(&hub, 0, 0, (none, none));
+    assert_eq!((slots.len(), calls.len()), (SLOTS, 0));
+    for pair in slots.windows(2) {
+        assert_eq!(pair[1] - pair[0], Duration::from_secs(SLOT_S));
+    }
+    assert_eq!(slots[0].as_secs() % SLOT_S, u64::from(APPLIANCE));
+    for (frames, fails, time) in [
+        (1, 0, (more, none)),
+        (1, 3, (none, more)),
+        (5, 0, (none, none)),
+        (5, 2, (more, long)),
+    ] {
+        let said = format!("{frames} frames, {fails} failures, {time:?}");
+        let expected = frames as usize + fails;
+        let (again, calls) = moments(&hub, frames, fails, time);
+        assert_eq!(again, slots, "{said}");
+        assert_eq!(calls, slots[..expected], "{said}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::channel::{Channel, ChannelError};
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
@@ -110,7 +110,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("accept", |c| done(call(libc::SYS_accept4, [fd(c), 0, 0, 0, 0, 0]))),
     ("connect_to_the_world", |_| connect(TO_THE_WORLD)),
     ("connect_to_this_machine", |_| connect(TO_THIS_MACHINE)),
-    ("listen_on_a_port", |_| TcpListener::bind("0.0.0.0:0").map(|_| "listens".into())),
+    ("listen_on_a_port", |_| listen()),
     ("datagram_to_the_world", |_| send(TO_THE_WORLD)),
     ("datagram_to_this_machine", |_| send(TO_THIS_MACHINE)),
     ("connect_to_a_socket_file", |_| UnixStream::connect("/nonexistent/pericard").map(|_| "connected".into())),
@@ -334,14 +334,32 @@ fn connect(to: ([u8; 4], u16)) -> Tried {
     TcpStream::connect_timeout(&SocketAddr::from(to), PATIENCE).map(|_| "connected".into())
 }
 
+/// On any port of any address.
+fn listen() -> Tried {
+    let (family, kind) = (libc::AF_INET as usize, libc::SOCK_STREAM as usize);
+    let socket = call(libc::SYS_socket, [family, kind, 0, 0, 0, 0])?;
+    let at = address([0; 4], 0);
+    call(
+        libc::SYS_bind,
+        [socket, at.as_ptr() as usize, at.len(), 0, 0, 0],
+    )?;
+    done(call(libc::SYS_listen, [socket, 1, 0, 0, 0, 0]))
+}
+
+/// ip(7): `sockaddr_in`.
+fn address(address: [u8; 4], port: u16) -> [u8; 16] {
+    let mut whole = [0_u8; 16];
+    whole[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    whole[2..4].copy_from_slice(&port.to_be_bytes());
+    whole[4..8].copy_from_slice(&address);
+    whole
+}
+
 /// An empty datagram.
-fn send((address, port): ([u8; 4], u16)) -> Tried {
+fn send((host, port): ([u8; 4], u16)) -> Tried {
     let (family, kind) = (libc::AF_INET as usize, libc::SOCK_DGRAM as usize);
     let socket = call(libc::SYS_socket, [family, kind, 0, 0, 0, 0])?;
-    let mut to = [0_u8; 16]; // ip(7): sockaddr_in
-    to[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-    to[2..4].copy_from_slice(&port.to_be_bytes());
-    to[4..8].copy_from_slice(&address);
+    let to = address(host, port);
     let (place, bytes) = (to.as_ptr() as usize, to.len());
     let sent = call(libc::SYS_sendto, [socket, 0, 0, 0, place, bytes]);
     let _ = call(libc::SYS_close, [socket, 0, 0, 0, 0, 0]);
