@@ -22,8 +22,8 @@ impl Kind {
     }
 }
 
-/// Sparse: only what is written is taken from the disk. xfs is not made on less than 300 MiB.
-const SIZE_BYTES: u64 = 512 << 20;
+/// Sparse: only what is written is taken from the disk. 200 cuts bring some 40,000 objects, of which each takes 8 KiB.
+const SIZE_BYTES: u64 = 2 << 30;
 
 /// A mounted file system. Dropped, it is unmounted.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 pub enum StoreError {
     /// The disk is fuller than the floor allows.
     #[error(
-        "less than {floor_mib} MiB are free in the data directory; free space or move the data"
+        "less than {floor_mib} MiB, or too few files, are free in the data directory; free space or move the data"
     )]
     DiskFloor {
         /// The configured floor.

@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 /// How old the answer to "how much space is free" may be.
 const FREE_SPACE_AGE_MAX_MS: u64 = 100;
 const MIB: u64 = 1024 * 1024;
+/// Below how many free files nothing is accepted, where a file system has a number of them: many small objects use them up
+/// before its space, and then not even the database could be opened again.
+const FREE_FILES_FLOOR: u64 = 1024;
+/// Below how many the disk is low.
+const FREE_FILES_LOW: u64 = 4 * FREE_FILES_FLOOR;
 
 /// What is known of the disk.
 #[derive(Debug)]
@@ -31,6 +36,23 @@ pub(crate) struct Health {
 struct Space {
     free_bytes: u64,
     total_bytes: u64,
+    /// As many as there can be, where they are not counted.
+    free_files: u64,
+}
+
+impl Space {
+    fn level(&self, low_mib: u32, floor_mib: u32) -> DiskLevel {
+        let is_below = |mib: u32, files: u64| {
+            self.free_bytes < u64::from(mib) * MIB || self.free_files < files
+        };
+        if is_below(floor_mib, FREE_FILES_FLOOR) {
+            DiskLevel::Floor
+        } else if is_below(low_mib, FREE_FILES_LOW) {
+            DiskLevel::Low
+        } else {
+            DiskLevel::Ample
+        }
+    }
 }
 
 impl Health {
@@ -72,20 +94,12 @@ impl Health {
     pub(crate) fn disk(&self) -> Result<DiskFacts, StoreError> {
         let space = self.space()?;
         let low_mib = self.low_mib.load(Ordering::Relaxed);
-        let is_below = |mib: u32| space.free_bytes < u64::from(mib) * MIB;
-        let level = if is_below(self.floor_mib) {
-            DiskLevel::Floor
-        } else if is_below(low_mib) {
-            DiskLevel::Low
-        } else {
-            DiskLevel::Ample
-        };
         Ok(DiskFacts {
             free_bytes: space.free_bytes,
             total_bytes: space.total_bytes,
             low_mib,
             floor_mib: self.floor_mib,
-            level,
+            level: space.level(low_mib, self.floor_mib),
         })
     }
 
@@ -133,7 +147,8 @@ impl Health {
     }
 
     fn is_above_floor(&self) -> Result<bool, StoreError> {
-        Ok(self.space()?.free_bytes >= u64::from(self.floor_mib) * MIB)
+        let level = self.space()?.level(self.floor_mib, self.floor_mib);
+        Ok(level != DiskLevel::Floor)
     }
 
     fn space(&self) -> Result<Space, StoreError> {
@@ -150,6 +165,11 @@ impl Health {
         let space = Space {
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_files: if stat.f_files == 0 {
+                u64::MAX
+            } else {
+                stat.f_favail
+            },
         };
         *known = Some((Instant::now(), space));
         Ok(space)
@@ -199,6 +219,22 @@ mod tests {
         let full = Health::new("/".into(), u32::MAX);
         full.bind(bounds(0)); // never below the floor
         assert_eq!(level(&full), Ok(DiskLevel::Floor));
+    }
+
+    #[test]
+    fn a_disk_without_room_for_files_is_full() {
+        let level = |free_files| {
+            let space = Space {
+                free_bytes: 100 * MIB,
+                total_bytes: 100 * MIB,
+                free_files,
+            };
+            space.level(50, 10)
+        };
+        assert_eq!(level(FREE_FILES_FLOOR - 1), DiskLevel::Floor);
+        assert_eq!(level(FREE_FILES_FLOOR), DiskLevel::Low);
+        assert_eq!(level(FREE_FILES_LOW), DiskLevel::Ample);
+        assert_eq!(level(u64::MAX), DiskLevel::Ample);
     }
 
     #[test]

@@ -175,8 +175,12 @@ pub(crate) fn signing_key(dir: &Path, origin: &str) -> Result<SigningKey, StoreE
         );
         return Err(StoreError::failed("open the audit log", reason));
     }
-    write_whole(&dir.join("key.pub"), &format!("{}\n", key.verifier()))
-        .map_err(|error| StoreError::failed("write the audit log's verifier key", error))?;
+    let (path, text) = (dir.join("key.pub"), format!("{}\n", key.verifier()));
+    // Not written again at every start: a disk that is full must not keep the appliance from what it holds.
+    if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+        write_whole(&path, &text)
+            .map_err(|error| StoreError::failed("write the audit log's verifier key", error))?;
+    }
     Ok(key)
 }
 
