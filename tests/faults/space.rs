@@ -47,16 +47,20 @@ impl Drop for SmallDisk {
     }
 }
 
+/// An appliance on a small disk, and a sample that it takes as long as there is space.
+fn on_a_small_disk() -> Option<(SmallDisk, PathBuf, Appliance)> {
+    let (disk, sample) = (SmallDisk::new()?, a_sample()?);
+    let dir = tempfile::tempdir_in(disk.0.path()).expect("a directory on it");
+    let appliance = Appliance::start_in(dir, Given::default())?;
+    assert_eq!(stowed(&appliance, &sample), 200, "there is space");
+    Some((disk, sample, appliance))
+}
+
 #[test]
 fn a_full_disk_refuses_and_the_service_goes_on_when_there_is_space() {
-    let (Some(disk), Some(sample)) = (SmallDisk::new(), a_sample()) else {
+    let Some((disk, sample, mut appliance)) = on_a_small_disk() else {
         return;
     };
-    let dir = tempfile::tempdir_in(disk.0.path()).expect("a directory on it");
-    let Some(mut appliance) = Appliance::start_in(dir, Given::default()) else {
-        return;
-    };
-    assert_eq!(stowed(&appliance, &sample), 200, "there is space");
     let ballast = disk.0.path().join("ballast");
     std::fs::write(&ballast, vec![1_u8; (BALLAST_MIB << 20) as usize]).expect("ballast");
     until("a refusal for want of space", || {
@@ -145,14 +149,9 @@ fn incoming(appliance: &Appliance) -> Vec<PathBuf> {
 
 #[test]
 fn a_disk_that_is_full_in_the_middle_of_an_object_refuses_it_and_takes_it_later() {
-    let (Some(disk), Some(sample)) = (SmallDisk::new(), a_sample()) else {
+    let Some((disk, sample, mut appliance)) = on_a_small_disk() else {
         return;
     };
-    let dir = tempfile::tempdir_in(disk.0.path()).expect("a directory on it");
-    let Some(mut appliance) = Appliance::start_in(dir, Given::default()) else {
-        return;
-    };
-    assert_eq!(stowed(&appliance, &sample), 200, "there is space");
     let ballast = disk.0.path().join("ballast");
     for (door, refused, taken) in [("stow", "507", "200"), ("store", "a700", "0000")] {
         let Some(pausing) = Pausing::half(&appliance, door) else {

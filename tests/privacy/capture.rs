@@ -223,7 +223,7 @@ fn streams(packets: &[Packet], outgoing: bool) -> Vec<Vec<u8>> {
 
 /// Not a test of its own: the hub, started within its network.
 #[test]
-#[ignore = "started by the test beside it"]
+#[ignore = "a child process of the test beside it: `cargo test --test privacy capture` runs it"]
 fn hub_within() {
     let Some(dir) = std::env::var_os(HUB_DIR).map(PathBuf::from) else {
         return;

@@ -77,7 +77,7 @@ fn close_in(mut books: Books) -> Result<(), BooksError> {
 
 /// Not a test of its own: the process that the others kill.
 #[test]
-#[ignore = "started by the tests beside it"]
+#[ignore = "a child process of the tests beside it: `cargo test --test privacy closes` runs it"]
 fn closer() {
     if let Some(dir) = std::env::var_os(BOOKS) {
         match Books::open(dir.into(), RULES).and_then(close_in) {

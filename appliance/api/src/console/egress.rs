@@ -68,13 +68,10 @@ pub(crate) async fn hold(
     Extension(visit): Extension<Visit>,
     Posted(fields): Posted,
 ) -> Result<Response, Problem> {
-    let sequence = meant(&fields)?;
-    let subject = named(sequence);
-    // Said first: there is no hold that the log does not know.
-    api.note_access("hold frame", &subject, &visit.caller)
-        .await?;
-    of(&api, move |outgoing| outgoing.hold(sequence)).await?;
-    Ok(elsewhere(HERE, None))
+    marked(&api, &visit, &fields, "hold frame", |outgoing, which| {
+        outgoing.hold(which)
+    })
+    .await
 }
 
 /// Takes a hold away.
@@ -83,11 +80,24 @@ pub(crate) async fn release(
     Extension(visit): Extension<Visit>,
     Posted(fields): Posted,
 ) -> Result<Response, Problem> {
-    let sequence = meant(&fields)?;
-    let subject = named(sequence);
-    api.note_access("release frame", &subject, &visit.caller)
+    marked(&api, &visit, &fields, "release frame", |outgoing, which| {
+        outgoing.release(which)
+    })
+    .await
+}
+
+/// Said first, then done: there is no hold and no release that the log does not know.
+async fn marked(
+    api: &Api,
+    visit: &Visit,
+    fields: &Asked,
+    verb: &'static str,
+    mark: fn(&dyn Outgoing, Option<u32>) -> Result<(), String>,
+) -> Result<Response, Problem> {
+    let sequence = meant(fields)?;
+    api.note_access(verb, &named(sequence), &visit.caller)
         .await?;
-    of(&api, move |outgoing| outgoing.release(sequence)).await?;
+    of(api, move |outgoing| mark(outgoing, sequence)).await?;
     Ok(elsewhere(HERE, None))
 }
 
