@@ -1,4 +1,4 @@
-//! Storage commitment both ways, with Orthanc and pynetdicom at the other end.
+//! Storage commitment both ways, in plain and over TLS, with Orthanc and pynetdicom at the other end.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -8,20 +8,22 @@ use pericard_domain::digest::Digest;
 use pericard_domain::finding::Report;
 use pericard_domain::job::{Priority, Work};
 use pericard_domain::model::ModelRef;
+use pericard_domain::rule::ResultTerms;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::Clock;
 use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use pericard_store::queue::{Conclusion, LeaseTerms, PlannedInference, ResultFile};
 use std::time::Duration;
 use support::archive::{Held, Orthanc, peer};
+use support::line::{CONTEXTS, Line};
 use support::{EXPLICIT_LE, SECONDARY_CAPTURE, python, run, secondary_capture_file};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 const STUDY: &str = "1.2.826.0.1.3680043.10.1";
 
-async fn with_objects(peers: Vec<Peer>, count: usize) -> Held {
-    let held = Held::start(peers).await;
+async fn with_objects(line: &Line, peers: Vec<Peer>, count: usize) -> Held {
+    let held = Held::start_over(line, peers).await;
     let dir = tempfile::tempdir().unwrap();
     for at in 0..count {
         let file = secondary_capture_file(dir.path(), &format!("1.2.5.{at}"), 8);
@@ -98,6 +100,7 @@ async fn result_for(held: &Held, destination: &str, instance: &str) {
         priority: Priority::Routine,
         destinations: vec![destination.into()],
         messages: Vec::new(),
+        terms: ResultTerms::ordered(),
     };
     held.store
         .complete_study(&assembly, vec![planned])
@@ -148,19 +151,25 @@ async fn result_for(held: &Held, destination: &str, instance: &str) {
     held.store.conclude(&job, conclusion).await.unwrap();
 }
 
-fn orthanc_peer(port: u16) -> Peer {
-    Peer {
+fn orthanc_peer(line: &Line, port: u16) -> Peer {
+    line.bound(Peer {
         commit: true,
         ..peer("pacs", "ORTHANC", Some(port), Rights::ALL)
-    }
+    })
 }
 
 #[tokio::test]
 async fn orthanc_is_asked_and_promises_over_an_association_of_its_own() {
+    for line in Line::both() {
+        asked_and_promises(&line).await;
+    }
+}
+
+async fn asked_and_promises(line: &Line) {
     let dicom = support::free_port();
-    let pacs = orthanc_peer(dicom);
-    let held = with_objects(vec![pacs.clone()], 1).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let pacs = orthanc_peer(line, dicom);
+    let held = with_objects(line, vec![pacs.clone()], 1).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
     result_for(&held, "pacs", "1.2.6.1").await;
     let _open = open(&held, std::slice::from_ref(&pacs), true);
     until_async("it is committed", async || {
@@ -178,10 +187,16 @@ async fn orthanc_is_asked_and_promises_over_an_association_of_its_own() {
 
 #[tokio::test]
 async fn what_the_archive_lost_is_sent_again() {
+    for line in Line::both() {
+        lost_and_sent_again(&line).await;
+    }
+}
+
+async fn lost_and_sent_again(line: &Line) {
     let dicom = support::free_port();
-    let pacs = orthanc_peer(dicom);
-    let held = with_objects(vec![pacs.clone()], 1).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let pacs = orthanc_peer(line, dicom);
+    let held = with_objects(line, vec![pacs.clone()], 1).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
     result_for(&held, "pacs", "1.2.6.1").await;
     // Delivered, and then lost by the archive before anybody asks.
     let mail = (held.store.clone(), held.clock.clone() as _);
@@ -228,10 +243,16 @@ async fn what_the_archive_lost_is_sent_again() {
 
 #[tokio::test]
 async fn orthanc_asks_and_is_told_over_an_association_of_ours() {
+    for line in Line::both() {
+        asks_and_is_told(&line).await;
+    }
+}
+
+async fn asks_and_is_told(line: &Line) {
     let dicom = support::free_port();
-    let pacs = peer("pacs", "ORTHANC", Some(dicom), Rights::ALL);
-    let held = with_objects(vec![pacs.clone()], 2).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let pacs = line.bound(peer("pacs", "ORTHANC", Some(dicom), Rights::ALL));
+    let held = with_objects(line, vec![pacs.clone()], 2).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
     let _open = open(&held, &[pacs], false);
     for (instances, expected) in [
         (vec!["1.2.5.0", "1.2.5.1"], "Success"),
@@ -267,9 +288,9 @@ def handle(event):
     return 0, None
 ae = AE(title)
 ae.add_supported_context(PUSH, scu_role=False, scp_role=True)
-if own: server = ae.start_server(('127.0.0.1', own), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle)])
+if own: server = ae.start_server(('127.0.0.1', own), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle)], **listening)
 ae.add_requested_context(PUSH)
-assoc = ae.associate('127.0.0.1', port, ae_title='PERICARD', evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle)])
+assoc = ae.associate('127.0.0.1', port, ae_title='PERICARD', evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle)], **calling)
 assert assoc.is_established
 ds = Dataset(); ds.TransactionUID = '1.2.3.4'; ds.ReferencedSOPSequence = []; bare = Dataset(); bare.TransactionUID = '1.2.3.4'
 for cls, uid in ('1.2.840.10008.5.1.4.1.1.7', '1.2.5.0'), ('1.2.840.10008.5.1.4.1.1.7', '1.2.5.1'), ('1.2.840.10008.5.1.4.1.1.7', '1.2.5.99'), ('1.2.840.10008.5.1.4.1.1.2', '1.2.5.1'):
@@ -290,18 +311,25 @@ if own: server.shutdown()
 
 #[tokio::test]
 async fn pynetdicom_is_told_where_it_asked_or_where_it_listens() {
+    for line in Line::both() {
+        told_where_it_asked_or_listens(&line).await;
+    }
+}
+
+async fn told_where_it_asked_or_listens(line: &Line) {
     let own = support::free_port();
-    let listening = peer("listening", "LISTENS", Some(own), Rights::STORE);
-    let held = with_objects(vec![listening.clone()], 2).await;
+    let listening = line.bound(peer("listening", "LISTENS", Some(own), Rights::STORE));
+    let held = with_objects(line, vec![listening.clone()], 2).await;
     let _open = open(&held, &[listening], false);
     for (title, own) in [("WS", 0), ("LISTENS", own)] {
         let mut command = python();
         command
             .arg("-c")
-            .arg(ASKS)
+            .arg(format!("{CONTEXTS}{ASKS}"))
             .arg(held.port())
             .arg(title)
-            .arg(own.to_string());
+            .arg(own.to_string())
+            .args(line.files());
         run(command).await;
     }
 }
@@ -310,7 +338,7 @@ async fn pynetdicom_is_told_where_it_asked_or_where_it_listens() {
 async fn a_promise_survives_until_the_peer_can_hear_it() {
     let own = support::free_port();
     let listening = peer("listening", "ORTHANC", Some(own), Rights::STORE);
-    let held = with_objects(vec![listening.clone()], 1).await;
+    let held = with_objects(&Line::plain(), vec![listening.clone()], 1).await;
     let title = listening.ae_title.clone();
     let question = pericard_store::commitment::Question {
         transaction: "1.2.3.4".into(),

@@ -8,6 +8,7 @@ use pericard_domain::digest::Digest;
 use pericard_domain::finding::Report;
 use pericard_domain::job::{Priority, Work};
 use pericard_domain::model::ModelRef;
+use pericard_domain::rule::ResultTerms;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::Clock;
 use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, TransferSyntaxUid};
@@ -63,6 +64,7 @@ async fn results(held: &Held, classes: &[&str]) {
         priority: Priority::Routine,
         destinations: vec!["pacs".into()],
         messages: Vec::new(),
+        terms: ResultTerms::ordered(),
     };
     let assembly = leased(held).await;
     held.store

@@ -1,5 +1,5 @@
-//! What we ask peers of our own accord: DCMTK's worklist, how much Orthanc has of a study, and a patient's earlier studies
-//! from Orthanc by C-GET, by C-MOVE and by neither.
+//! What we ask peers of our own accord: DCMTK's worklist, and in plain and over TLS how much Orthanc has of a study, and a
+//! patient's earlier studies from Orthanc by C-GET, by C-MOVE and by neither.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -9,7 +9,7 @@ use pericard_domain::digest::Digest;
 use pericard_domain::job::{JobState, Priority, Work};
 use pericard_domain::model::ModelRef;
 use pericard_domain::order::Expecting;
-use pericard_domain::rule::Priors;
+use pericard_domain::rule::{Priors, ResultTerms};
 use pericard_domain::time::Clock;
 use pericard_domain::uid::StudyUid;
 use pericard_store::prior::PriorState;
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use support::archive::{Held, Orthanc, files_in, listens, peer};
+use support::line::Line;
 use support::{free_port, python, run};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -180,8 +181,9 @@ async fn what_dcmtks_worklist_expects_is_urgent_whichever_comes_first() {
     }
 }
 
-async fn store(files: &[std::path::PathBuf], orthanc: &Orthanc) {
+async fn store(line: &Line, files: &[std::path::PathBuf], orthanc: &Orthanc) {
     let mut storescu = Command::new("storescu");
+    storescu.args(line.dcmtk());
     storescu.args(["-R", "-aec", "ORTHANC", "127.0.0.1"]);
     storescu.arg(orthanc.dicom.to_string()).args(files);
     run(storescu).await;
@@ -201,17 +203,23 @@ async fn made(script: &str) -> (tempfile::TempDir, Vec<std::path::PathBuf>) {
 
 #[tokio::test]
 async fn orthanc_says_how_much_it_has_of_a_study_that_arrives() {
-    let held = Held::start(vec![]).await;
-    let orthanc = Orthanc::start(held.address.port()).await;
+    for line in Line::both() {
+        counted(&line).await;
+    }
+}
+
+async fn counted(line: &Line) {
+    let held = Held::start_over(line, vec![]).await;
+    let orthanc = Orthanc::start_over(line, free_port(), held.address.port()).await;
     let (_dir, files) = made("for n in 1, 2, 3: make('1.2.78.1', '1.2.78.1.1', n)").await;
-    store(&files, &orthanc).await;
+    store(line, &files, &orthanc).await;
     for file in &files[..2] {
         held.admit(&std::fs::read(file).unwrap()).await;
     }
-    let pacs = Peer {
+    let pacs = line.bound(Peer {
         counts: true,
         ..peer("pacs", "ORTHANC", Some(orthanc.dicom), Rights::STORE)
-    };
+    });
     let _inquiring = inquiring(&held, vec![pacs]);
     until_async("the count", async || {
         let standing = held.store.standing(&study("1.2.78.1")).await.unwrap();
@@ -244,6 +252,7 @@ fn planned() -> PlannedInference {
         priority: Priority::Routine,
         destinations: vec![],
         messages: vec![],
+        terms: ResultTerms::ordered(),
     }
 }
 
@@ -263,6 +272,7 @@ async fn complete(held: &Held, terms: Priors) {
         planned: vec![planned()],
         priors: vec![terms],
         because: None,
+        lacks: None,
     };
     held.store
         .complete_study(&assembly, completion)
@@ -272,7 +282,7 @@ async fn complete(held: &Held, terms: Priors) {
 }
 
 /// Orthanc has four earlier studies of the patient, the latest with `latest` objects, one later, and one of another patient.
-async fn stage(orthanc: &Orthanc) {
+async fn stage(line: &Line, orthanc: &Orthanc) {
     let (_dir, files) = made(
         "make('1.2.79.1', '1.2.79.1.1', 1, date='20251201')\n\
          for n in 1, 2, 3: make('1.2.79.2', '1.2.79.2.1', n, date='20260201')\n\
@@ -282,7 +292,7 @@ async fn stage(orthanc: &Orthanc) {
          make('1.2.79.6', '1.2.79.6.1', 1, date='20260201', patient='P2')",
     )
     .await;
-    store(&files, orthanc).await;
+    store(line, &files, orthanc).await;
 }
 
 const TODAY: &str = "make('1.2.79.9', '1.2.79.9.1', 1, date='20260401')";
@@ -293,15 +303,15 @@ async fn order_of(held: &Held) -> pericard_store::prior::PriorRow {
     orders[0].clone()
 }
 
-async fn fetched_by(ways: &[Fetch]) {
+async fn fetched_by(line: &Line, ways: &[Fetch]) {
     let dicom = free_port();
-    let pacs = Peer {
+    let pacs = line.bound(Peer {
         fetch: ways.to_vec(),
         ..peer("pacs", "ORTHANC", Some(dicom), Rights::STORE)
-    };
-    let held = Held::start(vec![pacs.clone()]).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
-    stage(&orthanc).await;
+    });
+    let held = Held::start_over(line, vec![pacs.clone()]).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
+    stage(line, &orthanc).await;
     held.admit_made(&format!("{MAKE}{TODAY}")).await;
     complete(&held, terms(100)).await;
     let _inquiring = inquiring(&held, vec![pacs]);
@@ -345,12 +355,16 @@ async fn fetched_by(ways: &[Fetch]) {
 
 #[tokio::test]
 async fn earlier_studies_come_by_c_get() {
-    fetched_by(&[Fetch::Get]).await;
+    for line in Line::both() {
+        fetched_by(&line, &[Fetch::Get]).await;
+    }
 }
 
 #[tokio::test]
 async fn earlier_studies_come_by_c_move() {
-    fetched_by(&[Fetch::Move]).await;
+    for line in Line::both() {
+        fetched_by(&line, &[Fetch::Move]).await;
+    }
 }
 
 #[tokio::test]
@@ -364,7 +378,7 @@ async fn a_budget_is_kept_and_what_lacks_is_said() {
          for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)",
     )
     .await;
-    store(&files, &orthanc).await;
+    store(&Line::plain(), &files, &orthanc).await;
     held.admit_made(&format!("{MAKE}{TODAY}")).await;
     complete(&held, terms(100)).await;
     let _inquiring = inquiring(&held, vec![pacs]);

@@ -45,6 +45,48 @@ pub struct Rule {
     pub report_failures: bool,
 }
 
+impl Rule {
+    /// What it asks of the results of its models.
+    #[must_use]
+    pub fn terms(&self) -> ResultTerms {
+        ResultTerms {
+            results: self.results.clone(),
+            report_failures: self.report_failures,
+        }
+    }
+}
+
+/// What becomes of the result of an analysis. Kept with the analysis when it is planned: rules that change meanwhile change
+/// nothing about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultTerms {
+    /// As which kinds of object it is kept and sent.
+    pub results: Vec<ResultKind>,
+    /// Whether an analysis that could not be done says so in the study.
+    pub report_failures: bool,
+}
+
+impl ResultTerms {
+    /// What nobody but an order asked for: the usual objects, and its order is told when there are none.
+    #[must_use]
+    pub fn ordered() -> Self {
+        Self {
+            results: ResultKind::usual(),
+            report_failures: false,
+        }
+    }
+
+    /// As much as either asks for.
+    pub fn join(&mut self, other: &Self) {
+        for kind in &other.results {
+            if !self.results.contains(kind) {
+                self.results.push(*kind);
+            }
+        }
+        self.report_failures |= other.report_failures;
+    }
+}
+
 /// A kind of DICOM object that a result is written as. What a study gives no reason for is not written: no
 /// segmentation without a mask, no picture without a place to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

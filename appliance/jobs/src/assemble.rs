@@ -32,7 +32,13 @@ pub(crate) async fn assemble(
     let instances = standing.instances;
     crate::agree::take_up(surroundings, study, &instances).await?;
     let rules = Arc::clone(&config.rules.borrow());
-    let planned = plan(&rules, &surroundings.packages, &instances).map_err(GiveUp::Failed)?;
+    let (planned, lacks) = plan(&rules, &surroundings.packages, &instances);
+    if let Some(failure) = &lacks {
+        tracing::warn!(%study, reason = failure.reason, "not every analysis could be planned");
+        surroundings
+            .meter
+            .count(crate::failure::counter(failure.class));
+    }
     let (models, names) = (
         planned.len(),
         planned
@@ -45,6 +51,7 @@ pub(crate) async fn assemble(
         planned,
         priors: priors(&rules, &instances),
         because: Some(because.clone()),
+        lacks,
     };
     let revision = surroundings.store.complete_study(job, completion).await?;
     tracing::info!(%study, revision, models, names, ?because, "the study is complete");
@@ -52,22 +59,24 @@ pub(crate) async fn assemble(
 }
 
 /// What runs on a study of these objects: one inference for each model, asked for by all matching rules that name it; of
-/// these the most urgent priority and every destination.
+/// these the most urgent priority and every destination. What names a model that is not live keeps nothing else from
+/// running; it is told beside.
 fn plan(
     rules: &[Rule],
     packages: &[Package],
     instances: &[Instance],
-) -> Result<Vec<PlannedInference>, Failure> {
+) -> (Vec<PlannedInference>, Option<Failure>) {
     let mut planned: Vec<PlannedInference> = Vec::new();
+    let mut lacking: Vec<String> = Vec::new();
     for rule in rules
         .iter()
         .filter(|rule| instances.iter().any(|i| rule.when.matches(i)))
     {
         for name in &rule.models {
-            let package = packages
-                .iter()
-                .find(|p| p.model.name == *name)
-                .ok_or_else(|| not_live(rule, name))?;
+            let Some(package) = packages.iter().find(|p| p.model.name == *name) else {
+                lacking.push(format!("rule {:?} names the model {name:?}", rule.name));
+                continue;
+            };
             match planned.iter_mut().find(|p| p.model == package.model) {
                 Some(earlier) => merge(earlier, rule),
                 None => planned.push(PlannedInference {
@@ -76,11 +85,13 @@ fn plan(
                     priority: rule.priority,
                     destinations: rule.destinations.clone(),
                     messages: rule.messages.clone(),
+                    terms: rule.terms(),
                 }),
             }
         }
     }
-    Ok(planned)
+    let lacks = (!lacking.is_empty()).then(|| not_live(&lacking));
+    (planned, lacks)
 }
 
 fn merge(earlier: &mut PlannedInference, rule: &Rule) {
@@ -95,6 +106,7 @@ fn merge(earlier: &mut PlannedInference, rule: &Rule) {
     };
     join(&mut earlier.destinations, &rule.destinations);
     join(&mut earlier.messages, &rule.messages);
+    earlier.terms.join(&rule.terms());
 }
 
 /// The earlier studies that the rules of a study of these objects ask for: of each peer once, as much as any asks for.
@@ -113,13 +125,12 @@ fn priors(rules: &[Rule], instances: &[Instance]) -> Vec<Priors> {
     asked
 }
 
-fn not_live(rule: &Rule, model: &str) -> Failure {
+fn not_live(lacking: &[String]) -> Failure {
     Failure {
         class: FailureClass::ModelUnavailable,
         reason: format!(
-            "rule {:?} names the model {model:?}, of which no version is live; `pericard model activate` one, restart, \
-             and retry the job",
-            rule.name
+            "{}, of which no version is live; `pericard model activate` one, restart, and retry the job",
+            lacking.join(" and ")
         ),
     }
 }
@@ -224,12 +235,12 @@ mod tests {
             rule("mr", "MR", &["brain"], Priority::Routine, &[]),
         ];
         let packages = ["text", "other", "brain"].map(package);
-        let planned = plan(
+        let (planned, lacks) = plan(
             &rules,
             &packages,
             &[instance("US", false), instance("MR", true)],
-        )
-        .unwrap();
+        );
+        assert_eq!(lacks, None);
         let words: Vec<_> = planned
             .iter()
             .map(|p| (p.model.name.as_str(), p.rule.as_str(), p.priority))
@@ -245,11 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_is_not_live_is_said() {
-        let rules = [rule("us", "US", &["gone"], Priority::Routine, &[])];
-        let failure = plan(&rules, &[], &[instance("US", false)]).unwrap_err();
+    fn a_model_that_is_not_live_is_said_and_keeps_no_other_from_running() {
+        let rules = [rule("us", "US", &["gone", "text"], Priority::Routine, &[])];
+        let packages = [package("text")];
+        let (planned, lacks) = plan(&rules, &packages, &[instance("US", false)]);
+        let names: Vec<_> = planned.iter().map(|p| p.model.name.as_str()).collect();
+        assert_eq!(names, ["text"]);
+        let failure = lacks.expect("something is lacking");
         assert_eq!(failure.class, FailureClass::ModelUnavailable);
         assert!(failure.reason.contains("\"gone\""));
-        assert_eq!(plan(&rules, &[], &[instance("CT", false)]), Ok(vec![]));
+        let nothing = plan(&rules, &[], &[instance("CT", false)]);
+        assert_eq!(nothing, (vec![], None));
     }
 }

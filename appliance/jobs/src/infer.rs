@@ -198,7 +198,7 @@ async fn conclude(
     making: Making,
 ) -> Result<(), GiveUp> {
     let device = config.device.clone();
-    let kinds = objects::kinds(&config.rules.borrow(), job);
+    let kinds = objects::terms(&config.rules.borrow(), job).results;
     let predecessor = objects::predecessor(&surroundings.store, &making.report).await?;
     // It starts a process only when a picture is asked for.
     let mut reader = surroundings.runner.reader();

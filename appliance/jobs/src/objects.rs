@@ -12,7 +12,7 @@ use pericard_dicom::source::Source;
 use pericard_domain::finding::{Code, Report};
 use pericard_domain::image::{FrameRef, Mask, Volume};
 use pericard_domain::job::{FailureClass, RULES_JOINED_BY, Work};
-use pericard_domain::rule::{ResultKind, Rule};
+use pericard_domain::rule::{ResultKind, ResultTerms, Rule};
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::uid::InstanceUid;
 use pericard_runner::Reader;
@@ -33,28 +33,23 @@ pub(crate) struct Making {
     pub(crate) offset_min: i32,
 }
 
-/// The rules that asked for the job, as far as they are still in the configuration.
-pub(crate) fn rules_of<'r>(rules: &'r [Rule], job: &LeasedJob) -> Vec<&'r Rule> {
-    let Work::Infer { rule: names, .. } = &job.job.work else {
-        return Vec::new();
+/// What becomes of the job's result: as it was planned. A job that an older version planned asks the rules that asked for it,
+/// as far as they are still in the configuration.
+pub(crate) fn terms(rules: &[Rule], job: &LeasedJob) -> ResultTerms {
+    if let Some(terms) = &job.terms {
+        return terms.clone();
+    }
+    let names = match &job.job.work {
+        Work::Infer { rule, .. } => rule.as_str(),
+        Work::Assemble { .. } => "",
     };
     let asked = |rule: &&Rule| names.split(RULES_JOINED_BY).any(|name| name == rule.name);
-    rules.iter().filter(asked).collect()
-}
-
-/// The kinds of object that any of the job's rules asks for.
-pub(crate) fn kinds(rules: &[Rule], job: &LeasedJob) -> Vec<ResultKind> {
-    let asked = rules_of(rules, job);
-    if asked.is_empty() {
-        return ResultKind::usual();
-    }
-    let mut kinds = Vec::new();
-    for kind in asked.iter().flat_map(|rule| &rule.results) {
-        if !kinds.contains(kind) {
-            kinds.push(*kind);
-        }
-    }
-    kinds
+    let all = rules.iter().filter(asked).map(Rule::terms);
+    let joined = all.reduce(|mut terms, more| {
+        terms.join(&more);
+        terms
+    });
+    joined.unwrap_or_else(ResultTerms::ordered)
 }
 
 /// The latest earlier word of the same model on the study: of this revision that it failed, else of an earlier one
@@ -292,6 +287,7 @@ mod tests {
             job,
             lease_id: 1,
             until: at,
+            terms: None,
         }
     }
 
@@ -317,9 +313,13 @@ mod tests {
             rule("other", &[Pdf]),
             rule("second", &[Sr, Sc]),
         ];
-        assert_eq!(kinds(&rules, &leased("first, second")), [Sr, Sc]);
-        assert_eq!(kinds(&rules, &leased("other")), [Pdf]);
-        assert_eq!(kinds(&rules, &leased("gone")), ResultKind::usual());
+        let kinds = |job: &LeasedJob| terms(&rules, job).results;
+        assert_eq!(kinds(&leased("first, second")), [Sr, Sc]);
+        assert_eq!(kinds(&leased("other")), [Pdf]);
+        assert_eq!(kinds(&leased("gone")), ResultKind::usual());
+        let mut planned = leased("other");
+        planned.terms = Some(rules[0].terms());
+        assert_eq!(kinds(&planned), [Sr], "as planned, not as it is now");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::run::{JobsConfig, Surroundings};
 use pericard_domain::actor::Actor;
 use pericard_domain::job::{Job, JobState, Priority};
+use pericard_domain::rule::{ResultTerms, Rule};
 use pericard_domain::uid::StudyUid;
 use pericard_domain::workitem::WorkitemState;
 use pericard_store::queue::PlannedInference;
@@ -190,6 +191,7 @@ fn planned(
         priority,
         destinations: rule.map_or_else(Vec::new, |rule| rule.destinations.clone()),
         messages: rule.map_or_else(Vec::new, |rule| rule.messages.clone()),
+        terms: rule.map_or_else(ResultTerms::ordered, Rule::terms),
     })
 }
 

@@ -18,10 +18,7 @@ pub(crate) async fn told(
     job: &LeasedJob,
     failure: &Failure,
 ) -> bool {
-    let asked = objects::rules_of(&config.rules.borrow(), job)
-        .iter()
-        .any(|rule| rule.report_failures);
-    if !asked {
+    if !objects::terms(&config.rules.borrow(), job).report_failures {
         return false;
     }
     match tell(config, surroundings, job, failure).await {

@@ -7,7 +7,7 @@ use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
 use crate::outbox::DeliveryTrouble;
-use crate::rows::{self, select_jobs};
+use crate::rows::{self, rank, select_jobs};
 use crate::sql::{Sql, word};
 use crate::store::{KeptReport, Store};
 use crate::verbs::lease::new_lease_id;
@@ -202,11 +202,16 @@ impl Store {
 /// A job's results are told to that peer.
 pub(crate) fn post(tx: Tx<'_>, row: &rows::JobRow) -> Result<(), Fault> {
     const POST: &str = "-- post message\n\
-        INSERT INTO messages (study_id, job_id, destination, state, due_at, created_at) \
-        VALUES (?1, ?2, ?3, 'waiting', ?4, ?4) ON CONFLICT DO NOTHING";
+        INSERT INTO messages (study_id, job_id, destination, priority, state, due_at, created_at) \
+        VALUES (?1, ?2, ?3, ?4, 'waiting', ?5, ?5) ON CONFLICT DO NOTHING";
+    const HASTEN: &str = "-- hasten earlier messages\n\
+        UPDATE messages SET priority = ?3 \
+        WHERE study_id = ?1 AND destination = ?2 AND state IN ('waiting', 'leased') AND priority > ?3";
+    let (now, priority) = (tx.now.as_millis(), rank(row.job.priority));
     for destination in &row.messages {
-        let now = tx.now.as_millis();
-        tx.change(POST, (row.study_id, row.job.id.0, destination, now))?;
+        let line = (row.study_id, row.job.id.0, destination, priority, now);
+        tx.change(POST, line)?;
+        tx.change(HASTEN, (row.study_id, destination, priority))?;
     }
     Ok(())
 }
@@ -223,10 +228,10 @@ fn lease_oldest(
     destination: &str,
     lease: Duration,
 ) -> Result<Done<Option<Leased>>, Fault> {
-    // In the order in which results were kept: a superseding one is never told before the one that it supersedes.
+    // Of one study in the order in which results were kept: a superseding one is never told before the one that it supersedes.
     const OLDEST: &str = "-- find due message\n\
         SELECT id, state, due_at, leased_until FROM messages \
-        WHERE destination = ?1 AND state IN ('waiting', 'leased') ORDER BY id LIMIT 1";
+        WHERE destination = ?1 AND state IN ('waiting', 'leased') ORDER BY priority, id LIMIT 1";
     const GIVE: &str = "-- give message lease\n\
         UPDATE messages SET state = 'leased', lease_id = ?2, leased_until = ?3, attempts = attempts + 1 WHERE id = ?1";
     let now = tx.now.as_millis();

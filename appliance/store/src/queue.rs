@@ -2,9 +2,9 @@
 
 use crate::object::Sealed;
 use pericard_domain::finding::Report;
-use pericard_domain::job::{Job, Priority};
+use pericard_domain::job::{Failure, Job, Priority};
 use pericard_domain::model::ModelRef;
-use pericard_domain::rule::Priors;
+use pericard_domain::rule::{Priors, ResultTerms};
 use pericard_domain::settling::Because;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::Timestamp;
@@ -29,6 +29,8 @@ pub struct LeasedJob {
     pub lease_id: u64,
     /// When it lapses.
     pub until: Timestamp,
+    /// What becomes of its result. None for an assembly, and for what was planned before schema 6.
+    pub terms: Option<ResultTerms>,
 }
 
 /// An inference that a completed study gives rise to.
@@ -44,6 +46,8 @@ pub struct PlannedInference {
     pub destinations: Vec<String>,
     /// The HL7 peers that are told of them, by name.
     pub messages: Vec<String>,
+    /// What becomes of its result.
+    pub terms: ResultTerms,
 }
 
 /// What the completion of a study gives rise to.
@@ -55,6 +59,9 @@ pub struct Completion {
     pub priors: Vec<Priors>,
     /// Why the study is taken as complete.
     pub because: Option<Because>,
+    /// Why not everything could be planned that was asked for: the assembly ends as failed, and planning again, when it is
+    /// retried, adds what is missing.
+    pub lacks: Option<Failure>,
 }
 
 impl From<Vec<PlannedInference>> for Completion {

@@ -1,9 +1,10 @@
 //! Rows as words of the domain.
 
-use crate::sql::{closed, json, time, time_if, word};
+use crate::sql::{closed, json, json_if, time, time_if, word};
 use pericard_domain::digest::Digest;
 use pericard_domain::job::{Failure, FailureClass, Job, JobId, JobState, Priority, Work};
 use pericard_domain::model::ModelRef;
+use pericard_domain::rule::ResultTerms;
 use pericard_domain::study::{Instance, ObjectIdentity, Study, StudyState};
 use pericard_domain::time::Timestamp;
 use rusqlite::Row;
@@ -79,6 +80,7 @@ pub(crate) struct JobRow {
     pub(crate) more_at: Option<Timestamp>,
     pub(crate) destinations: Vec<String>,
     pub(crate) messages: Vec<String>,
+    pub(crate) terms: Option<ResultTerms>,
 }
 
 pub(crate) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
@@ -90,6 +92,7 @@ pub(crate) fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         more_at: time_if(row, "more_at")?,
         destinations: json(row, "destinations")?,
         messages: json(row, "messages")?,
+        terms: json_if(row, "terms")?,
     })
 }
 

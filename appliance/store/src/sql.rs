@@ -110,6 +110,17 @@ pub(crate) fn json<T: serde::de::DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| malformed(index, error))
 }
 
+/// A JSON column that may be null.
+pub(crate) fn json_if<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: &str,
+) -> rusqlite::Result<Option<T>> {
+    let index = row.as_ref().column_index(column)?;
+    let text = row.get_ref(index)?.as_str_or_null()?;
+    let read = text.map(|text| serde_json::from_str(text).map_err(|error| malformed(index, error)));
+    read.transpose()
+}
+
 /// A time column.
 pub(crate) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)

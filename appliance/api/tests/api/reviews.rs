@@ -9,6 +9,7 @@ use pericard_domain::digest::Digest;
 use pericard_domain::finding::{Finding, Report};
 use pericard_domain::job::Priority;
 use pericard_domain::model::ModelRef;
+use pericard_domain::rule::ResultTerms;
 use pericard_domain::time::Clock as _;
 use pericard_store::queue::{Conclusion, LeaseTerms, PlannedInference};
 use serde_json::{Value, json};
@@ -46,6 +47,7 @@ pub(crate) async fn with_findings(findings: Vec<Finding>) -> (Site, u64) {
         priority: Priority::Routine,
         destinations: Vec::new(),
         messages: Vec::new(),
+        terms: ResultTerms::ordered(),
     };
     let assembly = lease().await;
     let completed = site.store.complete_study(&assembly, vec![planned]);

@@ -79,7 +79,7 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, completion: &Completion) -> Result<Done
         "complete"
     };
     tx.change(COMPLETE, (row.study_id, state, revision))?;
-    end(tx, &row, None)?;
+    end(tx, &row, completion.lacks.as_ref())?;
     let mut detail = json!({ "revision": revision, "objects_joined": joined, "planned": new });
     if let Some(because) = &completion.because {
         detail["because"] = json!(because);
@@ -89,7 +89,10 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, completion: &Completion) -> Result<Done
     }
     let by = Actor::room("jobs");
     let line = Line::new("complete study", format!("study {study}"), by).with(detail);
-    Ok(Done::said(revision, line).and_all(superseded).waking())
+    let lacks = completion.lacks.as_ref();
+    let lacks = lacks.map(|failure| super::lease::line("fail job", &row, failure));
+    let more = superseded.into_iter().chain(lacks).collect();
+    Ok(Done::said(revision, line).and_all(more).waking())
 }
 
 /// The orders about the study have arrived; gives how urgent they are.

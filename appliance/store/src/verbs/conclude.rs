@@ -10,8 +10,7 @@ use crate::journal::Line;
 use crate::message;
 use crate::object::Sealed;
 use crate::queue::{Conclusion, LeasedJob, ResultFile};
-use crate::rows;
-use crate::rows::{JobRow, select_jobs};
+use crate::rows::{self, JobRow, rank, select_jobs};
 use crate::sql::to_json;
 use crate::store::Store;
 use crate::writer::{Placement, Settler, answered};
@@ -253,9 +252,12 @@ fn name_in_report(tx: Tx<'_>, report_id: i64, instance_id: i64) -> Result<(), Fa
 
 fn post(tx: Tx<'_>, row: &JobRow, instance_id: i64, destination: &str) -> Result<(), Fault> {
     const POST: &str = "-- post result\n\
-        INSERT INTO outbox (study_id, instance_id, destination, state, due_at, created_at) \
-        VALUES (?1, ?2, ?3, 'waiting', ?4, ?4) ON CONFLICT DO NOTHING";
-    let now = tx.now.as_millis();
-    tx.change(POST, (row.study_id, instance_id, destination, now))?;
+        INSERT INTO outbox (study_id, instance_id, destination, priority, state, due_at, created_at) \
+        VALUES (?1, ?2, ?3, ?4, 'waiting', ?5, ?5) ON CONFLICT DO NOTHING";
+    let (now, priority) = (tx.now.as_millis(), rank(row.job.priority));
+    tx.change(
+        POST,
+        (row.study_id, instance_id, destination, priority, now),
+    )?;
     Ok(())
 }

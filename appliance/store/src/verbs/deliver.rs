@@ -6,10 +6,11 @@ use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
 use crate::outbox::{Delivery, DeliveryRow, DeliveryTrouble};
-use crate::rows::{self, select_instances};
+use crate::rows::{self, rank, select_instances};
 use crate::sql::{time_if, word};
 use crate::store::Store;
 use pericard_domain::actor::Actor;
+use pericard_domain::job::Priority;
 use pericard_domain::study::Instance;
 use pericard_domain::time::Timestamp;
 use pericard_domain::uid::StudyUid;
@@ -21,7 +22,7 @@ use std::time::Duration;
 const LISTED_DELIVERIES: u32 = 100;
 
 impl Store {
-    /// Leases the oldest delivery to `destination` that is due, or whose lease lapsed.
+    /// Leases a delivery to `destination` that is due, or whose lease lapsed: of the most urgent ones the oldest.
     ///
     /// # Errors
     /// [`StoreError::ReadOnly`] and others, when the database failed.
@@ -33,7 +34,7 @@ impl Store {
         self.look();
         let destination = destination.to_owned();
         self.change("lease delivery", move |tx| {
-            lease_oldest(tx, &destination, lease)
+            lease_next(tx, &destination, lease)
         })
         .await
     }
@@ -132,7 +133,7 @@ impl Store {
     }
 }
 
-fn lease_oldest(
+fn lease_next(
     tx: Tx<'_>,
     destination: &str,
     lease: Duration,
@@ -142,20 +143,29 @@ fn lease_oldest(
         WHERE destination = ?1 AND state = 'leased' AND leased_until <= ?2";
     const OLDEST: &str = "-- find due delivery\n\
         SELECT id, instance_id, attempts, created_at FROM outbox \
-        WHERE destination = ?1 AND state = 'waiting' AND due_at <= ?2 ORDER BY due_at, id LIMIT 1";
+        WHERE destination = ?1 AND state = 'waiting' AND priority = ?3 AND due_at <= ?2 ORDER BY due_at, id LIMIT 1";
     const GIVE: &str = "-- give delivery lease\n\
         UPDATE outbox SET state = 'leased', lease_id = ?2, leased_until = ?3, attempts = attempts + 1 WHERE id = ?1";
     let now = tx.now.as_millis();
     tx.change(LAPSE, (destination, now))?;
-    let oldest = tx.one(OLDEST, (destination, now), |row| {
-        Ok((
-            row.get::<_, i64>(0)?,
-            row.get::<_, i64>(1)?,
-            row.get::<_, u32>(2)?,
-            row.get::<_, i64>(3)?,
-        ))
-    })?;
-    let Some((id, instance_id, attempts, created_at)) = oldest else {
+    let oldest_of = |priority| {
+        tx.one(OLDEST, (destination, now, rank(priority)), |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, u32>(2)?,
+                row.get::<_, i64>(3)?,
+            ))
+        })
+    };
+    let mut due = None;
+    for priority in Priority::ALL {
+        due = oldest_of(priority)?;
+        if due.is_some() {
+            break;
+        }
+    }
+    let Some((id, instance_id, attempts, created_at)) = due else {
         // A lapsed line may have been put back for later, and that must be kept.
         return Ok(Done::unchanged(None).moving_lease());
     };

@@ -206,10 +206,12 @@ fn give(tx: Tx<'_>, row: &JobRow, terms: LeaseTerms) -> Result<LeasedJob, Fault>
         terms.attempts_max,
     );
     tx.change(GIVE, values)?;
+    let JobRow { job, terms, .. } = find(tx, row.job.id)?;
     Ok(LeasedJob {
-        job: find(tx, row.job.id)?.job,
+        job,
         lease_id: lease_id.cast_unsigned(),
         until,
+        terms,
     })
 }
 

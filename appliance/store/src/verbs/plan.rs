@@ -19,9 +19,9 @@ pub(crate) fn plan(
 ) -> Result<bool, Fault> {
     const PLAN: &str = "-- plan inference\n\
         INSERT INTO jobs (kind, study_id, revision, model_name, model_version, model_digest, rule, destinations, \
-            messages, priority, state, due_at, created_at) \
+            messages, terms, priority, state, due_at, created_at) \
         VALUES ('infer', :study, :revision, :name, :version, :digest, :rule, :destinations, \
-            :messages, :priority, 'waiting', :due, :now) \
+            :messages, :terms, :priority, 'waiting', :due, :now) \
         ON CONFLICT DO NOTHING";
     let model = &planned.model;
     let inserted = tx.change(
@@ -35,6 +35,7 @@ pub(crate) fn plan(
             ":rule": planned.rule,
             ":destinations": to_json(&planned.destinations)?,
             ":messages": to_json(&planned.messages)?,
+            ":terms": to_json(&planned.terms)?,
             ":priority": rank(planned.priority),
             ":due": not_before.as_millis(),
             ":now": tx.now.as_millis(),
@@ -58,7 +59,7 @@ fn join(
          AND j.model_digest = ?5 AND j.kind = 'infer'"
     );
     const JOIN: &str = "-- join inference\n\
-        UPDATE jobs SET destinations = ?2, priority = min(priority, ?3), messages = ?4 WHERE id = ?1";
+        UPDATE jobs SET destinations = ?2, priority = min(priority, ?3), messages = ?4, terms = ?5 WHERE id = ?1";
     let model = &planned.model;
     let key = (
         study_id,
@@ -75,11 +76,14 @@ fn join(
     }
     let destinations = both(row.destinations, &planned.destinations);
     let messages = both(row.messages, &planned.messages);
+    let mut terms = row.terms.unwrap_or_else(|| planned.terms.clone());
+    terms.join(&planned.terms);
     let values = (
         row.job.id.0,
         to_json(&destinations)?,
         rank(planned.priority),
         to_json(&messages)?,
+        to_json(&terms)?,
     );
     tx.change(JOIN, values)?;
     Ok(())

@@ -1,10 +1,11 @@
 //! Studies become complete, and objects that come meanwhile are not forgotten.
 
 use crate::site::{self, Site, TERMS, admit, at, lease, offer, peer, planned, study_uid};
+use pericard_domain::actor::Actor;
 use pericard_domain::job::{Failure, FailureClass, JobState, Priority, Work};
 use pericard_domain::study::StudyState;
 use pericard_store::admission::Admission;
-use pericard_store::queue::JobQuery;
+use pericard_store::queue::{Completion, JobQuery};
 use pericard_store::{Store, StoreError};
 
 async fn numbers(store: &Store, revision: u32) -> Vec<String> {
@@ -213,4 +214,48 @@ async fn only_an_assembly_completes_a_study_and_only_once() {
         store.job(assembly.job.id).await.expect("the job").state,
         JobState::Done
     );
+}
+
+#[tokio::test]
+async fn what_could_not_be_planned_fails_the_assembly_and_a_retry_adds_it() {
+    let site = Site::new();
+    let store = site.open();
+    admit(&store, 1, 1).await;
+    site.clock.set(at(10));
+    let assembly = lease(&store).await;
+    let failure = Failure {
+        class: FailureClass::ModelUnavailable,
+        reason: "no version of it is live".into(),
+    };
+    let completion = Completion {
+        planned: vec![planned("live")],
+        lacks: Some(failure.clone()),
+        ..Completion::default()
+    };
+    let complete = store.complete_study(&assembly, completion).await;
+    assert_eq!(complete, Ok(1));
+    let job = store.job(assembly.job.id).await.expect("the assembly");
+    assert_eq!(job.state, JobState::Failed { failure });
+    assert_eq!(
+        site::verbs(&store).await.last_chunk(),
+        Some(&["complete study".to_owned(), "fail job".to_owned()])
+    );
+    let first = lease(&store).await;
+    assert!(
+        matches!(&first.job.work, Work::Infer { model, .. } if model.name == "live"),
+        "what is live runs: {first:?}"
+    );
+
+    let retried = store.retry_job(assembly.job.id, Actor::CommandLine).await;
+    retried.expect("retried");
+    let assembly = lease(&store).await;
+    let plans = vec![planned("live"), planned("late")];
+    let complete = store.complete_study(&assembly, plans).await;
+    assert_eq!(complete, Ok(1), "no new revision");
+    let second = lease(&store).await;
+    assert!(
+        matches!(&second.job.work, Work::Infer { model, .. } if model.name == "late"),
+        "what was missing runs too: {second:?}"
+    );
+    assert_eq!(store.lease(TERMS).await, Ok(None), "and nothing twice");
 }

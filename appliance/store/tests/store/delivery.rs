@@ -2,7 +2,10 @@
 
 use crate::site::{self, LEASE, Site, at, conclusion, inference};
 use pericard_domain::actor::Actor;
+use pericard_domain::job::{Priority, Work};
+use pericard_store::admission::NewObject;
 use pericard_store::outbox::DeliveryTrouble;
+use pericard_store::queue::PlannedInference;
 use pericard_store::{Store, StoreError};
 
 async fn with_mail(site: &Site) -> Store {
@@ -120,4 +123,97 @@ async fn a_lapsed_delivery_is_offered_again_also_after_a_crash() {
         .await
         .expect("mail, before the lease would have lapsed");
     store.delivered(&third).await.expect("delivered");
+}
+
+/// One result of each class for the PACS, of which the RIS is told, concluded in this order.
+async fn with_urgent_mail(site: &Site, classes: &[(u32, Priority)]) -> Store {
+    let store = site.open();
+    for &(study, priority) in classes {
+        let object = NewObject {
+            assemble_at: at(0),
+            ..site::offer(&store, study, 1, format!("study {study}").as_bytes()).await
+        };
+        store.admit(object, site::peer()).await.expect("admitted");
+        let assembly = site::lease(&store).await;
+        let planned = PlannedInference {
+            priority,
+            messages: vec!["ris".into()],
+            ..site::planned("m")
+        };
+        let complete = store.complete_study(&assembly, vec![planned]).await;
+        complete.expect("complete");
+        let job = site::lease(&store).await;
+        let results = conclusion(&store, &job, (study, 9)).await;
+        store.conclude(&job, results).await.expect("concluded");
+    }
+    store
+}
+
+const CLASSES: [(u32, Priority); 4] = [
+    (1, Priority::Batch),
+    (2, Priority::Routine),
+    (3, Priority::Routine),
+    (4, Priority::Stat),
+];
+
+#[tokio::test]
+async fn what_is_urgent_leaves_first() {
+    let site = Site::new();
+    let store = with_urgent_mail(&site, &CLASSES).await;
+    let mut left = Vec::new();
+    while let Some(delivery) = take(&store).await {
+        left.push(delivery.instance.identity.study);
+    }
+    assert_eq!(left, [4, 2, 3, 1].map(site::study_uid));
+}
+
+#[tokio::test]
+async fn an_urgent_delivery_that_waits_for_its_next_attempt_holds_nothing_up() {
+    let site = Site::new();
+    let store = with_urgent_mail(&site, &CLASSES).await;
+    let urgent = take(&store).await.expect("mail");
+    let later = DeliveryTrouble::Transient {
+        reason: "the peer is out of resources".into(),
+        retry_at: at(100),
+    };
+    let put_off = store.not_delivered(&urgent, later).await;
+    put_off.expect("put off");
+    let next = take(&store).await.expect("mail");
+    assert_eq!(next.instance.identity.study, site::study_uid(2));
+    site.clock.set(at(100));
+    let next = take(&store).await.expect("mail");
+    assert_eq!(next.id, urgent.id);
+}
+
+#[tokio::test]
+async fn what_is_urgent_is_told_first_and_never_before_an_earlier_word_on_the_same_study() {
+    let site = Site::new();
+    let store = with_urgent_mail(&site, &CLASSES).await;
+    // Study 1 becomes urgent with its second revision: the first, which nobody was told of yet, is no later than that.
+    let late = NewObject {
+        assemble_at: at(0),
+        ..site::offer(&store, 1, 2, b"a late object").await
+    };
+    store.admit(late, site::peer()).await.expect("admitted");
+    let assembly = site::lease(&store).await;
+    let planned = PlannedInference {
+        priority: Priority::Stat,
+        messages: vec!["ris".into()],
+        ..site::planned("m")
+    };
+    let complete = store.complete_study(&assembly, vec![planned]).await;
+    assert_eq!(complete, Ok(2));
+    let job = site::lease(&store).await;
+    let results = conclusion(&store, &job, (1, 10)).await;
+    store.conclude(&job, results).await.expect("concluded");
+    let mut told = Vec::new();
+    while let Some(message) = store.lease_message("ris", LEASE).await.expect("leased") {
+        let Work::Infer { revision, .. } = message.job.work else {
+            panic!("not an inference: {message:?}");
+        };
+        store.message_delivered(&message).await.expect("delivered");
+        told.push((message.study.study, revision));
+    }
+    let expected = [(1, 1), (4, 1), (1, 2), (2, 1), (3, 1)];
+    assert_eq!(told, expected.map(|(n, r)| (site::study_uid(n), r)));
 }

@@ -119,6 +119,7 @@ async fn waited_for(site: &Site, store: &Store) -> LeasedJob {
             wait_max_s: 60,
         }],
         because: None,
+        lacks: None,
     };
     let complete = store.complete_study(&assembly, completion).await;
     assert_eq!(complete, Ok(1));

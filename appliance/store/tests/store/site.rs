@@ -5,6 +5,7 @@ use pericard_domain::digest::Digest;
 use pericard_domain::finding::Report;
 use pericard_domain::job::{Priority, Work};
 use pericard_domain::model::ModelRef;
+use pericard_domain::rule::ResultTerms;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -162,6 +163,7 @@ pub(crate) fn planned(name: &str) -> PlannedInference {
         priority: Priority::Routine,
         destinations: vec!["pacs".into()],
         messages: Vec::new(),
+        terms: ResultTerms::ordered(),
     }
 }
 
