@@ -1194,7 +1194,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress__subcmd__accept__subcmd__plan)
-            opts="-h --config --labels --help"
+            opts="-h --config --labels --officer --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1205,6 +1205,10 @@ _pericard() {
                     return 0
                     ;;
                 --labels)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --officer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

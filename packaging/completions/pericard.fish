@@ -171,6 +171,7 @@ complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_see
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from plans" -s h -l help -d 'Print help'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from accept-plan" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from accept-plan" -l labels -d 'A file of labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without' -r -F
+complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from accept-plan" -l officer -d 'Whose decision it is, for the audit log: a name or a role, without line breaks' -r
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from accept-plan" -s h -l help -d 'Print help'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol-request" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and __fish_seen_subcommand_from enrol-request" -s h -l help -d 'Print help'

@@ -82,6 +82,17 @@ fn nothing_is_sent_without_a_hub_and_frames_are_held_by_hand() {
     assert_eq!(egress(&["hold", "--frame", "7"]).1, "frame 7 held\n");
     assert_eq!(egress(&["release", "--frame", "7"]).1, "frame 7 released\n");
     assert_eq!(egress(&["release"]).1, "all frames not held\n");
+    let lines = pericard(&[
+        "audit",
+        "show",
+        "--json",
+        "--config",
+        file.to_str().expect("a path"),
+    ])
+    .1;
+    for verb in ["hold frame", "release frame"] {
+        assert!(lines.contains(verb), "{verb}: {lines}");
+    }
     let (code, _, said) = egress(&["carry", "/nowhere"]);
     assert_eq!(code, Some(1), "{said}");
 }

@@ -100,10 +100,14 @@ fn a_plan_that_an_officer_accepts_is_carried_out_and_told_once_with_noise() {
     let accept = || {
         let mut accept = command(dir.path(), &["egress", "accept-plan", &number]);
         accept.arg("--labels").arg(&file);
+        accept.args(["--officer", "Head of Radiology"]);
         accept
     };
     run(&mut accept());
     assert_eq!(ended(&mut accept()).status.code(), Some(1), "once");
+    let decided = ["audit", "show", "--subject", "decided by Head of Radiology"];
+    let decided = run(&mut command(dir.path(), &decided));
+    assert!(decided.contains("accept evaluation plan"), "{decided}");
     let outcome = dir.path().join("data/egress/plans/00000012.outcome");
     until("the outcome", || outcome.exists().then_some(()));
     let exact: serde_json::Value =

@@ -44,6 +44,9 @@ pub(crate) enum EgressCommand {
         /// A file of labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without
         #[arg(long, value_name = "FILE")]
         labels: PathBuf,
+        /// Whose decision it is, for the audit log: a name or a role, without line breaks
+        #[arg(long, value_name = "NAME", value_parser = plans::officer)]
+        officer: Option<String>,
     },
     #[command(flatten)]
     Gate(GateCommand),
@@ -78,7 +81,8 @@ pub(crate) fn run(command: EgressCommand) -> Result<(), CommandError> {
             config,
             plan,
             labels,
-        } => plans::accept(&config, plan, &labels),
+            officer,
+        } => plans::accept(&config, plan, &labels, officer.as_deref()),
         EgressCommand::Gate(command) => gate::run(command),
     }
 }

@@ -1,11 +1,12 @@
 //! `pericard egress`, the sending half: enrolment, the gate's process, holds, frames carried by hand.
 
-use super::{CommandError, ConfigFile, output, owner};
+use super::{CommandError, ConfigFile, block_on, output, owner};
 use crate::clock::SystemClock;
 use crate::config::{Config, Written};
 use crate::journal;
 use crate::serve::EGRESS;
 use clap::Subcommand;
+use pericard_domain::actor::Actor;
 use pericard_domain::time::Clock as _;
 use pericard_gate::{
     Desk, Enrolment, Gate, GateError, Placed, Rules, Slot, Spool, Standing, Status, Watch,
@@ -82,12 +83,15 @@ pub(crate) fn run(command: GateCommand) -> Result<(), CommandError> {
         } => enrol(&as_gate(&config)?, &enrolment, &hub_key),
         GateCommand::Run { config, once } => send(&as_gate(&config)?, once),
         GateCommand::Hold { config, frame } => {
-            let spool = spool(&config.read()?.written);
-            spool.hold(frame).map_err(CommandError::failed)?;
+            let written = &config.read()?.written;
+            spool(written).hold(frame).map_err(CommandError::failed)?;
             output::line(format!("{} held", named(frame)));
-            Ok(())
+            // Afterwards: what keeps a frame back needs nothing else to work.
+            note(&config, "hold frame", frame)
         }
         GateCommand::Release { config, frame } => {
+            // Before: nothing is let go that the log does not know.
+            note(&config, "release frame", frame)?;
             let spool = spool(&config.read()?.written);
             let was_held = spool.release(frame).map_err(CommandError::failed)?;
             let said = if was_held { "released" } else { "not held" };
@@ -97,6 +101,17 @@ pub(crate) fn run(command: GateCommand) -> Result<(), CommandError> {
         GateCommand::Carry { config, dir } => carry(&as_gate(&config)?, &dir),
         GateCommand::Take { config, files } => take(&as_gate(&config)?, &files),
     }
+}
+
+/// Writes into the audit log what was done to the frames.
+fn note(config: &ConfigFile, verb: &'static str, frame: Option<u32>) -> Result<(), CommandError> {
+    let store = config.store()?;
+    block_on(async {
+        let subject = named(frame);
+        Ok(store
+            .note_access(verb, &subject, Actor::CommandLine)
+            .await?)
+    })
 }
 
 /// Where each frame stands, for who reads the ledger; `None` while no hub is enrolled.

@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The longest name of who decides, characters.
+const OFFICER_MAX_CHARS: usize = 100;
 /// What the audit log calls it.
 const VERB: &str = "accept evaluation plan";
 
@@ -33,7 +35,12 @@ pub(crate) fn list(config: &ConfigFile) -> Result<(), CommandError> {
 }
 
 /// Accepts a plan for these labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without.
-pub(crate) fn accept(config: &ConfigFile, number: u32, labels: &Path) -> Result<(), CommandError> {
+pub(crate) fn accept(
+    config: &ConfigFile,
+    number: u32,
+    labels: &Path,
+    officer: Option<&str>,
+) -> Result<(), CommandError> {
     let config = config.read()?;
     let written = &config.written;
     let plan = known(written)?
@@ -64,7 +71,8 @@ pub(crate) fn accept(config: &ConfigFile, number: u32, labels: &Path) -> Result<
         )));
     }
     let store = Store::open_beside(store_config(&config), Arc::new(SystemClock))?;
-    let subject = format!("plan {number}: {count} labels, {model}");
+    let by = officer.map_or_else(String::new, |officer| format!(", decided by {officer}"));
+    let subject = format!("plan {number}: {count} labels, {model}{by}");
     block_on(async {
         Ok(store
             .note_access(VERB, &subject, Actor::CommandLine)
@@ -77,6 +85,19 @@ pub(crate) fn accept(config: &ConfigFile, number: u32, labels: &Path) -> Result<
         "it costs 0.5 of a patient's yearly budget; the week's frame tells of it, with noise, and can be read before"
     );
     Ok(())
+}
+
+/// Who decides, as the command line gives it.
+pub(crate) fn officer(said: &str) -> Result<String, String> {
+    let name = said.trim();
+    let fits = !name.is_empty() && name.chars().count() <= OFFICER_MAX_CHARS;
+    if fits && !name.chars().any(char::is_control) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!(
+            "a name of one line, at most {OFFICER_MAX_CHARS} characters"
+        ))
+    }
 }
 
 fn known(written: &Written) -> Result<Vec<Plan>, CommandError> {
