@@ -283,10 +283,19 @@ fn text_box(said: &Value) -> TextBox {
     }
 }
 
+/// Attributes of the table that no file has: command elements (PS3.7 E.1), which go over the network only.
+const NOT_PLANTED: [&str; 2] = ["00001000", "00001001"];
+
 /// The files of `plant.py`, and where their text is; `None` when Python is not there.
 fn planted(folder: &Path) -> Option<Value> {
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/deidentify/table_e_1_1.txt");
-    python("plant.py", &[&table, folder])
+    let said = python("plant.py", &[&table, folder])?;
+    for name in CASES {
+        assert_eq!(said[name]["not_planted"], json!(NOT_PLANTED), "{name}");
+        // All of the table's 652 but those two; in items, all but its sequences and the file's header too.
+        assert_eq!(said[name]["planted"], json!([650, 574]), "{name}");
+    }
+    Some(said)
 }
 
 /// What `walk.py` and `dcmdump` find in a cleaned object.

@@ -2,8 +2,9 @@
 
     python plant.py TABLE FOLDER
 
-Every attribute of TABLE (PS3.15 table E.1-1) is there at the top, and every one of a simple type also in an item of a
-sequence, with a value that can be told again. Prints, for each file, where text stands in its pixels.
+Every attribute of TABLE (PS3.15 table E.1-1) that a file can have is there in its header or at the top, and every one of a
+simple type also in an item of a sequence, with a value that can be told again. Prints, for each file, where text stands in
+its pixels; how many attributes of TABLE pydicom finds planted, at the top and in items; and which it does not find at the top.
 """
 
 import json
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import add_dict_entries, dictionary_VR
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from walk import tells
 
 warnings.simplefilter("ignore")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -26,8 +29,35 @@ pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 NAME = "Zugzwang^Ottilie"
 WORDS = {"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT", "UR"}
 SIDE = 64
-# Not planted: what the image is made of, or what the writer of the file needs.
-BUILT = {"SOPClassUID", "PixelData", "FileMetaInformationGroupLength"}
+# Attributes of the table that are younger than pydicom's dictionary, with their VRs by PS3.6.
+YOUNGER = {
+    0x00081301: ("SQ", "PrincipalDiagnosisCodeSequence"),
+    0x00081302: ("SQ", "PrimaryDiagnosisCodeSequence"),
+    0x00081303: ("SQ", "SecondaryDiagnosesCodeSequence"),
+    0x00081304: ("SQ", "HistologicalDiagnosesCodeSequence"),
+    0x00100011: ("SQ", "PersonNamesToUseSequence"),
+    0x00100012: ("LT", "NameToUse"),
+    0x00100013: ("UT", "NameToUseComment"),
+    0x00100014: ("SQ", "ThirdPersonPronounsSequence"),
+    0x00100015: ("SQ", "PronounCodeSequence"),
+    0x00100016: ("UT", "PronounComment"),
+    0x00100041: ("SQ", "GenderIdentitySequence"),
+    0x00100042: ("UT", "SexParametersForClinicalUseCategoryComment"),
+    0x00100043: ("SQ", "SexParametersForClinicalUseCategorySequence"),
+    0x00100044: ("SQ", "GenderIdentityCodeSequence"),
+    0x00100045: ("UT", "GenderIdentityComment"),
+    0x00100046: ("SQ", "SexParametersForClinicalUseCategoryCodeSequence"),
+    0x00100047: ("UR", "SexParametersForClinicalUseCategoryReference"),
+    0x00102162: ("UC", "EthnicGroups"),
+    0x0040A034: ("DT", "EffectiveStartDateTime"),
+    0x0040A035: ("DT", "EffectiveStopDateTime"),
+    0x0040B034: ("DT", "AnnotationDateTime"),
+    0x0040B036: ("DT", "SegmentDefinitionDateTime"),
+    0x0040B03B: ("LT", "MontageName"),
+    0x0040B03F: ("LO", "MontageChannelLabel"),
+    0x0040E012: ("UR", "DisplayURI"),
+}
+add_dict_entries({tag: (vr, "1", keyword, "", keyword) for tag, (vr, keyword) in YOUNGER.items()})
 
 
 def planted(tag, vr):
@@ -47,7 +77,7 @@ def planted(tag, vr):
         return 31337.0
     if vr in {"OB", "OW", "UN"}:
         return b"PHIBYTES"
-    return None
+    raise ValueError(f"{tag}: nothing to plant in a {vr}")
 
 
 def tags(path):
@@ -58,14 +88,9 @@ def tags(path):
 
 def fill(ds, path, deep):
     for tag in tags(path):
-        if tag.group < 8:
+        if tag.group < 4:  # of commands, and of the file's header, which `base` writes
             continue
-        try:
-            vr = dictionary_VR(tag).split(" ")[0]
-        except KeyError:
-            continue
-        if pydicom.datadict.keyword_for_tag(tag) in BUILT:
-            continue
+        vr = dictionary_VR(tag).split(" ")[0]
         if vr == "SQ":
             if deep:
                 item = Dataset()
@@ -73,9 +98,15 @@ def fill(ds, path, deep):
                 item.private_block(0x0011, "PHI MAKER", create=True).add_new(0x01, "LO", "PHIPRIVATE")
                 ds.add_new(tag, "SQ", Sequence([item]))
             continue
-        value = planted(tag, vr)
-        if value is not None:
-            ds.add_new(tag, vr, value)
+        ds.add_new(tag, vr, planted(tag, vr))
+
+
+def found(path, table):
+    """The attributes of the table that tell of the patient in the written file: in its header or at the top, and in items."""
+    ds, wanted = pydicom.dcmread(path), set(tags(table))
+    top = {element.tag for element in [*ds.file_meta, *ds] if tells(element)}
+    items = {element.tag for s in ds if s.VR == "SQ" for item in s.value for element in item if tells(element)}
+    return top & wanted, items & wanted
 
 
 def base(sop_class, modality, number, path):
@@ -98,7 +129,7 @@ def base(sop_class, modality, number, path):
     frame.ReferencedSOPClassUID, frame.ReferencedSOPInstanceUID = sop_class, "1.2.3.999.1.0"
     purpose = Dataset()
     purpose.ReferencedImageSequence = Sequence([frame])
-    ds.SourceImageSequence = Sequence([frame])
+    ds.SourceImageSequence[0].update(frame)
     ds.SharedFunctionalGroupsSequence = Sequence([purpose])
     ds.private_block(0x0009, "PHI MAKER", create=True).add_new(0x01, "LO", "PHIPRIVATE")
     for group in (0x5000, 0x6000):
@@ -164,7 +195,13 @@ def main(table, folder):
         implicit = syntax == ImplicitVRLittleEndian
         little = syntax != ExplicitVRBigEndian
         pydicom.dcmwrite(path, ds, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
-        boxes[name] = {"instance": str(ds.SOPInstanceUID), "corners": [[20, 10], [50, 10], [50, 18], [20, 18]]}
+        top, items = found(path, table)
+        boxes[name] = {
+            "instance": str(ds.SOPInstanceUID),
+            "corners": [[20, 10], [50, 10], [50, 18], [20, 18]],
+            "planted": [len(top), len(items)],
+            "not_planted": [f"{int(tag):08X}" for tag in tags(table) if tag not in top],
+        }
     print(json.dumps(boxes))
 
 

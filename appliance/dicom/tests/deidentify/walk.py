@@ -17,6 +17,15 @@ PLANTED = ["PHI", "Zugzwang", "Ottilie", "19431217", "031517", "1.2.3.999", "077
 BYTES = [b"PHI", b"Zugzwang", b"Ottilie", b"19431217", b"031517", b"1.2.3.999", b"077Y", b"7654321", b"765.4321"]
 
 
+def tells(element):
+    """Whether what was planted is in an element's value, or in one of its items."""
+    if element.VR == "SQ":
+        return any(tells(inner) for item in element.value for inner in item)
+    value = element.value
+    words = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return any(planted in words for planted in PLANTED)
+
+
 def left(ds, where=""):
     for element in ds:
         place = f"{where}{element.tag}"
@@ -25,11 +34,8 @@ def left(ds, where=""):
         if element.VR == "SQ":
             for number, item in enumerate(element.value):
                 yield from left(item, f"{place}[{number}].")
-        elif element.tag != 0x7FE00010:
-            value = element.value
-            words = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            if any(planted in words for planted in PLANTED):
-                yield f"{place} {element.keyword}: {words[:40]}"
+        elif element.tag != 0x7FE00010 and tells(element):
+            yield f"{place} {element.keyword}: {str(element.value)[:40]}"
 
 
 def main(path, truth):
