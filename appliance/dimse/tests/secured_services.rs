@@ -4,115 +4,53 @@
 
 mod support;
 
-use pericard_dimse::{
-    Archive, CommitmentConfig, InquiryConfig, Listeners, Peer, Rights, Tls, TlsIdentity, commit,
-    inquire, listen,
-};
-use pericard_domain::digest::Digest;
+use pericard_dimse::{Archive, CommitmentConfig, InquiryConfig, Peer, Rights, commit, inquire};
 use pericard_domain::job::Priority;
 use pericard_domain::time::Clock;
 use pericard_domain::uid::StudyUid;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::archive::{Held, caller, listens, peer};
-use support::{config, free_port, python, run, secondary_capture_file};
-use tokio::net::TcpListener;
+use support::archive::{Held, listens, peer};
+use support::line::Line;
+use support::{free_port, python, run, secondary_capture_file};
 use tokio_util::sync::CancellationToken;
-
-struct Issued {
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-}
-
-/// An authority in `dir`, and certificates that it signs: `NAME.crt` and `NAME.key`.
-fn issued(dir: &Path, names: [&str; 2]) -> (CertificateDer<'static>, [Issued; 2]) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    // OpenSSL takes a certificate whose issuer has its own name for a self-signed one.
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, "Test Authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    std::fs::write(dir.join("ca.crt"), root.pem()).unwrap();
-    let issue = |name: &str| {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &root).unwrap();
-        std::fs::write(dir.join(format!("{name}.crt")), certificate.pem()).unwrap();
-        std::fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        Issued {
-            certificate: certificate.der().clone(),
-            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        }
-    };
-    (root.der().clone(), names.map(issue))
-}
 
 #[tokio::test]
 async fn every_service_goes_over_tls_both_ways() {
-    let dir = tempfile::tempdir().unwrap();
-    let (root, [own, theirs]) = issued(dir.path(), ["own", "peer"]);
-    let digest = Digest::new(Sha256::digest(&theirs.certificate).into());
-    let tls = Tls::new(TlsIdentity {
-        chain: vec![own.certificate],
-        key: own.key,
-        authorities: vec![root],
-    })
-    .unwrap();
-    let (pacs_port, ct) = (free_port(), peer("ct", "CT1", None, Rights::ALL));
-    let bound = |peer: Peer| Peer {
-        certificates: vec![digest],
-        ..peer
-    };
-    let pacs = bound(Peer {
+    let (line, dir) = (Line::tls(), tempfile::tempdir().unwrap());
+    let pacs_port = free_port();
+    let pacs = line.bound(Peer {
         worklist_every: Some(Duration::from_millis(200)),
         counts: true,
         ..peer("pacs", "PACS", Some(pacs_port), Rights::ALL)
     });
-    let held = Held::start(vec![]).await;
+    let held = Held::start_over(&line, vec![pacs.clone()]).await;
     let image = secondary_capture_file(dir.path(), "1.2.88.9", 8);
     held.admit(&std::fs::read(image).unwrap()).await;
-
-    // A door of its own, with TLS, in front of the same store.
-    let caller = pericard_dimse::Caller {
-        tls: Some(tls.clone()),
-        ..caller()
-    };
     let archive = Archive {
         store: held.store.clone(),
-        caller,
+        caller: held.caller.clone(),
     };
-    let mut config = config();
-    config.peers = vec![bound(ct), pacs.clone()].into();
-    config.archive = Some(archive.clone());
-    let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let (plain, secured) = (bind().await, bind().await);
-    let port = secured.local_addr().unwrap().port();
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();
-    let listeners = Listeners {
-        plain,
-        tls: Some((secured, tls)),
-    };
-    tokio::spawn(listen(listeners, config, held.intake.clone(), stop.clone()));
     let clock: Arc<dyn Clock> = held.clock.clone();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls_services.py");
-    let told = |what: &str, port: u16, last: &str| {
+    let told = |what: &str, port: &str, last: &str| {
         let mut command = python();
-        command.arg(&script).args([what, &port.to_string()]);
-        command.args(["peer.key", "peer.crt", "ca.crt"].map(|name| dir.path().join(name)));
-        command.arg(last);
+        command.arg(&script).args([what, port]);
+        command.args(line.files()).arg(last);
         command
     };
-    let mut provider = told("provider", pacs_port, &clock.now().dicom_date());
+    let mut provider = told(
+        "provider",
+        &pacs_port.to_string(),
+        &clock.now().dicom_date(),
+    );
     let _provider = provider.kill_on_drop(true).spawn().unwrap();
     listens("pynetdicom", pacs_port).await;
 
-    let said = run(told("user", port, "PACS")).await;
+    let said = run(told("user", &held.port(), "PACS")).await;
     let said: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let instance = serde_json::json!(["1.2.88.9"]);
     assert_eq!(

@@ -1,7 +1,10 @@
 //! An appliance with a real store behind its door, and Orthanc.
 
+use super::line::Line;
 use super::{config, free_port, until};
-use pericard_dimse::{Archive, Caller, DimseConfig, Peer, RequestLimits, Rights, listen};
+use pericard_dimse::{
+    Archive, Caller, DimseConfig, Listeners, Peer, RequestLimits, Rights, listen,
+};
 use pericard_domain::ae::AeTitle;
 use pericard_domain::job::Priority;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
@@ -71,6 +74,19 @@ impl Held {
         peers: Vec<Peer>,
         change: impl FnOnce(&mut DimseConfig),
     ) -> Self {
+        Self::start_as(&Line::plain(), peers, change).await
+    }
+
+    /// Over that line; the further peers are bound to it by the caller.
+    pub(crate) async fn start_over(line: &Line, peers: Vec<Peer>) -> Self {
+        Self::start_as(line, peers, |_| {}).await
+    }
+
+    async fn start_as(
+        line: &Line,
+        peers: Vec<Peer>,
+        change: impl FnOnce(&mut DimseConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(StandingClock::new(Timestamp::from_millis(
             1_800_000_000_000,
@@ -94,28 +110,42 @@ impl Held {
             Meter::in_memory(),
             clock_of,
         );
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
+        let plain = bind().await;
+        let secured = match line.ours() {
+            Some(tls) => Some((bind().await, tls)),
+            None => None,
+        };
+        let door = secured.as_ref().map_or(&plain, |(secured, _)| secured);
+        let address = door.local_addr().unwrap();
+        let caller = Caller {
+            tls: line.ours(),
+            ..caller()
+        };
         let mut config = config();
         let mut named = vec![
-            peer("workstation", "WS", None, Rights::ALL),
-            peer("ct", "CT1", None, Rights::STORE),
+            line.bound(peer("workstation", "WS", None, Rights::ALL)),
+            line.bound(peer("ct", "CT1", None, Rights::STORE)),
         ];
         named.extend(peers);
         config.peers = named.into();
         config.archive = Some(Archive {
             store: store.clone(),
-            caller: caller(),
+            caller: caller.clone(),
         });
         change(&mut config);
         let stop = CancellationToken::new();
-        tokio::spawn(listen(listener, config, intake.clone(), stop.clone()));
+        let listeners = Listeners {
+            plain,
+            tls: secured,
+        };
+        tokio::spawn(listen(listeners, config, intake.clone(), stop.clone()));
         Self {
             store,
             intake,
             clock,
             address,
-            caller: caller(),
+            caller,
             _stop: stop.drop_guard(),
             _dir: dir,
         }
@@ -205,10 +235,14 @@ impl Orthanc {
     }
 
     pub(crate) async fn start_on(dicom: u16, appliance: u16) -> Self {
+        Self::start_over(&Line::plain(), dicom, appliance).await
+    }
+
+    pub(crate) async fn start_over(line: &Line, dicom: u16, appliance: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let http = free_port();
         let db = dir.path().join("db");
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "Name": "pacs", "StorageDirectory": db, "IndexDirectory": db, "DicomAet": "ORTHANC", "DicomPort": dicom,
             "HttpPort": http, "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [],
             "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true, "DicomAlwaysAllowMove": true,
@@ -216,6 +250,14 @@ impl Orthanc {
             "DicomModalities": {"pericard": {"AET": "PERICARD", "Host": "127.0.0.1", "Port": appliance,
                 "AllowStorageCommitment": true}},
         });
+        if let [key, certificate, authorities] = line.files().as_slice() {
+            config["DicomTlsEnabled"] = true.into();
+            config["DicomTlsRemoteCertificateRequired"] = true.into();
+            config["DicomTlsPrivateKey"] = serde_json::json!(key);
+            config["DicomTlsCertificate"] = serde_json::json!(certificate);
+            config["DicomTlsTrustedCertificates"] = serde_json::json!(authorities);
+            config["DicomModalities"]["pericard"]["UseDicomTls"] = true.into();
+        }
         let file = dir.path().join("orthanc.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();

@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod archive;
+pub(crate) mod line;
 
 use bytes::Bytes;
 use pericard_dicom::meta::file_meta;

@@ -50,7 +50,7 @@ def user():
         heard.set()
         return 0, None
 
-    ae = AE("CT1")
+    ae = AE("WS")
     for model in (StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelGet,
                   StudyRootQueryRetrieveInformationModelMove, StorageCommitmentPushModel):
         ae.add_requested_context(model)
