@@ -34,7 +34,10 @@ impl Wanted {
         let level = level(root, identifier)?;
         let wanted = Self {
             level,
-            patient: identifier.text(tags::PATIENT_ID).map(str::to_owned),
+            patient: identifier
+                .text(tags::PATIENT_ID)
+                .filter(|_| root == Root::Patient)
+                .map(str::to_owned),
             studies: uids(identifier, tags::STUDY_INSTANCE_UID, |uid| {
                 StudyUid::new(uid).ok()
             })?,
@@ -82,7 +85,6 @@ impl Wanted {
                 for study in store.find_studies(narrowing).await? {
                     found.extend(store.instances(&study).await?);
                 }
-                found.retain(|i| i.facts.patient_id == self.patient);
             }
             Level::Study => {
                 for study in &self.studies {
@@ -110,6 +112,7 @@ impl Wanted {
             }
         }
         // Keys above the level narrow what is below them.
+        found.retain(|i| self.patient.is_none() || i.facts.patient_id == self.patient);
         found.retain(|i| self.studies.is_empty() || self.studies.contains(&i.identity.study));
         found.retain(|i| {
             self.level < Level::Image

@@ -1,12 +1,14 @@
-//! Queries and retrievals, asked by DCMTK, pynetdicom and Orthanc of a real store.
+//! Queries and retrievals, asked by DCMTK, pynetdicom and Orthanc of a real store; over TLS too, by those of them that know it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
 use pericard_dimse::Rights;
+use serde_json::{Value, json};
 use std::path::Path;
 use support::archive::{Held, Orthanc, files_in, peer, storescp};
-use support::{outcome, python, run};
+use support::line::{CONTEXTS, Line};
+use support::{free_port, outcome, python, run};
 use tokio::process::Command;
 
 /// Study 1.2.9.1: two CT series of two images, with a requested procedure. 1.2.9.2: an MR in Japanese. 1.2.9.3: a US in
@@ -40,15 +42,20 @@ make('1.2.9.4', '1.2.9.4.1', 1, 'CR', 'ISO_IR 144', 'Люкceмбypг', 'P4', '2
 ";
 
 async fn held(peers: Vec<pericard_dimse::Peer>) -> Held {
-    let held = Held::start(peers).await;
+    held_over(&Line::plain(), peers).await
+}
+
+async fn held_over(line: &Line, peers: Vec<pericard_dimse::Peer>) -> Held {
+    let held = Held::start_over(line, peers).await;
     held.admit_made(CORPUS).await;
     held
 }
 
 /// Asks by findscu; the UIDs of one tag in the answers, in order.
-async fn found(held: &Held, model: &str, keys: &[&str], tag: &str) -> Vec<String> {
+async fn found((line, held): (&Line, &Held), model: &str, keys: &[&str], tag: &str) -> Vec<String> {
     let mut command = Command::new("findscu");
     command.args(["-v", model, "-aet", "WS", "-aec", "PERICARD"]);
+    command.args(line.dcmtk());
     for key in keys {
         command.args(["-k", key]);
     }
@@ -79,7 +86,14 @@ const STUDY: &str = "0020,000d";
 
 #[tokio::test]
 async fn dcmtk_searches_at_every_level_by_every_kind_of_matching() {
-    let held = held(vec![]).await;
+    for line in Line::both() {
+        searched(&line).await;
+    }
+}
+
+async fn searched(line: &Line) {
+    let held = held_over(line, vec![]).await;
+    let at = (line, &held);
     let all = ["1.2.9.1", "1.2.9.2", "1.2.9.3", "1.2.9.4"];
     let uid = "StudyInstanceUID";
     for (keys, expected) in [
@@ -120,9 +134,9 @@ async fn dcmtk_searches_at_every_level_by_every_kind_of_matching() {
     ] {
         let mut keys = keys;
         keys.insert(0, "QueryRetrieveLevel=STUDY");
-        assert_eq!(found(&held, "-S", &keys, STUDY).await, expected, "{keys:?}");
+        assert_eq!(found(at, "-S", &keys, STUDY).await, expected, "{keys:?}");
         assert_eq!(
-            found(&held, "-P", &keys, STUDY).await,
+            found(at, "-P", &keys, STUDY).await,
             expected,
             "patient root, {keys:?}"
         );
@@ -134,7 +148,7 @@ async fn dcmtk_searches_at_every_level_by_every_kind_of_matching() {
         "Modality=CT",
     ];
     assert_eq!(
-        found(&held, "-S", &series, "0020,000e").await,
+        found(at, "-S", &series, "0020,000e").await,
         ["1.2.9.1.1", "1.2.9.1.2"]
     );
     let images = [
@@ -144,13 +158,10 @@ async fn dcmtk_searches_at_every_level_by_every_kind_of_matching() {
         "SOPInstanceUID",
         "InstanceNumber=2",
     ];
-    assert_eq!(
-        found(&held, "-S", &images, "0008,0018").await,
-        ["1.2.9.1.2.2"]
-    );
+    assert_eq!(found(at, "-S", &images, "0008,0018").await, ["1.2.9.1.2.2"]);
     let patients = ["QueryRetrieveLevel=PATIENT", "PatientID=P*"];
     assert_eq!(
-        found(&held, "-P", &patients, "0010,0020").await,
+        found(at, "-P", &patients, "0010,0020").await,
         ["P1", "P2", "P3", "P4"]
     );
     let counts = [
@@ -158,7 +169,7 @@ async fn dcmtk_searches_at_every_level_by_every_kind_of_matching() {
         "StudyInstanceUID=1.2.9.1",
         "NumberOfStudyRelatedInstances",
     ];
-    assert_eq!(found(&held, "-S", &counts, "0020,1208").await, ["4"]);
+    assert_eq!(found(at, "-S", &counts, "0020,1208").await, ["4"]);
     let audited = held.audited().await;
     assert!(
         audited.contains("\"query\"") && audited.contains("study level, study 1.2.9.1"),
@@ -364,9 +375,9 @@ for storage, syntaxes, final in (SC, ['1.2.840.10008.1.2.1'], int(sys.argv[5], 1
 
 #[tokio::test]
 async fn a_move_goes_to_a_third_party_that_is_configured_and_to_nobody_else() {
-    let (theirs, port) = (tempfile::tempdir().unwrap(), support::free_port());
+    let (theirs, port) = (tempfile::tempdir().unwrap(), free_port());
     let pacs = peer("pacs", "PACS", Some(port), Rights::STORE);
-    let down = peer("down", "DOWN", Some(support::free_port()), Rights::STORE);
+    let down = peer("down", "DOWN", Some(free_port()), Rights::STORE);
     let held = held(vec![pacs, down]).await;
     let _scp = storescp(port, theirs.path(), &["+xa"]).await;
     let moved = async |destination: &str, keys: &[&str]| {
@@ -415,6 +426,232 @@ async fn a_move_goes_to_a_third_party_that_is_configured_and_to_nobody_else() {
     );
     assert_eq!(instances_in(theirs.path()), 6);
     assert!(held.audited().await.contains("to pacs"));
+}
+
+/// Retrieves by C-GET, and by C-MOVE to its own PACS, what the second argument lists; prints what came, by case.
+const RETRIEVES: &str = r"
+import json, sys
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
+from pynetdicom import evt, sop_class
+SC = '1.2.840.10008.5.1.4.1.1.7'
+MODELS = {root + way: getattr(sop_class, f'{root}RootQueryRetrieveInformationModel{way}')
+          for root in ('Study', 'Patient') for way in ('Get', 'Move')}
+got, moved = [], []
+def stored(event, came):
+    came.append(str(event.request.AffectedSOPInstanceUID))
+    return 0
+pacs = AE('PACS'); pacs.add_supported_context(SC)
+server = pacs.start_server(('127.0.0.1', int(sys.argv[3])), block=False, evt_handlers=[(evt.EVT_C_STORE, stored, [moved])], **listening)
+ae = AE('WS')
+for model in MODELS.values(): ae.add_requested_context(model)
+ae.add_requested_context(SC, '1.2.840.10008.1.2.1')
+offers = []
+for model in MODELS.values():
+    offers.append(SOPClassExtendedNegotiation())
+    offers[-1].sop_class_uid, offers[-1].service_class_application_information = model, b'\x01'
+assoc = ae.associate('127.0.0.1', int(sys.argv[1]), ae_title='PERICARD', ext_neg=[build_role(SC, scp_role=True), *offers],
+                     evt_handlers=[(evt.EVT_C_STORE, stored, [got])], **calling)
+assert assoc.is_established
+agreed = assoc.acceptor.sop_class_extended
+assert agreed == {model: b'\x01' for model in MODELS.values()}, agreed
+said = []
+for root, level, keys in json.loads(sys.argv[2]):
+    ds = Dataset()
+    if level: ds.QueryRetrieveLevel = level
+    for keyword, value in keys.items(): setattr(ds, keyword, value)
+    got.clear(); moved.clear()
+    gets = [status for status, _ in assoc.send_c_get(ds, MODELS[root + 'Get'])]
+    moves = [status for status, _ in assoc.send_c_move(ds, 'PACS', MODELS[root + 'Move'])]
+    counts = [getattr(moves[-1], f'NumberOf{kind}Suboperations', None) for kind in ('Completed', 'Failed', 'Warning')]
+    said.append({'get': gets[-1].Status, 'got': sorted(got), 'move': moves[-1].Status, 'moved': sorted(moved), 'counts': counts})
+assoc.release()
+server.shutdown()
+print(json.dumps(said))
+";
+
+/// Study 1.2.9.1 by every level and both models, and what may not be retrieved.
+#[tokio::test]
+async fn pynetdicom_gets_and_moves_at_every_level() {
+    for line in Line::both() {
+        retrieved_at_every_level(&line).await;
+    }
+}
+
+async fn retrieved_at_every_level(line: &Line) {
+    const REFUSED: u16 = 0xA900;
+    let (first, second) = ("1.2.9.1.1", "1.2.9.1.2");
+    let images = ["1.2.9.1.1.1", "1.2.9.1.1.2", "1.2.9.1.2.1", "1.2.9.1.2.2"];
+    let (study, patient) = ("StudyInstanceUID", "PatientID");
+    let (series, image) = ("SeriesInstanceUID", "SOPInstanceUID");
+    let cases = [
+        ("Study", "STUDY", json!({study: "1.2.9.1"}), Ok(&images[..])),
+        (
+            "Study",
+            "SERIES",
+            json!({study: "1.2.9.1", series: second}),
+            Ok(&images[2..]),
+        ),
+        (
+            "Study",
+            "SERIES",
+            json!({study: "1.2.9.1", series: [first, second]}),
+            Ok(&images[..]),
+        ),
+        (
+            "Study",
+            "IMAGE",
+            json!({study: "1.2.9.1", series: second, image: images[3]}),
+            Ok(&images[3..]),
+        ),
+        (
+            "Study",
+            "IMAGE",
+            json!({study: "1.2.9.1", series: first, image: images[..2]}),
+            Ok(&images[..2]),
+        ),
+        (
+            "Patient",
+            "PATIENT",
+            json!({patient: "P1"}),
+            Ok(&images[..]),
+        ),
+        (
+            "Patient",
+            "STUDY",
+            json!({patient: "P1", study: "1.2.9.1"}),
+            Ok(&images[..]),
+        ),
+        (
+            "Patient",
+            "SERIES",
+            json!({patient: "P1", study: "1.2.9.1", series: first}),
+            Ok(&images[..2]),
+        ),
+        (
+            "Patient",
+            "IMAGE",
+            json!({patient: "P1", study: "1.2.9.1", series: first, image: images[1]}),
+            Ok(&images[1..2]),
+        ),
+        // Relational: without the unique keys above the level.
+        ("Study", "SERIES", json!({series: second}), Ok(&images[2..])),
+        (
+            "Study",
+            "IMAGE",
+            json!({image: images[0]}),
+            Ok(&images[..1]),
+        ),
+        (
+            "Patient",
+            "STUDY",
+            json!({study: "1.2.9.1"}),
+            Ok(&images[..]),
+        ),
+        // What is below another patient, study or series than was said is not meant.
+        (
+            "Patient",
+            "STUDY",
+            json!({patient: "P2", study: "1.2.9.1"}),
+            Ok(&[]),
+        ),
+        (
+            "Patient",
+            "SERIES",
+            json!({patient: "P2", study: "1.2.9.1", series: first}),
+            Ok(&[]),
+        ),
+        (
+            "Patient",
+            "IMAGE",
+            json!({patient: "P2", image: images[0]}),
+            Ok(&[]),
+        ),
+        (
+            "Study",
+            "SERIES",
+            json!({study: "1.2.9.2", series: second}),
+            Ok(&[]),
+        ),
+        (
+            "Study",
+            "IMAGE",
+            json!({study: "1.2.9.2", image: images[0]}),
+            Ok(&[]),
+        ),
+        (
+            "Study",
+            "IMAGE",
+            json!({study: "1.2.9.1", series: first, image: images[3]}),
+            Ok(&[]),
+        ),
+        (
+            "Study",
+            "SERIES",
+            json!({study: "1.2.9.1", series: "1.2.9.99"}),
+            Ok(&[]),
+        ),
+        // Without the unique key of the level, or with one that is none; of a level that the model has not.
+        ("Study", "SERIES", json!({study: "1.2.9.1"}), Err(REFUSED)),
+        (
+            "Study",
+            "IMAGE",
+            json!({study: "1.2.9.1", series: first}),
+            Err(REFUSED),
+        ),
+        (
+            "Study",
+            "SERIES",
+            json!({study: "1.2.9.1", series: "*"}),
+            Err(REFUSED),
+        ),
+        (
+            "Study",
+            "IMAGE",
+            json!({study: "1.2.9.1", image: "?"}),
+            Err(REFUSED),
+        ),
+        ("Patient", "STUDY", json!({patient: "P1"}), Err(REFUSED)),
+        ("Study", "PATIENT", json!({patient: "P1"}), Err(REFUSED)),
+        ("Study", "FRAME", json!({image: images[0]}), Err(REFUSED)),
+        ("Study", "", json!({study: "1.2.9.1"}), Err(REFUSED)),
+    ];
+    let port = free_port();
+    let pacs = line.bound(peer("pacs", "PACS", Some(port), Rights::STORE));
+    let held = held_over(line, vec![pacs]).await;
+    let asked: Vec<_> = cases
+        .iter()
+        .map(|(root, level, keys, _)| json!([root, level, keys]))
+        .collect();
+    let mut command = python();
+    command.arg("-c").arg(format!("{CONTEXTS}{RETRIEVES}"));
+    command
+        .arg(held.port())
+        .arg(json!(asked).to_string())
+        .arg(port.to_string())
+        .args(line.files());
+    let said = run(command).await;
+    let told = said.lines().find(|line| line.starts_with('['));
+    let told = told.unwrap_or_else(|| panic!("{said}"));
+    let said: Vec<Value> = serde_json::from_str(told).unwrap();
+    assert_eq!(said.len(), cases.len());
+    for ((root, level, keys, expected), said) in cases.iter().zip(&said) {
+        let expected = match expected {
+            Ok(images) => {
+                json!({"get": 0, "got": images, "move": 0, "moved": images, "counts": [images.len(), 0, 0]})
+            }
+            Err(status) => {
+                json!({"get": status, "got": [], "move": status, "moved": [], "counts": [null, null, null]})
+            }
+        };
+        assert_eq!(
+            *said,
+            expected,
+            "{}: {root} root, {level} level, {keys}",
+            line.name()
+        );
+    }
 }
 
 #[tokio::test]
@@ -468,11 +705,17 @@ async fn who_may_only_send_neither_searches_nor_retrieves() {
 
 #[tokio::test]
 async fn orthanc_searches_and_has_a_study_moved_to_itself() {
+    for line in Line::both() {
+        searched_and_moved(&line).await;
+    }
+}
+
+async fn searched_and_moved(line: &Line) {
     // Orthanc's address is the appliance's to know, and the other way round: its port is chosen first.
-    let dicom = support::free_port();
-    let orthanc = peer("orthanc", "ORTHANC", Some(dicom), Rights::ALL);
-    let held = held(vec![orthanc]).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let dicom = free_port();
+    let orthanc = line.bound(peer("orthanc", "ORTHANC", Some(dicom), Rights::ALL));
+    let held = held_over(line, vec![orthanc]).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
     let query = serde_json::json!({"Level": "Study", "Query": {"PatientName": "doe*", "StudyDate": "20200101-20201231"}});
     let query = orthanc
         .asked("/modalities/pericard/query", Some(query))
