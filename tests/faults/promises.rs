@@ -130,12 +130,15 @@ impl Promises {
     }
 }
 
-/// Waits until no job waits or runs.
+/// Waits until no job waits or runs. After hundreds of rounds there are many: it waits anew whenever one has ended.
 pub(crate) fn idle(appliance: &Appliance) {
-    until("an empty queue", || {
-        let is_empty = |state: &str| jobs(appliance, state).is_empty();
-        (is_empty("waiting") && is_empty("leased")).then_some(())
-    });
+    let open = || jobs(appliance, "waiting").len() + jobs(appliance, "leased").len();
+    let mut left = open();
+    while left > 0 {
+        left = until("the end of an open job", || {
+            Some(open()).filter(|now| *now < left)
+        });
+    }
 }
 
 /// The jobs in this state.
