@@ -260,7 +260,7 @@ const BEHAVIOUR: &str = "\n### 3.5 Behaviour\n\n\
     whole or by component group. Every attribute of the objects may be a key or be returned; sequences too. Relational queries are answered. \
     Fuzzy matching is not. C-CANCEL is heeded between two answers. At most 10000 answers, then A700.\n\
     - **Retrieval**: received objects and results, at patient (patient root only), study, series and image level, lists of UIDs \
-    included. C-MOVE goes to configured peers only (else A801), with pending responses after every object; 0000, B000 with the failed list, \
+    included; keys of the levels above narrow what is sent, in the patient root Patient ID too. C-MOVE goes to configured peers only (else A801), with pending responses after every object; 0000, B000 with the failed list, \
     A702 when nothing could be sent, FE00 when cancelled. C-GET sends in the contexts that the peer takes as SCP.\n\
     - **Storage commitment**: a request is answered from what is on disk; the report goes over an association of ours when the peer's port \
     is configured, and else over the one that asked. Failure reasons 0112, 0119, 0110.\n";

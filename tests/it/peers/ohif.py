@@ -1,8 +1,9 @@
 """Our studies in the OHIF viewer: ohif.py CHROMIUM DIST DICOMWEB TOKEN CA OUT DISK STUDY MODALITY...
 
 OHIF as its makers built it, served from loopback beside our DICOMweb (a page of another origin has no business there), in
-headless Chromium. The study's image must be drawn, and every series of it listed with its modality; then a segmentation,
-when there is one, is opened over the image. Prints what was seen; the screenshots are kept in OUT.
+headless Chromium. The study's image must be drawn, and every series of it listed with its modality; then each result is opened,
+and must be seen: a segmentation in colour over the image, a report's outlines over it, a picture with them drawn in. Prints what
+was seen; the screenshots are kept in OUT.
 """
 import base64, http.server, json, mimetypes, pathlib, ssl, sys, threading, time, urllib.request
 
@@ -86,6 +87,18 @@ GREYS = """(() => { const canvas = [...document.querySelectorAll('.cornerstone-c
   for (let i = 0; i < data.length; i += 4) seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]); return seen.size; })()"""
 DRAWN = 8  # greys: the first slice of a head is mostly air
 PATIENCE_S = 170
+CLICK_AGAIN_S = 20  # as a person does when nothing comes
+
+
+# How many of its ten thousand points are in colour.
+COLOURED = GREYS.replace("const seen = new Set();", "let seen = 0;").replace(
+    "seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]); return seen.size;",
+    "seen += Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 40; return seen;")
+# How many shapes are drawn over it, as OHIF draws what a report points at.
+SHAPES = "document.querySelectorAll('.svg-layer :is(path, polyline, polygon, line, ellipse, rect, circle)').length"
+SKIP = "[...document.querySelectorAll('button, a')].find((e) => e.innerText == 'Skip all')"
+# What is drawn when a series of that modality is opened: what counts it, and how much more than before of it.
+SHOWN = {"SEG": (COLOURED, 20), "OT": (COLOURED, 100), "SR": (SHAPES, 2)}
 
 
 def show():
@@ -100,12 +113,50 @@ def show():
             greys, listed = browser.js(GREYS) or 0, browser.js("document.body.innerText") or ""
         except Navigated:
             pass
-    shot = browser.call("Page.captureScreenshot")["data"]
-    (out / f"{'-'.join(modalities)}.png").write_bytes(base64.b64decode(shot))
+    browser.until(SKIP)
+    browser.js(f"{SKIP}.click()")  # the tour for new users, which lies over everything
+    browser.until(f"!{SKIP}")
+    keep("-".join(modalities))
+    assert not failed, failed
+    # A report beside a segmentation points at that, and at no place in an image.
+    results = [modality for modality in modalities[1:] if not (modality == "SR" and "SEG" in modalities)]
+    seen = {modality: opened(modality) for modality in results}
     assert not failed, failed
     ways = ("/metadata", "/frames/", "/thumbnail", "/rendered", "/bulkdata/")
     used = [way for way in ways if any(way in path for path in asked)]
-    print(json.dumps({"greys": greys, "asked": len(asked), "ways": used, "seconds": round(time.monotonic() - begun)}))
+    print(json.dumps({"greys": greys, "seen": seen, "asked": len(asked), "ways": used, "seconds": round(time.monotonic() - begun)}))
+
+
+def keep(name):
+    shot = browser.call("Page.captureScreenshot")["data"]
+    (out / f"{name}.png").write_bytes(base64.b64decode(shot))
+
+
+def click_twice(modality):
+    x, y = browser.js(
+        f"""(() => {{ const e = [...document.querySelectorAll('[data-cy^="study-browser-thumbnail"]')]
+          .find((e) => e.innerText.split(/\\s+/).includes('{modality}')); e.scrollIntoView({{block: 'center'}});
+          const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()""")
+    for count in (1, 2):
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=count)
+
+
+def opened(modality):
+    """Opens a series of that modality as a person does, by a double click on it in the list: what is drawn then, and before."""
+    thing, more = SHOWN[modality]
+    before = browser.js(thing) or 0
+    begun, drawn, clicked = time.monotonic(), 0, None
+    while drawn < before + more:
+        now = time.monotonic()
+        assert now - begun < PATIENCE_S, (modality, before, drawn, failed, asked[-5:])
+        if clicked is None or now - clicked > CLICK_AGAIN_S:
+            clicked = now
+            click_twice(modality)
+        time.sleep(0.5)
+        drawn = browser.js(thing) or 0
+    keep(f"{'-'.join(modalities)}-opened-{modality}")
+    return [before, drawn]
 
 
 try:
