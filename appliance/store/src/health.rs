@@ -4,7 +4,7 @@ use crate::StoreError;
 use crate::care::{Bounds, DiskFacts, DiskLevel};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How old the answer to "how much space is free" may be.
@@ -128,10 +128,21 @@ impl Health {
         }
     }
 
-    pub(crate) const fn floor(&self) -> StoreError {
+    /// What it means that the disk had no room for something. How much is free is asked anew: what was known is wrong.
+    pub(crate) fn full(&self) -> StoreError {
+        *self.known_space() = None;
+        self.floor()
+    }
+
+    const fn floor(&self) -> StoreError {
         StoreError::DiskFloor {
             floor_mib: self.floor_mib,
         }
+    }
+
+    fn known_space(&self) -> MutexGuard<'_, Option<(Instant, Space)>> {
+        // A poisoned lock guards nothing but a cached answer.
+        self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a failed write means: a full disk is an answer, too few descriptors are a passing trouble, and an error of
@@ -139,7 +150,7 @@ impl Health {
     pub(crate) fn write_failed(&self, step: &'static str, error: &std::io::Error) -> StoreError {
         use std::io::ErrorKind as Kind;
         match error.kind() {
-            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => self.floor(),
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => self.full(),
             Kind::OutOfMemory => StoreError::failed(step, error),
             _ if is_out_of_descriptors(error) => StoreError::failed(step, error),
             _ => self.stop(step, error),
@@ -152,8 +163,7 @@ impl Health {
     }
 
     fn space(&self) -> Result<Space, StoreError> {
-        // A poisoned lock guards nothing but a cached answer.
-        let mut known = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known_space();
         let age_max = Duration::from_millis(FREE_SPACE_AGE_MAX_MS);
         if let Some((at, space)) = *known
             && at.elapsed() < age_max
@@ -261,5 +271,15 @@ mod tests {
         let broken = std::io::Error::from_raw_os_error(5); // EIO
         health.write_failed("write", &broken);
         assert!(health.check().is_err());
+    }
+
+    #[test]
+    fn what_was_known_of_a_disk_is_forgotten_when_it_is_full() {
+        let health = Health::new("/".into(), 0);
+        health.disk().expect("asked");
+        assert!(health.known_space().is_some());
+        let full = std::io::Error::from_raw_os_error(28); // ENOSPC
+        health.write_failed("write", &full);
+        assert!(health.known_space().is_none());
     }
 }

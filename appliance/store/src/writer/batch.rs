@@ -233,7 +233,7 @@ impl Committer {
     fn weigh(&self, fault: Fault) -> StoreError {
         match fault.gravity() {
             Gravity::Change => fault.into(),
-            Gravity::Full => self.files.health().floor(),
+            Gravity::Full => self.files.health().full(),
             Gravity::Disk => {
                 let error = StoreError::from(fault);
                 self.files.health().stop("write the database", error)
