@@ -1,5 +1,5 @@
 //! What process walls cost: starting a confined reader, one inference in a worker beside the same in this process, and
-//! handing over pictures. `cargo bench --bench walls`; one Markdown table on stdout, for `benches/runs/`. It fails when a budget
+//! handing over pictures, and scanning what arrives. `cargo bench --bench walls`; one Markdown table on stdout, for `benches/runs/`. It fails when a budget
 //! is missed.
 
 #![cfg(target_os = "linux")]
@@ -9,17 +9,20 @@
 #[path = "../tests/workers/stage.rs"]
 mod stage;
 
+use pericard_dicom::scan::{ScanLimits, scan_file};
 use pericard_domain::image::{Channels, Frame, FrameRef, ImagingInput};
 use pericard_domain::model::Package;
 use pericard_domain::uid::InstanceUid;
 use pericard_imaging::{Model, Runtime};
-use pericard_runner::{Kind, Picture, Prisoner, Runner};
+use pericard_runner::{Haste, Kind, Picture, Prisoner, Runner, RunnerConfig};
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Instant;
 
 const STARTS: usize = 30;
 const INFERENCES: usize = 15;
 const HANDOVERS: usize = 15;
+const SCANS: usize = 501;
 const HANDOVER_SIDE_PIXELS: u32 = 2048;
 /// What starting a reader may take, as the median.
 const START_MS_MAX: f64 = 20.0;
@@ -38,11 +41,14 @@ fn main() -> ExitCode {
     let handovers = times_ms(HANDOVERS, || {
         drop(Picture::of(&handover).expect("shared memory"));
     });
+    let [scanned_there, scanned_here] = scans(&config);
     let [outside, inside] = inferences(config, package);
     println!("| what | median ms | least ms | most ms |");
     println!("| --- | --- | --- | --- |");
     row("a reader, from nothing to behind walls and back", &starts);
     row("48 MiB of pixels into shared memory", &handovers);
+    row("one slice of an MR scanned by a scanner", &scanned_there);
+    row("the same in the process", &scanned_here);
     row("one inference in a worker", &outside);
     row("the same in the process", &inside);
     let overhead = (median(&outside) / median(&inside) - 1.0) * 100.0;
@@ -72,8 +78,32 @@ fn held_to(what: &str, at_most: f64, measured: f64) -> bool {
     kept
 }
 
+/// The same object scanned behind walls and in this process, in turns.
+fn scans(config: &RunnerConfig) -> [Vec<f64>; 2] {
+    let sample = stage::cached("samples/t1-head").expect("the sample");
+    let file = std::fs::read_dir(sample).expect("the sample").next();
+    let file = file.expect("a file").expect("an entry").path();
+    let opened = || File::open(&file).expect("a file");
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime");
+    let runner = tokio.block_on(async { Runner::new(config.clone()) });
+    let there = || {
+        let scanned = tokio.block_on(runner.scan("a bench", opened(), Haste::Soon));
+        scanned.expect("it is whole")
+    };
+    there(); // the process is hired once for many objects
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..SCANS {
+        times[0].extend(times_ms(1, || drop(there())));
+        times[1].extend(times_ms(1, || {
+            let scanned = scan_file(&mut opened(), &ScanLimits::default());
+            drop(scanned.expect("it is whole"));
+        }));
+    }
+    times
+}
+
 /// The same inference in a worker and in this process, in turns, so that both meet the same machine.
-fn inferences(config: pericard_runner::RunnerConfig, package: Package) -> [Vec<f64>; 2] {
+fn inferences(config: RunnerConfig, package: Package) -> [Vec<f64>; 2] {
     let threads = (config.cores / 2).max(1);
     let path = package.dir.join(&package.manifest.golden[0].input);
     let frame = pericard_imaging::golden::read_frame(&path).expect("a golden frame");
@@ -136,7 +166,7 @@ fn row(what: &str, times_ms: &[f64]) {
     sorted.sort_by(f64::total_cmp);
     let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
     println!(
-        "| {what} | {:.1} | {least:.1} | {most:.1} |",
+        "| {what} | {:.3} | {least:.3} | {most:.3} |",
         median(times_ms)
     );
 }

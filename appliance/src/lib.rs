@@ -37,6 +37,7 @@ pub mod places;
 mod recalls;
 pub mod reload;
 pub mod rooms;
+mod scanning;
 pub mod serve;
 mod settings;
 pub mod systemd;

@@ -10,6 +10,7 @@ use crate::machine::Machine;
 use crate::recalls::Recalls;
 use crate::reload::{InEffect, Lists};
 use crate::rooms::{Fallen, Rooms};
+use crate::scanning::BehindWalls;
 use crate::tls::{self, CertificatePaths, TlsError};
 use crate::weekly::Weekly;
 use crate::{cli, hl7, systemd};
@@ -23,7 +24,7 @@ use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
 use pericard_egress::{Meter, Rules, SpoolError};
 use pericard_gate::Desk;
-use pericard_intake::{AllThatIsKnown, IdleTimeout, Intake, IntakeConfig, Quota, Quotas};
+use pericard_intake::{AllThatIsKnown, IdleTimeout, Intake, IntakeConfig, Judges, Quota, Quotas};
 use pericard_jobs::{JobsConfig, Surroundings};
 use pericard_registry::{Registry, RegistryError};
 use pericard_runner::{Runner, RunnerConfig};
@@ -331,9 +332,12 @@ impl Ground {
         let catalogue = catalogue(&config)?;
         let runner = Runner::new(runner_config(&config, &machine.program));
         let lists = Lists::of(&config);
-        let settling = settling(&config, &lists);
+        let judges = Judges {
+            scanning: Arc::new(BehindWalls(runner.clone())),
+            settling: Arc::new(settling(&config, &lists)),
+        };
         let counted = (meter.clone(), Arc::clone(&clock));
-        let intake = intake(&config, &store, settling, counted);
+        let intake = intake(&config, &store, judges, counted);
         let tls = match &config.dicom_tls {
             Some(paths) => Some(Tls::new(tls::dicom_identity(paths)?).map_err(TlsError::from)?),
             None => None,
@@ -641,7 +645,7 @@ async fn try_device(runner: Runner) {
 fn intake(
     config: &Config,
     store: &Store,
-    settling: IdleTimeout,
+    judges: Judges,
     counted: (Meter, Arc<dyn Clock>),
 ) -> Intake {
     let storage = &config.written.storage;
@@ -649,13 +653,7 @@ fn intake(
         object_max_mib: storage.object_max_mib,
         parcels_max: storage.arriving_max,
     };
-    Intake::with_quotas(
-        store.clone(),
-        Arc::new(settling),
-        limits,
-        counted,
-        quotas(config),
-    )
+    Intake::with_quotas(store.clone(), judges, limits, counted, quotas(config))
 }
 
 fn quotas(config: &Config) -> Quotas {

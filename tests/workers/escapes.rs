@@ -283,6 +283,7 @@ macro_rules! attempts {
     ($($name:ident: $due:expr, $first:expr;)*) => {
         const DUE: &[&str] = &[$(stringify!($name)),*];
         attempts_of!(reader, |_| Some(Kind::Reader), $($name: $due, $first;)*);
+        attempts_of!(scanner, |_| Some(Kind::Scanner), $($name: $due, $first;)*);
         attempts_of!(imaging, imaging_kind, $($name: $due, $first;)*);
         attempts_of!(language, language_kind, $($name: $due, $first;)*);
     };

@@ -9,7 +9,7 @@ use pericard_domain::uid::InstanceUid;
 use pericard_runner::{RunFailure, Runner};
 use std::time::{Duration, Instant};
 
-fn signal(pid: u32, signal: &str) {
+pub(crate) fn signal(pid: u32, signal: &str) {
     let status = std::process::Command::new("kill")
         .args([&format!("-{signal}"), &pid.to_string()])
         .status();

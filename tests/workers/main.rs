@@ -9,6 +9,7 @@ mod device;
 mod escapes;
 mod jobs;
 mod losses;
+mod scans;
 mod stage;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // shared with `it`, which uses more of it

@@ -6,7 +6,7 @@
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +28,10 @@ pub struct Channel {
     socket: UnixStream,
 }
 
+/// What has come of a message that is taken without waiting: see [`Channel::receive_now`].
+#[derive(Debug, Default)]
+pub struct Partial(Vec<u8>);
+
 /// Why a message did not get through. Nothing of the message is repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -38,10 +42,12 @@ pub enum ChannelError {
     #[error("nothing came in time")]
     Late,
     /// The message has more bytes than may cross.
-    #[error("a message has {bytes} bytes, more than the limit of {MESSAGE_BYTES_MAX}")]
+    #[error("a message has {bytes} bytes, more than the limit of {bytes_max}")]
     TooLong {
         /// How many.
         bytes: usize,
+        /// How many it may have.
+        bytes_max: usize,
     },
     /// What came is no message of this conversation.
     #[error("what came is not a message that was due")]
@@ -64,6 +70,17 @@ impl Channel {
     /// When no descriptor is left.
     pub fn again(&self) -> io::Result<Self> {
         self.socket.try_clone().map(Self::new)
+    }
+
+    /// The socket itself, for whoever waits in a way of its own until [`Channel::receive_now`] has something to take. From
+    /// now on no other call of this conversation waits either.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn unwaited(&self) -> io::Result<UnixStream> {
+        let socket = self.socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
     }
 
     /// The parent's side: sends a message with the descriptors that belong to it.
@@ -139,6 +156,44 @@ impl Channel {
         self.body(head, end)
     }
 
+    /// Takes what has come of the next message, without waiting; `None` while it is not whole. For whoever waits for the
+    /// socket in a way of its own. After an error the conversation is over.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; of more than `bytes_max` bytes it takes none.
+    pub fn receive_now<T: DeserializeOwned>(
+        &self,
+        so_far: &mut Partial,
+        bytes_max: usize,
+    ) -> Result<Option<T>, ChannelError> {
+        let Partial(frame) = so_far;
+        loop {
+            let due = match frame.first_chunk::<HEAD_BYTES>() {
+                Some(head) => HEAD_BYTES + length_of(*head, bytes_max)?,
+                None => HEAD_BYTES,
+            };
+            let got = frame.len();
+            if got >= HEAD_BYTES && got == due {
+                return decoded(&std::mem::take(frame)[HEAD_BYTES..]).map(Some);
+            }
+            frame.resize(due, 0);
+            let came =
+                retried(
+                    || match recv(&self.socket, &mut frame[got..], RecvFlags::DONTWAIT) {
+                        Ok((_, came)) => Ok(Some(came)),
+                        Err(Errno::AGAIN) => Ok(None),
+                        Err(errno) => Err(errno),
+                    },
+                )?;
+            frame.truncate(got + came.unwrap_or(0));
+            match came {
+                None => return Ok(None),
+                Some(0) => return Err(ChannelError::Closed),
+                Some(_) => {}
+            }
+        }
+    }
+
     /// The child's side: the next message and the descriptors that came with it.
     ///
     /// # Errors
@@ -175,16 +230,9 @@ impl Channel {
         head: [u8; HEAD_BYTES],
         end: Option<Instant>,
     ) -> Result<T, ChannelError> {
-        let bytes = u32::from_le_bytes(head) as usize;
-        if bytes > MESSAGE_BYTES_MAX {
-            return Err(ChannelError::TooLong { bytes });
-        }
-        let mut body = vec![0; bytes];
+        let mut body = vec![0; length_of(head, MESSAGE_BYTES_MAX)?];
         self.read_exact(&mut body, end)?;
-        match postcard::take_from_bytes(&body) {
-            Ok((message, [])) => Ok(message),
-            _ => Err(ChannelError::Malformed),
-        }
+        decoded(&body)
     }
 
     fn read_exact(&self, mut into: &mut [u8], end: Option<Instant>) -> Result<(), ChannelError> {
@@ -240,7 +288,26 @@ fn frame(message: &impl Serialize) -> Result<Vec<u8>, ChannelError> {
             frame[..HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
             Ok(frame)
         }
-        _ => Err(ChannelError::TooLong { bytes }),
+        _ => Err(ChannelError::TooLong {
+            bytes,
+            bytes_max: MESSAGE_BYTES_MAX,
+        }),
+    }
+}
+
+/// How long the body is that follows this head.
+fn length_of(head: [u8; HEAD_BYTES], bytes_max: usize) -> Result<usize, ChannelError> {
+    let bytes = u32::from_le_bytes(head) as usize;
+    if bytes > bytes_max {
+        return Err(ChannelError::TooLong { bytes, bytes_max });
+    }
+    Ok(bytes)
+}
+
+fn decoded<T: DeserializeOwned>(body: &[u8]) -> Result<T, ChannelError> {
+    match postcard::take_from_bytes(body) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(ChannelError::Malformed),
     }
 }
 
@@ -303,6 +370,38 @@ mod tests {
         let after = std::fs::read_dir("/proc/self/fd").map(Iterator::count);
         // Other tests run beside this one; two descriptors more would be the smuggled ones.
         assert!(after.unwrap_or(0) < before.unwrap_or(0) + 2);
+    }
+
+    #[test]
+    fn a_message_is_taken_as_it_comes_without_waiting() {
+        let (parent, child) = pair();
+        let _socket = parent.unwaited().unwrap();
+        let mut so_far = Partial::default();
+        let mut take = |bytes_max| parent.receive_now::<(u16, String)>(&mut so_far, bytes_max);
+        assert!(take(64).unwrap().is_none());
+        let whole = frame(&(7_u16, "seven")).unwrap();
+        for byte in &whole[..whole.len() - 1] {
+            child.write_all(&[*byte]).unwrap();
+            assert!(take(64).unwrap().is_none());
+        }
+        // The next one is there already, and is left for the next call.
+        child.write_all(&whole[whole.len() - 1..]).unwrap();
+        child.send(&(8_u16, "eight")).unwrap();
+        assert_eq!(take(64).unwrap(), Some((7, "seven".to_owned())));
+        assert_eq!(take(64).unwrap(), Some((8, "eight".to_owned())));
+        child.send(&(9_u16, "longer than it may be")).unwrap();
+        assert!(matches!(
+            take(8),
+            Err(ChannelError::TooLong { bytes_max: 8, .. })
+        ));
+        let (parent, child) = pair();
+        child.write_all(&[0; HEAD_BYTES]).unwrap();
+        let mut so_far = Partial::default();
+        let nothing = parent.receive_now::<u8>(&mut so_far, 8);
+        assert!(matches!(nothing, Err(ChannelError::Malformed)));
+        drop(child);
+        let gone = parent.receive_now::<u8>(&mut Partial::default(), 8);
+        assert!(matches!(gone, Err(ChannelError::Closed)));
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod memory;
 mod process;
 mod walls;
 
-pub use channel::{Channel, ChannelError, MESSAGE_BYTES_MAX};
+pub use channel::{Channel, ChannelError, MESSAGE_BYTES_MAX, Partial};
 pub use kernel::keep_few_heaps;
 pub use memory::{Memory, Room};
 pub use process::{Leash, Limits, Lost, Program, Worker};

@@ -59,6 +59,9 @@ pub enum Lost {
     /// It ended.
     #[error("{0}")]
     Ended(String),
+    /// It was ended by somebody else: whatever it was asked, this says nothing about it.
+    #[error("it was killed from outside, or the machine ran out of memory (signal 9)")]
+    Killed,
     /// It answered with what was not due.
     #[error("it broke its protocol and was ended: {0}")]
     Broke(String),
@@ -136,7 +139,7 @@ impl Worker {
                 self.leash.kill();
                 Lost::Late(time.as_secs())
             }
-            ChannelError::Closed => Lost::Ended(self.leash.end_by_itself()),
+            ChannelError::Closed => self.leash.end_by_itself(),
             broken => {
                 self.leash.kill();
                 Lost::Broke(broken.to_string())
@@ -172,7 +175,7 @@ impl Leash {
     }
 
     /// How it ended; a worker that hung up its end but lives on is given no time.
-    fn end_by_itself(&self) -> String {
+    fn end_by_itself(&self) -> Lost {
         /// Between hanging up and being gone a process gives its memory back.
         const GOING_MS: u64 = 2000;
         let begun = Instant::now();
@@ -183,7 +186,7 @@ impl Leash {
             std::thread::sleep(Duration::from_millis(1)); // std has no wait with an end
         }
         self.kill();
-        "it hung up and was ended".to_owned()
+        Lost::Ended("it hung up and was ended".to_owned())
     }
 
     /// So much more computing, from now on. Beyond it the kernel ends the worker (SIGXCPU).
@@ -225,7 +228,7 @@ impl Leash {
 }
 
 /// What an exit status means, in a sentence.
-fn told(status: ExitStatus) -> String {
+fn told(status: ExitStatus) -> Lost {
     const ABORT: i32 = 6;
     const KILL: i32 = 9;
     const SEGMENT: i32 = 11;
@@ -233,16 +236,16 @@ fn told(status: ExitStatus) -> String {
     const SYSTEM_CALL: i32 = 31;
     let why = match status.signal() {
         Some(ABORT) => "it gave up, as when it asks for more memory than it may have",
-        Some(KILL) => "it was killed from outside, or the machine ran out of memory",
+        Some(KILL) => return Lost::Killed,
         Some(SEGMENT) => "it touched memory that is not its own",
         Some(XCPU) => "it computed for longer than it may",
         Some(SYSTEM_CALL) => "it tried what no worker may do",
         _ => "it ended by itself",
     };
-    match (status.signal(), status.code()) {
+    Lost::Ended(match (status.signal(), status.code()) {
         (Some(signal), _) => format!("{why} (signal {signal})"),
         (None, code) => format!("{why} (exit code {})", code.unwrap_or(-1)),
-    }
+    })
 }
 
 /// Starts processes from a thread that lives as long as this process: the kernel ends a worker when the thread that
@@ -298,6 +301,7 @@ mod tests {
             ("exit 3", "exit code 3"),
             ("kill -ABRT $$", "more memory than it may have (signal 6)"),
             ("kill -SYS $$", "no worker may do (signal 31)"),
+            ("kill -KILL $$", "killed from outside"),
             (
                 "printf '\\001\\000\\000\\000\\011' >&0; sleep 60",
                 "broke its protocol",

@@ -22,6 +22,7 @@ use crate::write::DataSet;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use pericard_domain::uid::{InstanceUid, SopClassUid};
+use serde::{Deserialize, Serialize};
 use std::io::{Read, Seek};
 
 /// Key Object Selection Document Storage (PS3.4 section B.5).
@@ -49,7 +50,7 @@ const AGREEMENT: (&str, &str) = ("AGREEMENT", "99PERICARD");
 const DEPTH_MAX: usize = 16;
 
 /// Whether somebody agrees, and with which objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     /// Whether they are right.
     pub agrees: bool,

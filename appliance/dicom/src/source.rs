@@ -1,4 +1,10 @@
 //! What results are made from: the data set of a received object, without its pixels.
+//!
+//! It is read behind walls, and crosses as typed values ([`Source::to_bytes`]): what makes results parses no stranger's bytes.
+
+mod crossing;
+
+pub use crossing::{CROSSING_BYTES_MAX, CrossingError};
 
 use crate::object::read_file_undecoded;
 use crate::scan::{ScanError, ScanLimits};
@@ -56,6 +62,10 @@ impl Source {
             tag.group() % 2 == 0 && tag < PIXEL_GROUP
         });
         let data_set = values_mapped(data_set, &|text| text.chars().map(copied_char).collect());
+        Self::identified(data_set)
+    }
+
+    fn identified(data_set: DataSet) -> Result<Self, SourceError> {
         let uid = |tag, name| text(&data_set, tag).ok_or(SourceError::Unidentified(name));
         let study = uid(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
         let series = uid(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;

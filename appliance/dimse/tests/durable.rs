@@ -9,11 +9,12 @@ use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_domain::uid::{InstanceUid, StudyUid};
 use pericard_egress::Meter;
-use pericard_intake::{Intake, IntakeConfig, Settled, Settling};
+use pericard_intake::{Intake, IntakeConfig, Judges, Settled, Settling};
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::{Store, StoreConfig};
 use std::path::Path;
 use std::sync::Arc;
+use support::scanning::ScannedHere;
 use support::{config, run, secondary_capture_file};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -47,7 +48,10 @@ fn opened(dir: &Path) -> (Store, Intake) {
     };
     let intake = Intake::new(
         store.clone(),
-        Arc::new(Never),
+        Judges {
+            scanning: Arc::new(ScannedHere),
+            settling: Arc::new(Never),
+        },
         limits,
         Meter::in_memory(),
         clock,

@@ -2,13 +2,12 @@
 
 use crate::Refused;
 use crate::quota::{Ledger, Quotas, Share};
+use crate::scanning::{Arrived, Scanned, Scanning};
 use crate::settling::Settling;
 use crate::visit::{Visit, Visits};
 use bytes::Bytes;
-use pericard_dicom::header::Header;
 use pericard_dicom::meta::file_meta;
 use pericard_dicom::scan::syntax::is_deflated;
-use pericard_dicom::scan::{ScanError, ScanLimits, scan_file};
 use pericard_domain::actor::Actor;
 use pericard_domain::job::Priority;
 use pericard_domain::study::ObjectIdentity;
@@ -17,9 +16,8 @@ use pericard_domain::uid::{InstanceUid, SopClassUid, StudyUid, TransferSyntaxUid
 use pericard_egress::{Counter, Meter, Stage};
 use pericard_store::admission::{Admission, NewObject, Refusal};
 use pericard_store::care::DiskLevel;
-use pericard_store::object::{Incoming, Received};
+use pericard_store::object::Incoming;
 use pericard_store::{Store, StoreError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,9 +26,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const RETRY_AFTER_S: u32 = 5;
 /// When a peer that finds the queue full is told to come back: jobs take longer than objects.
 const RETRY_QUEUE_S: u32 = 30;
-/// Objects up to this size are scanned where they are received: what lies in so few bytes is walked in a moment, in less
-/// time than another thread takes to wake. The usual slice of a CT or MR is below it.
-const SCAN_HERE_MAX_BYTES: u64 = 1024 * 1024;
+/// What lies in so few bytes is walked in a moment. The usual slice of a CT or MR is below it.
+const SOON_SCANNED_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Limits of the door.
 #[derive(Debug, Clone)]
@@ -39,6 +36,15 @@ pub struct IntakeConfig {
     pub object_max_mib: u32,
     /// How many objects may be arriving at once.
     pub parcels_max: usize,
+}
+
+/// Who is asked about every object that arrives.
+#[derive(Clone)]
+pub struct Judges {
+    /// What it is.
+    pub scanning: Arc<dyn Scanning>,
+    /// When its study may be complete.
+    pub settling: Arc<dyn Settling>,
 }
 
 /// How an object arrives.
@@ -69,6 +75,7 @@ pub struct Intake {
 
 struct Inner {
     store: Store,
+    scanning: Arc<dyn Scanning>,
     settling: Arc<dyn Settling>,
     limits: IntakeConfig,
     meter: Meter,
@@ -122,19 +129,19 @@ impl Intake {
     #[must_use]
     pub fn new(
         store: Store,
-        settling: Arc<dyn Settling>,
+        judges: Judges,
         limits: IntakeConfig,
         meter: Meter,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::with_quotas(store, settling, limits, (meter, clock), Quotas::default())
+        Self::with_quotas(store, judges, limits, (meter, clock), Quotas::default())
     }
 
     /// The door to `store`, where each caller may bring so much.
     #[must_use]
     pub fn with_quotas(
         store: Store,
-        settling: Arc<dyn Settling>,
+        Judges { scanning, settling }: Judges,
         limits: IntakeConfig,
         (meter, clock): (Meter, Arc<dyn Clock>),
         quotas: Quotas,
@@ -143,6 +150,7 @@ impl Intake {
         Self {
             inner: Arc::new(Inner {
                 store,
+                scanning,
                 settling,
                 limits,
                 meter,
@@ -368,48 +376,48 @@ async fn admit(
     from: Actor,
 ) -> Result<(ObjectIdentity, Admission), Refused> {
     let inner = &intake.inner;
-    let header = scanned(arrival, &incoming).await?;
+    let Scanned { identity, facts } = scanned(intake, arrival, &incoming, &from).await?;
     // A refused object's file is dropped, and has cost no sync.
     let sealed = incoming.seal().map_err(refused_by)?;
-    check_announced(arrival, &header.identity)?;
+    check_announced(arrival, &identity)?;
     if let Some(leaving) = &intake.visit
-        && let Some(left) = leaving.visit.note(&header.identity.study)
+        && let Some(left) = leaving.visit.note(&identity.study)
     {
         inner.leave(left);
     }
-    let settled = inner
-        .settling
-        .settled(&header.identity, &header.facts, inner.clock.now());
+    let settled = inner.settling.settled(&identity, &facts, inner.clock.now());
     check_room(&inner.store, settled.priority)?;
     let object = NewObject {
         sealed,
-        identity: header.identity.clone(),
-        facts: header.facts,
+        identity: identity.clone(),
+        facts,
         assemble_at: settled.at,
         priority: settled.priority,
     };
     let admission = inner.store.admit(object, from).await.map_err(refused_by)?;
     if let Admission::Revised { revision } = admission {
-        let instance = header.identity.instance.as_str();
+        let instance = identity.instance.as_str();
         tracing::warn!(
             instance,
             revision,
             "other bytes came under a UID that is held; both are kept"
         );
     }
-    Ok((header.identity, admission))
+    Ok((identity, admission))
 }
 
-async fn scanned(arrival: &Arrival, incoming: &Incoming) -> Result<Header, Refused> {
-    let file = incoming.reader().map_err(refused_by)?;
-    let scanned = if is_soon_scanned(arrival, incoming.len()) {
-        // A panic costs the peer that caused it this object, here as on a thread of its own.
-        catch_unwind(AssertUnwindSafe(|| scan(file))).ok()
-    } else {
-        tokio::task::spawn_blocking(move || scan(file)).await.ok()
+async fn scanned(
+    intake: &Intake,
+    arrival: &Arrival,
+    incoming: &Incoming,
+    from: &Actor,
+) -> Result<Scanned, Refused> {
+    let arrived = Arrived {
+        file: incoming.to_read().map_err(refused_by)?,
+        takes_a_moment: is_soon_scanned(arrival, incoming.len()),
     };
-    let scanned = scanned.ok_or_else(|| Refused::Unavailable("the scanner failed".into()))?;
-    scanned.map_err(|error| Refused::Malformed(error.to_string()))
+    let scanned = intake.inner.scanning.scan(arrived, from).await;
+    scanned.map_err(Refused::from)
 }
 
 /// Whether a scan takes no time to speak of. What may inflate to more than it is does not, and of a file only its header
@@ -421,11 +429,7 @@ fn is_soon_scanned(arrival: &Arrival, size_bytes: u64) -> bool {
         } => !is_deflated(transfer_syntax),
         Arrival::File | Arrival::FileOf(_) => false,
     };
-    is_as_large_as_it_is && size_bytes <= SCAN_HERE_MAX_BYTES
-}
-
-fn scan(mut received: Received) -> Result<Header, ScanError> {
-    scan_file(&mut received, &ScanLimits::default())
+    is_as_large_as_it_is && size_bytes <= SOON_SCANNED_MAX_BYTES
 }
 
 /// What a command announced must be what the data set says: a peer that mixes objects up is told so.

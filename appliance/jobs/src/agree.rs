@@ -4,7 +4,6 @@
 use crate::infer::blocking;
 use crate::run::Surroundings;
 use pericard_dicom::agreement::{self, Agreement};
-use pericard_dicom::scan::ScanLimits;
 use pericard_domain::actor::Actor;
 use pericard_domain::job::JobId;
 use pericard_domain::study::Instance;
@@ -12,8 +11,6 @@ use pericard_domain::uid::StudyUid;
 use pericard_store::StoreError;
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::review::Verdict;
-use std::fs::File;
-use std::io::BufReader;
 
 /// Takes up what these objects of a study say of our results in it. One that cannot be read says nothing: it is kept, and
 /// people read it.
@@ -22,13 +19,14 @@ pub(crate) async fn take_up(
     study: &StudyUid,
     instances: &[Instance],
 ) -> Result<(), StoreError> {
-    let mut said = Vec::new();
-    for instance in instances {
-        let may = !instance.is_result && agreement::may_hold_one(&instance.identity.sop_class);
-        if may && let Some(agreement) = read(surroundings, instance).await {
-            said.push((instance, agreement));
-        }
+    let may = |instance: &&Instance| {
+        !instance.is_result && agreement::may_hold_one(&instance.identity.sop_class)
+    };
+    let may: Vec<_> = instances.iter().filter(may).cloned().collect();
+    if may.is_empty() {
+        return Ok(());
     }
+    let mut said = read(surroundings, may).await;
     if said.is_empty() {
         return Ok(());
     }
@@ -37,7 +35,7 @@ pub(crate) async fn take_up(
     let reports = surroundings.store.reports(study).await?;
     let mut reviewed: Vec<(JobId, Actor)> = Vec::new();
     for (instance, Agreement { agrees, objects }) in said {
-        let by = sender(surroundings, instance).await?;
+        let by = sender(surroundings, &instance).await?;
         let meant = reports
             .iter()
             .filter(|kept| kept.objects.iter().any(|uid| objects.contains(uid)));
@@ -66,19 +64,19 @@ pub(crate) async fn take_up(
     Ok(())
 }
 
-async fn read(surroundings: &Surroundings, instance: &Instance) -> Option<Agreement> {
-    let path = surroundings.store.object_path(instance);
+/// Those that say something, and what.
+async fn read(surroundings: &Surroundings, may: Vec<Instance>) -> Vec<(Instance, Agreement)> {
+    let mut reader = surroundings.runner.reader();
+    let store = surroundings.store.clone();
     let read = blocking(move || {
-        let Ok(file) = File::open(&path) else {
-            return Ok(None);
-        };
-        Ok(
-            agreement::read(&mut BufReader::new(file), &ScanLimits::default())
-                .ok()
-                .flatten(),
-        )
+        let said = may.into_iter().filter_map(|instance| {
+            let path = store.object_path(&instance);
+            let read = reader.agreement(&instance.identity.instance, &path);
+            Some((instance, read.ok().flatten()?))
+        });
+        Ok(said.collect())
     });
-    read.await.ok().flatten()
+    read.await.unwrap_or_default()
 }
 
 /// Who sent an object, as the audit log has it.

@@ -8,7 +8,6 @@ use pericard_dicom::report::{
     segmentation, structured_report,
 };
 use pericard_dicom::scan::ScanLimits;
-use pericard_dicom::source::Source;
 use pericard_domain::finding::{Code, Report};
 use pericard_domain::image::{FrameRef, Mask, Volume};
 use pericard_domain::job::{FailureClass, RULES_JOINED_BY, Work};
@@ -108,7 +107,7 @@ pub(crate) fn made(
     predecessor: Option<&ObjectIdentity>,
     reader: &mut Reader,
 ) -> Result<Vec<ResultObject>, GiveUp> {
-    let sources = prepare::sources(&making.evidence)?;
+    let sources = prepare::sources(reader, &making.evidence)?;
     let context = ReportContext {
         sources: &sources,
         device,
@@ -234,16 +233,6 @@ fn facts_of(object: &ResultObject) -> InstanceFacts {
     let mut bytes = std::io::Cursor::new(&object.bytes);
     let scanned = pericard_dicom::scan::scan_file(&mut bytes, &ScanLimits::default());
     scanned.map(|header| header.facts).unwrap_or_default()
-}
-
-/// The headers of those objects that can be read.
-pub(crate) fn readable_sources(held: &[Held]) -> (Vec<Held>, Vec<Source>) {
-    held.iter()
-        .filter_map(|held| {
-            let source = prepare::sources(std::slice::from_ref(held)).ok()?.pop()?;
-            Some((held.clone(), source))
-        })
-        .unzip()
 }
 
 pub(crate) fn unmade(error: ReportError) -> GiveUp {

@@ -1,20 +1,15 @@
 //! The study's objects into what the model takes: decoded frames, or one volume.
 //!
-//! Pixels are decoded by the runner's reader, a process behind walls; here are only the choice of objects and the headers
-//! that results are made from, which the scanner reads. Everything is blocking and runs on threads of its own kind; nothing
-//! here writes.
+//! Objects are parsed and decoded by the runner's reader, a process behind walls; here is only the choice of objects.
+//! Everything is blocking and runs on threads of its own kind; nothing here writes.
 
 use crate::failure::GiveUp;
-use pericard_dicom::scan::ScanLimits;
-use pericard_dicom::source::{Source, SourceError};
+use pericard_dicom::source::Source;
 use pericard_domain::job::FailureClass;
 use pericard_domain::model::{IntendedUse, Package};
 use pericard_domain::rule::Match;
 use pericard_domain::study::Instance;
-use pericard_domain::uid::InstanceUid;
 use pericard_runner::{Picture, Reader};
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
 /// The least slices of a volume.
@@ -66,15 +61,29 @@ pub(crate) fn suitable(package: &Package, held: Vec<Held>) -> Result<Vec<Held>, 
 }
 
 /// The headers of these objects.
-pub(crate) fn sources(held: &[Held]) -> Result<Vec<Source>, GiveUp> {
-    held.iter().map(source).collect()
+pub(crate) fn sources(reader: &mut Reader, held: &[Held]) -> Result<Vec<Source>, GiveUp> {
+    held.iter().map(|held| source(reader, held)).collect()
 }
 
-fn source(held: &Held) -> Result<Source, GiveUp> {
-    let file =
-        File::open(&held.path).map_err(|e| unreadable(&held.instance.identity.instance, &e))?;
-    Source::read(&mut BufReader::new(file), &ScanLimits::default())
-        .map_err(|e: SourceError| undecodable(&held.instance.identity.instance, &e))
+/// The headers of those objects that can be read.
+pub(crate) fn readable_sources(reader: &mut Reader, held: &[Held]) -> (Vec<Held>, Vec<Source>) {
+    held.iter()
+        .filter_map(|held| Some((held.clone(), source(reader, held).ok()?)))
+        .unzip()
+}
+
+fn source(reader: &mut Reader, held: &Held) -> Result<Source, GiveUp> {
+    let identity = &held.instance.identity;
+    let source = reader.source(&identity.instance, &held.path)?;
+    // Results go into the study and the series that the object was admitted under, whatever its reader says.
+    if (source.study(), source.series()) != (&identity.study, &identity.series) {
+        let reason = format!(
+            "object {}: it says to be of another study or series",
+            identity.instance
+        );
+        return Err(GiveUp::failed(FailureClass::Undecodable, reason));
+    }
+    Ok(source)
 }
 
 /// One object's frames for the model, from its first.
@@ -92,18 +101,4 @@ pub(crate) fn volume(reader: &mut Reader, held: &[Held]) -> Result<(Picture, Vec
     let (picture, used) = reader.volume(&objects, SLICES_MIN)?;
     let of = |held: &&Held| used.contains(&held.instance.identity.instance);
     Ok((picture, held.iter().filter(of).cloned().collect()))
-}
-
-fn undecodable(instance: &InstanceUid, error: &impl std::fmt::Display) -> GiveUp {
-    GiveUp::failed(
-        FailureClass::Undecodable,
-        format!("object {instance}: {error}"),
-    )
-}
-
-fn unreadable(instance: &InstanceUid, error: &std::io::Error) -> GiveUp {
-    GiveUp::failed(
-        FailureClass::Internal,
-        format!("object {instance} cannot be read: {error}"),
-    )
 }

@@ -76,8 +76,9 @@ async fn tell(
     let offset_min = surroundings.clock.utc_offset_min(report.at);
     let predecessor = objects::predecessor(&surroundings.store, &report).await?;
     let (device, attempts, told) = (config.device.clone(), job.job.attempts, failure.clone());
+    let mut reader = surroundings.runner.reader();
     let object = blocking(move || {
-        let (read, sources) = objects::readable_sources(&looked_at);
+        let (read, sources) = prepare::readable_sources(&mut reader, &looked_at);
         report.evidence = read.iter().map(evidence).collect();
         let context = ReportContext {
             sources: &sources,

@@ -3,7 +3,7 @@
 use crate::runner::RunnerConfig;
 use crate::staff::{LOADING, Staff};
 use crate::words::{Load, Share, Started};
-use crate::worker::{IMAGING, LANGUAGE, LOAD, READER};
+use crate::worker::{IMAGING, LANGUAGE, LOAD, READER, SCANNER};
 use pericard_confine::attempts::Attempted;
 use pericard_confine::{Limits, Lost, Memory, Walls, Worker};
 use pericard_domain::model::Package;
@@ -20,6 +20,8 @@ const PICTURE: &[u8] = &[7; 4096];
 pub enum Kind {
     /// The reader of DICOM.
     Reader,
+    /// The scanner of what arrives.
+    Scanner,
     /// The worker of this imaging model.
     Imaging(Package),
     /// The worker of this language model.
@@ -59,6 +61,7 @@ impl Prisoner {
         program.arguments.push(ATTEMPTING.into());
         let (name, load) = match kind {
             Kind::Reader => (READER, Load::Reader),
+            Kind::Scanner => (SCANNER, Load::Scanner),
             Kind::Imaging(package) => (
                 IMAGING,
                 Load::Imaging {

@@ -7,6 +7,7 @@
 //! - [`Runner`]: the handle; load, unload, list, infer, chat.
 //! - [`Reader`]: strangers' DICOM objects as frames or one volume, in shared memory ([`Picture`]), or as a picture for people
 //!   ([`View`]).
+//! - [`Runner::scan`]: what an object is that arrives, before it is kept.
 //! - [`worker`]: the other side, what `pericard worker KIND` does.
 //! - [`attempt`]: tries a worker's walls from inside, one attempt at a time.
 
@@ -17,6 +18,7 @@ mod picture;
 mod reader;
 mod rests;
 mod runner;
+mod scanner;
 mod staff;
 mod view;
 mod words;
@@ -30,4 +32,5 @@ pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;
 pub use reader::Reader;
 pub use runner::{LARGE_PAGES, Loaded, RunFailure, Runner, RunnerConfig, workers_of};
+pub use scanner::{Haste, ScanFailure, ScannedObject};
 pub use view::{Form, Raw, Shown, ShownFacts, View};

@@ -9,7 +9,9 @@ use crate::view::{Raw, Shown, View};
 use crate::words::{FrameHead, Head, Load, Read, ReadAnswer, Started, clipped};
 use crate::worker::READER;
 use pericard_confine::{Limits, Lost, Room, Walls, Worker};
+use pericard_dicom::agreement::Agreement;
 use pericard_dicom::segments::{Marked, Outline};
+use pericard_dicom::source::{CROSSING_BYTES_MAX, Source};
 use pericard_domain::image::{Frame, FrameRef, ImagingInput};
 use pericard_domain::uid::InstanceUid;
 use std::collections::BTreeSet;
@@ -251,14 +253,66 @@ impl Reader {
         }
     }
 
+    /// What results are made from of an object: its header, without pixels and private attributes. Also of an object that
+    /// rests, since its failure is told in a result: its header may be whole. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn source(&mut self, instance: &InstanceUid, path: &Path) -> Result<Source, RunFailure> {
+        if self.worker.is_none() {
+            let hired = self.readers.take();
+            let lost = |lost| RunFailure::Lost(format!("object {instance}: {lost}"));
+            self.worker = Some(hired.map_err(lost)?);
+        }
+        let read = Read::Source(instance.clone());
+        let (answer, room) = self.ask_in_room(&read, CROSSING_BYTES_MAX, instance, path)?;
+        let bytes = match answer {
+            ReadAnswer::Filled { bytes } => taken(room, bytes, instance)?,
+            other => return Err(self.failure(other, instance)),
+        };
+        let broke =
+            |why: &dyn std::fmt::Display| RunFailure::Lost(format!("object {instance}: {why}"));
+        let source = Source::from_bytes(&bytes).map_err(|error| broke(&error))?;
+        if source.instance() != instance {
+            return Err(broke(&"the reader says that it is another"));
+        }
+        Ok(source)
+    }
+
+    /// What a report or key object selection says of results; `None` when it says nothing. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn agreement(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+    ) -> Result<Option<Agreement>, RunFailure> {
+        let file = opened(instance, path)?;
+        match self.ask(&Read::Agreement(instance.clone()), file.as_fd(), instance)? {
+            ReadAnswer::Agreement(agreement) => Ok(agreement),
+            other => Err(self.failure(other, instance)),
+        }
+    }
+
     fn ask_of_file(
         &mut self,
         read: &Read,
         instance: &InstanceUid,
         path: &Path,
     ) -> Result<(ReadAnswer, Room), RunFailure> {
+        self.ask_in_room(read, PORTION_BYTES_MAX, instance, path)
+    }
+
+    fn ask_in_room(
+        &mut self,
+        read: &Read,
+        bytes_max: usize,
+        instance: &InstanceUid,
+        path: &Path,
+    ) -> Result<(ReadAnswer, Room), RunFailure> {
         let file = opened(instance, path)?;
-        let room = Room::of(PORTION_BYTES_MAX).map_err(no_memory)?;
+        let room = Room::of(bytes_max).map_err(no_memory)?;
         let answer = self.ask_plain(read, &[file.as_fd(), room.as_fd()], Some(instance))?;
         Ok((answer, room))
     }

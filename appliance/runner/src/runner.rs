@@ -4,6 +4,7 @@ use crate::imaging::{Imaging, held};
 use crate::language::{Language, Talk};
 use crate::picture::Picture;
 use crate::reader::{Reader, Readers};
+use crate::scanner::{Haste, ScanFailure, ScannedObject, Scanners};
 use crate::staff::Staff;
 use crate::words::{Load, Share, clipped};
 use crate::worker::DEVICE;
@@ -106,6 +107,7 @@ pub struct Runner {
     imaging: Arc<Imaging>,
     language: Arc<Language>,
     readers: Arc<Readers>,
+    scanners: Arc<Scanners>,
     walls: Arc<Mutex<Option<Result<Walls, String>>>>,
     staff: Staff,
     device: Device,
@@ -140,6 +142,7 @@ impl Runner {
             imaging: Arc::new(imaging),
             language: Arc::new(Language::new(staff.clone(), share, config.device)),
             readers: Arc::new(Readers::new(staff.clone(), config.reading_timeout)),
+            scanners: Arc::new(Scanners::new(staff.clone(), config.reading_timeout)),
             walls: Arc::default(),
             staff,
             device: config.device,
@@ -199,6 +202,26 @@ impl Runner {
             (_, Some(Err(why))) => Some(why),
             (device, None) => Some(format!("{device} is being tried")),
         }
+    }
+
+    /// Says what an object is whose bytes have arrived. `file` can only read, and stands at its beginning. What one caller
+    /// brings is scanned by processes that no other caller's objects come into.
+    ///
+    /// # Errors
+    /// See [`ScanFailure`].
+    pub async fn scan(
+        &self,
+        caller: &str,
+        file: std::fs::File,
+        haste: Haste,
+    ) -> Result<ScannedObject, ScanFailure> {
+        self.scanners.scan(caller, file, haste).await
+    }
+
+    /// The processes that scan what arrives, for whoever watches them.
+    #[must_use]
+    pub fn scanner_pids(&self) -> Vec<u32> {
+        self.scanners.pids()
     }
 
     /// A reader of one study's objects.

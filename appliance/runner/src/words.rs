@@ -5,12 +5,14 @@
 
 use crate::view::{Raw, ShownFacts, View};
 use pericard_confine::Walls;
+use pericard_dicom::agreement::Agreement;
 use pericard_dicom::segments::{Marked, Outline};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
 use pericard_domain::device::Device;
 use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{Channels, FrameRef, TextBox};
 use pericard_domain::model::Package;
+use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::uid::InstanceUid;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ pub(crate) enum Load {
     Device(Device),
     /// The reader of DICOM objects.
     Reader,
+    /// The scanner of DICOM objects that arrive.
+    Scanner,
 }
 
 /// A language model's share.
@@ -121,6 +125,10 @@ pub(crate) enum Read {
     },
     /// Gives a large value of the object whose file comes with the message, in the room that comes with it.
     Bulk { instance: InstanceUid, path: String },
+    /// Gives what results are made from of the object whose file comes with the message, in the room that comes with it.
+    Source(InstanceUid),
+    /// Says what the report whose file comes with the message says of results.
+    Agreement(InstanceUid),
     /// Says what the open segmentation marks.
     Marks {
         /// Whose outlines are wanted.
@@ -152,6 +160,7 @@ pub(crate) enum ReadAnswer {
         bytes: usize,
     },
     NoSuchBulk,
+    Agreement(Option<Agreement>),
     Marks {
         marked: Vec<Marked>,
         outlines: Vec<Outline>,
@@ -173,6 +182,49 @@ pub(crate) enum ReadAnswer {
     },
     /// A decoder panicked: where in the source.
     Panicked(String),
+}
+
+/// To the scanner, with the file of an object.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Scan;
+
+/// What the scanner says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ScanAnswer {
+    Scanned(Box<Scanned>),
+    /// It is no DICOM object, or none that can be kept safely.
+    Malformed(String),
+    /// It panicked: where in the source.
+    Panicked(String),
+}
+
+/// What a scan tells of an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scanned {
+    pub(crate) identity: ObjectIdentity,
+    #[serde(with = "as_json")]
+    pub(crate) facts: InstanceFacts,
+}
+
+/// Facts leave out what they do not say, which only a form that names its fields can carry.
+mod as_json {
+    use pericard_domain::study::InstanceFacts;
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        facts: &InstanceFacts,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let json = serde_json::to_string(facts).map_err(S::Error::custom)?;
+        json.serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<InstanceFacts, D::Error> {
+        let json = String::deserialize(from)?;
+        serde_json::from_str(&json).map_err(D::Error::custom)
+    }
 }
 
 /// To a language worker. The numbers are the appliance's, never given twice.

@@ -3,6 +3,7 @@
 mod imaging;
 mod language;
 mod reader;
+mod scanner;
 mod show;
 
 use crate::words::{Load, Started};
@@ -16,6 +17,8 @@ use std::sync::Mutex;
 const BESIDE_BUDGET_BYTES: u64 = 4 << 30;
 /// What the reader may have: one frame in every form on the way, or a volume's slices and the volume.
 const READER_BYTES: u64 = 4 << 30;
+/// What the scanner may have: the program itself, and what a header keeps.
+const SCANNER_BYTES: u64 = 1 << 30;
 /// The most that is mapped of what was handed over: the largest input and its output.
 const SHARED_BYTES: u64 = 3 << 30;
 /// Descriptors of a worker that works on one picture at a time.
@@ -77,6 +80,7 @@ enum Bench {
     Imaging(imaging::Spectacles),
     Language(language::Speaker),
     Reader(Box<reader::Desk>),
+    Scanner,
     /// The answer was all.
     Trial,
 }
@@ -104,6 +108,7 @@ impl Bench {
             Load::Device(device) => pericard_language::try_device(device)
                 .map(|()| (Self::Trial, started(&device.to_string(), None))),
             Load::Reader => Ok((Self::Reader(Box::default()), started("cpu", None))),
+            Load::Scanner => Ok((Self::Scanner, started("cpu", None))),
         }
     }
 
@@ -112,6 +117,7 @@ impl Bench {
             Self::Imaging(spectacles) => spectacles.work(channel),
             Self::Language(speaker) => speaker.work(channel),
             Self::Reader(desk) => desk.work(channel),
+            Self::Scanner => scanner::work(channel),
             Self::Trial => {}
         }
     }
@@ -131,6 +137,7 @@ fn kind_of(load: &Load) -> &'static str {
         Load::Language { .. } => LANGUAGE,
         Load::Device(_) => DEVICE,
         Load::Reader => READER,
+        Load::Scanner => SCANNER,
     }
 }
 
@@ -138,6 +145,7 @@ pub(crate) const IMAGING: &str = "imaging";
 pub(crate) const LANGUAGE: &str = "language";
 pub(crate) const DEVICE: &str = "device";
 pub(crate) const READER: &str = "dicom";
+pub(crate) const SCANNER: &str = "scanner";
 
 /// What a worker that attempts is told when it is to load and be locked. No attempt has this name.
 pub(crate) const LOAD: &str = "load";
@@ -182,6 +190,14 @@ fn needs(load: &Load) -> Needs {
             shared_bytes: SHARED_BYTES,
             descriptors: READER_DESCRIPTORS,
             threads: true,
+            device: false,
+        },
+        Load::Scanner => Needs {
+            readable: Vec::new(),
+            memory_bytes: SCANNER_BYTES,
+            shared_bytes: 0,
+            descriptors: DESCRIPTORS,
+            threads: false,
             device: false,
         },
     }

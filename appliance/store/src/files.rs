@@ -193,12 +193,7 @@ impl Files {
         self.health.check_space()?;
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
         let path = self.layout.incoming().join(number.to_string());
-        // To be read too: by the scanner, before it has its place.
-        let opened = private()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path);
+        let opened = private().write(true).create_new(true).open(&path);
         match opened {
             Ok(file) => Ok((Staging(Some(path)), file)),
             Err(error) => Err(self.health.write_failed("make a staging file", &error)),

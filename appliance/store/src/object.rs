@@ -5,8 +5,7 @@ use crate::files::{Approach, Files, Staging};
 use pericard_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +18,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub struct Incoming {
     files: Arc<Files>,
     staging: Staging,
-    /// Behind a lock only because `reader` must write out what is buffered and has a shared borrow; never contended.
+    /// Behind a lock only because `to_read` must write out what is buffered and has a shared borrow; never contended.
     spool: Mutex<Spool>,
     hasher: Sha256,
     len_bytes: u64,
@@ -75,17 +74,16 @@ impl Incoming {
         self.len_bytes == 0
     }
 
-    /// A reader over what was written so far, for the scanner.
+    /// Another handle of what was written so far, that can only read, from the beginning: for the scanner.
     ///
     /// # Errors
     /// As [`Self::write`], since what is buffered is written first.
-    pub fn reader(&self) -> Result<Received, StoreError> {
+    pub fn to_read(&self) -> Result<File, StoreError> {
         let spool = self.spool.lock();
         let mut spool = spool.unwrap_or_else(PoisonError::into_inner);
         spool.write_out(&self.files)?;
-        let file = spool.file.try_clone();
-        let file = file.map_err(|error| StoreError::failed("read the received object", error))?;
-        Ok(Received { file, at: 0 })
+        let file = File::open(self.staging.path());
+        file.map_err(|error| StoreError::failed("read the received object", error))
     }
 
     /// Where the staging file is.
@@ -112,34 +110,6 @@ impl Incoming {
             file: spool.file,
             approach,
         })
-    }
-}
-
-/// Reads a received object from a place of its own, wherever it is written meanwhile.
-#[derive(Debug)]
-pub struct Received {
-    file: File,
-    at: u64,
-}
-
-impl Read for Received {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read_at(into, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for Received {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let (from, by) = match to {
-            SeekFrom::Start(at) => (at, 0),
-            SeekFrom::Current(by) => (self.at, by),
-            SeekFrom::End(by) => (self.file.metadata()?.len(), by),
-        };
-        let before = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
-        self.at = from.checked_add_signed(by).ok_or_else(before)?;
-        Ok(self.at)
     }
 }
 

@@ -13,6 +13,8 @@ mod operations;
 mod painting;
 mod peers;
 mod reviews;
+#[path = "../../../dimse/tests/support/scanning.rs"]
+mod scanning;
 mod scripted;
 mod shelves;
 mod site;

@@ -1,6 +1,7 @@
 //! An appliance in a directory of its own, and one helper for its door.
 
 use crate::painting::Painting;
+use crate::scanning::ScannedHere;
 use crate::scripted::Scripted;
 use crate::shelves::Shelves;
 use axum::Router;
@@ -14,7 +15,7 @@ use pericard_api::{ApiConfig, Appliance, Notice, Setting, mint, router};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_egress::Meter;
-use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Quotas};
+use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Judges, Quotas};
 use pericard_store::access::NewToken;
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::{Store, StoreConfig};
@@ -167,16 +168,19 @@ impl Site {
 }
 
 fn intake(store: &Store, meter: &Meter, clock: &Arc<StandingClock>, quotas: Quotas) -> Intake {
-    let settling = Arc::new(IdleTimeout {
-        rules: watch::channel(Arc::default()).1,
-        otherwise_s: 60,
-    });
+    let judges = Judges {
+        scanning: Arc::new(ScannedHere),
+        settling: Arc::new(IdleTimeout {
+            rules: watch::channel(Arc::default()).1,
+            otherwise_s: 60,
+        }),
+    };
     let limits = IntakeConfig {
         object_max_mib: 1,
         parcels_max: 8,
     };
     let counted = (meter.clone(), clock.clone() as Arc<dyn Clock>);
-    Intake::with_quotas(store.clone(), settling, limits, counted, quotas)
+    Intake::with_quotas(store.clone(), judges, limits, counted, quotas)
 }
 
 /// An answer, read to its end.

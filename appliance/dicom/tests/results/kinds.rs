@@ -17,19 +17,11 @@ use serde_json::{Value, json};
 const READ: &str = "SECRETNAME";
 
 fn all_sources() -> [(&'static str, Vec<Source>); 7] {
-    [
-        ("CT axial", sources::ct(&sources::AXIAL)),
-        ("CT oblique", sources::ct(&sources::oblique())),
-        ("MR oblique", sources::mr(&sources::oblique())),
-        ("MR enhanced", sources::enhanced_mr(&sources::AXIAL)),
-        ("CR", sources::cr()),
-        ("US", sources::us()),
-        ("US in colour", sources::us_color()),
-    ]
+    sources::every().map(|(name, files)| (name, sources::all(&files)))
 }
 
 /// A report with an outline in the last frame of the last image.
-fn outlined(sources: &[Source]) -> Report {
+pub(crate) fn outlined(sources: &[Source]) -> Report {
     let last = sources.last().unwrap();
     let mut line = finding("line-1", outline(last, last.frames()));
     line.text = Some(READ.into());
@@ -37,7 +29,7 @@ fn outlined(sources: &[Source]) -> Report {
     report(sources, vec![line])
 }
 
-fn picture(source: &FrameRef, channels: Channels) -> Frame {
+pub(crate) fn picture(source: &FrameRef, channels: Channels) -> Frame {
     let samples = (0..SIDE * SIDE).flat_map(|i| vec![(i % 200) as u8; channels.count()]);
     Frame {
         source: source.clone(),

@@ -1,5 +1,6 @@
 //! Result objects, judged by readers and validators that are not ours.
 
+mod archive;
 mod kinds;
 mod peers;
 mod real;

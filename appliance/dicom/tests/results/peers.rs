@@ -112,6 +112,19 @@ pub(crate) fn read(arguments: &[&Path]) -> Option<serde_json::Value> {
     read_by("read.py", arguments)
 }
 
+/// A program on the PATH or where Debian puts servers; `None` when it is not there.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        missing(Path::new(name), "no such file");
+    }
+    found
+}
+
 /// Where the Python peers are: set by `cargo xtask test`.
 fn venv(program: &str) -> PathBuf {
     let set = std::env::var_os("PERICARD_PEERS_VENV").map(PathBuf::from);
@@ -132,8 +145,14 @@ fn run<A: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[A]) -> Option<Out
         Ok(output) => return Some(output),
         Err(error) => error.to_string(),
     };
+    self::missing(program, &missing);
+    None
+}
+
+/// Says that a program is not there, and fails where `CI` is `true`.
+fn missing(program: &Path, why: &str) {
     let reason = format!(
-        "{} is not there: {missing}; `cargo xtask test` installs it",
+        "{} is not there: {why}; `cargo xtask test` installs it",
         program.display()
     );
     assert!(
@@ -141,7 +160,6 @@ fn run<A: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[A]) -> Option<Out
         "{reason}"
     );
     eprintln!("skipped: {reason}");
-    None
 }
 
 fn text(output: &Output) -> String {

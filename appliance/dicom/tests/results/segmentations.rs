@@ -15,7 +15,7 @@ use pericard_domain::image::{Mask, Volume};
 use serde_json::json;
 use std::path::Path;
 
-fn volume(sources: &[Source]) -> Volume {
+pub(crate) fn volume(sources: &[Source]) -> Volume {
     let places: Vec<_> = sources
         .iter()
         .flat_map(|source| places(source).unwrap())
@@ -28,7 +28,7 @@ fn volume(sources: &[Source]) -> Volume {
 }
 
 /// Scattered voxels, none in the first slice.
-fn mask(volume: &Volume, seed: usize) -> Mask {
+pub(crate) fn mask(volume: &Volume, seed: usize) -> Mask {
     let count = volume.size.iter().product::<usize>();
     let inside =
         |i: usize| i >= SIDE * SIDE && (i * (2 * seed + 3)).wrapping_mul(2_654_435_761) % 97 < 30;

@@ -10,6 +10,7 @@ use std::io::Cursor;
 
 pub(crate) const SIDE: usize = 16;
 pub(crate) const STUDY: &str = "1.2.826.0.1.3680043.9999.1";
+pub(crate) const ENHANCED_MR: &str = "1.2.840.10008.5.1.4.1.1.4.1";
 const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
 
 /// Where a stack of slices lies: position of the first, directions of rows and columns, spacing and step, mm.
@@ -61,7 +62,33 @@ pub(crate) fn oblique() -> Stack {
     }
 }
 
+/// An object as a file.
+pub(crate) type File = Vec<u8>;
+
+/// One of every kind, by name.
+pub(crate) fn every() -> [(&'static str, Vec<File>); 7] {
+    [
+        ("CT axial", ct_files(&AXIAL)),
+        ("CT oblique", ct_files(&oblique())),
+        ("MR oblique", mr_files(&oblique())),
+        ("MR enhanced", vec![enhanced_mr_file(&AXIAL)]),
+        ("CR", vec![cr_file()]),
+        ("US", vec![us_file("MONOCHROME2")]),
+        ("US in colour", vec![us_file("YBR_FULL_422")]),
+    ]
+}
+
+/// Through the scanner, as received objects come.
+pub(crate) fn all(files: &[File]) -> Vec<Source> {
+    let read = |file| Source::read(&mut Cursor::new(file), &ScanLimits::default()).unwrap();
+    files.iter().map(read).collect()
+}
+
 pub(crate) fn ct(stack: &Stack) -> Vec<Source> {
+    all(&ct_files(stack))
+}
+
+fn ct_files(stack: &Stack) -> Vec<File> {
     slices("CT", "1.2.840.10008.5.1.4.1.1.2", stack, |object| {
         put(object, tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\AXIAL");
         put(object, tags::RESCALE_INTERCEPT, VR::DS, "-1024");
@@ -72,6 +99,10 @@ pub(crate) fn ct(stack: &Stack) -> Vec<Source> {
 }
 
 pub(crate) fn mr(stack: &Stack) -> Vec<Source> {
+    all(&mr_files(stack))
+}
+
+fn mr_files(stack: &Stack) -> Vec<File> {
     slices("MR", "1.2.840.10008.5.1.4.1.1.4", stack, |object| {
         put(object, tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\OTHER");
         put(object, tags::MR_ACQUISITION_TYPE, VR::CS, "3D");
@@ -88,6 +119,10 @@ pub(crate) fn mr(stack: &Stack) -> Vec<Source> {
 
 /// A projection, without a place in space.
 pub(crate) fn cr() -> Vec<Source> {
+    all(&[cr_file()])
+}
+
+fn cr_file() -> File {
     let mut object = image("CR", "1.2.840.10008.5.1.4.1.1.1", 1);
     put(&mut object, tags::PATIENT_ORIENTATION, VR::CS, "L\\F");
     put(
@@ -102,32 +137,38 @@ pub(crate) fn cr() -> Vec<Source> {
         VR::CS,
         "MONOCHROME1",
     );
-    vec![read(object)]
+    file(object)
 }
 
 /// Ultrasound of four frames.
 pub(crate) fn us() -> Vec<Source> {
-    let mut object = image("US", "1.2.840.10008.5.1.4.1.1.3.1", 1);
-    put(&mut object, tags::NUMBER_OF_FRAMES, VR::IS, "4");
-    vec![read(object)]
+    all(&[us_file("MONOCHROME2")])
 }
 
 /// Ultrasound in colour, of four frames.
 pub(crate) fn us_color() -> Vec<Source> {
+    all(&[us_file("YBR_FULL_422")])
+}
+
+fn us_file(photometric: &str) -> File {
     let mut object = image("US", "1.2.840.10008.5.1.4.1.1.3.1", 1);
     put(&mut object, tags::NUMBER_OF_FRAMES, VR::IS, "4");
     put(
         &mut object,
         tags::PHOTOMETRIC_INTERPRETATION,
         VR::CS,
-        "YBR_FULL_422",
+        photometric,
     );
-    vec![read(object)]
+    file(object)
 }
 
 /// One enhanced MR object with a frame for each slice, in falling order.
 pub(crate) fn enhanced_mr(stack: &Stack) -> Vec<Source> {
-    let mut object = image("MR", "1.2.840.10008.5.1.4.1.1.4.1", 1);
+    all(&[enhanced_mr_file(stack)])
+}
+
+fn enhanced_mr_file(stack: &Stack) -> File {
+    let mut object = image("MR", ENHANCED_MR, 1);
     put(
         &mut object,
         tags::NUMBER_OF_FRAMES,
@@ -166,7 +207,7 @@ pub(crate) fn enhanced_mr(stack: &Stack) -> Vec<Source> {
         tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
         (0..stack.slices).rev().map(place).collect(),
     ));
-    vec![read(object)]
+    file(object)
 }
 
 /// A slice for each position of the stack, numbered against their order.
@@ -175,7 +216,7 @@ fn slices(
     sop_class: &str,
     stack: &Stack,
     more: impl Fn(&mut InMemDicomObject),
-) -> Vec<Source> {
+) -> Vec<File> {
     let orientation: Vec<f64> = stack.row.into_iter().chain(stack.column).collect();
     let slice = |k: usize| {
         let mut object = image(modality, sop_class, stack.slices - k);
@@ -210,7 +251,7 @@ fn slices(
             &decimals(&[stack.step]),
         );
         more(&mut object);
-        read(object)
+        file(object)
     };
     (0..stack.slices).map(slice).collect()
 }
@@ -257,8 +298,7 @@ fn image(modality: &str, sop_class: &str, number: usize) -> InMemDicomObject {
     object
 }
 
-/// Through a file and the scanner, as a received object comes.
-fn read(object: InMemDicomObject) -> Source {
+fn file(object: InMemDicomObject) -> File {
     let meta = FileMetaTableBuilder::new().transfer_syntax(EXPLICIT_LE);
     let mut bytes = Vec::new();
     object
@@ -266,7 +306,7 @@ fn read(object: InMemDicomObject) -> Source {
         .unwrap()
         .write_all(&mut bytes)
         .unwrap();
-    Source::read(&mut Cursor::new(bytes), &ScanLimits::default()).unwrap()
+    bytes
 }
 
 /// Texts here are Latin-1 characters: in the other character set of these objects they are bytes.

@@ -1,6 +1,7 @@
 //! An appliance with a real store behind its door, and Orthanc.
 
 use super::line::Line;
+use super::scanning::ScannedHere;
 use super::{config, free_port, until};
 use pericard_dimse::{
     Archive, Caller, DimseConfig, Listeners, Peer, RequestLimits, Rights, listen,
@@ -11,7 +12,7 @@ use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_domain::uid::StudyUid;
 use pericard_egress::Meter;
-use pericard_intake::{Arrival, Intake, IntakeConfig, Settled, Settling};
+use pericard_intake::{Arrival, Intake, IntakeConfig, Judges, Settled, Settling};
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::{Store, StoreConfig};
 use std::net::SocketAddr;
@@ -105,7 +106,10 @@ impl Held {
         };
         let intake = Intake::new(
             store.clone(),
-            Arc::new(Never),
+            Judges {
+                scanning: Arc::new(ScannedHere),
+                settling: Arc::new(Never),
+            },
             limits,
             Meter::in_memory(),
             clock_of,

@@ -5,6 +5,7 @@ use super::show;
 use crate::view::{Raw, ShownFacts, View};
 use crate::words::{FrameHead, Read, ReadAnswer, VolumeHead};
 use pericard_confine::{Channel, Room};
+use pericard_dicom::agreement;
 use pericard_dicom::geometry::{Place, Slice, assemble, suitable_series};
 use pericard_dicom::json::{self, JsonError};
 use pericard_dicom::pixels::Pixels;
@@ -89,6 +90,16 @@ impl Desk {
                     return Err(unsuitable("there is no file or no room"));
                 };
                 bulk(&instance, file.into(), &path, &received(room)?)
+            }
+            Read::Source(instance) => {
+                let (Some(file), Some(room)) = (descriptor, second) else {
+                    return Err(unsuitable("there is no file or no room"));
+                };
+                source(&instance, file.into(), &received(room)?)
+            }
+            Read::Agreement(instance) => {
+                let file = descriptor.ok_or_else(|| unsuitable("there is no file"))?;
+                agreement(&instance, file.into())
             }
             Read::Marks { source } => self.marks(source.as_ref()),
             Read::Assemble { slices_min } => {
@@ -291,6 +302,19 @@ fn bulk(instance: &InstanceUid, file: File, path: &str, room: &Room) -> Answer {
         Err(JsonError::NoSuchBulk) => Ok(ReadAnswer::NoSuchBulk),
         Err(error) => Err(undecodable(instance, &error)),
     }
+}
+
+fn source(instance: &InstanceUid, file: File, room: &Room) -> Answer {
+    let source = Source::read(&mut BufReader::new(file), &ScanLimits::default())
+        .map_err(|e| undecodable(instance, &e))?;
+    let bytes = source.to_bytes().map_err(|e| undecodable(instance, &e))?;
+    fill(instance, &bytes, room)
+}
+
+fn agreement(instance: &InstanceUid, file: File) -> Answer {
+    agreement::read(&mut BufReader::new(file), &ScanLimits::default())
+        .map(ReadAnswer::Agreement)
+        .map_err(|e| undecodable(instance, &e))
 }
 
 /// Puts the bytes at the beginning of the room.

@@ -21,9 +21,11 @@ async fn what_is_admitted_is_there_byte_for_byte() {
     }
     assert_eq!(incoming.len(), 700_000);
     let mut read = Vec::new();
-    let mut reader = incoming.reader().expect("a reader");
+    let mut reader = incoming.to_read().expect("a reader");
     reader.read_to_end(&mut read).expect("read");
     assert!(read == bytes, "the scanner sees everything written so far");
+    let changed = std::io::Write::write_all(&mut reader, b"x");
+    assert!(changed.is_err(), "and can change nothing");
 
     let mut object = offer(&store, 1, 1, b"unused").await;
     object.sealed = incoming.seal().expect("sealed");
