@@ -95,7 +95,7 @@ pub struct Entry {
     pub models_told: u8,
     /// Of how many evaluation plans the frame tells.
     pub plans_told: u8,
-    /// Whether the budget did not allow to draw noise: nothing derived from patients was told.
+    /// Whether the budget did not allow to draw noise: nothing derived from patients was told, no verdict on drift either.
     pub refused: bool,
 }
 
@@ -283,7 +283,8 @@ impl Kept {
         if year != self.year {
             (self.year, self.spent) = (year, 0);
         }
-        self.judge(&mut draft, &inferences, &tally);
+        // It hears every week; what it says is told only where the budget allows to tell of patients.
+        let verdicts = self.judge(&inferences);
         let told_of = inferences.models().len().min(MAX_MODELS_A_PATIENT);
         let evaluations = self.unanswered(&evaluations);
         // A patient can be among a week's and among every evaluation's.
@@ -293,6 +294,7 @@ impl Kept {
         let (mut models_told, mut plans_told) = (0, 0);
         if !refused {
             self.spent += price;
+            put_verdicts(&mut draft, &verdicts, &tally);
             let mut noise = Noise::from(seed);
             self.gather(&inferences, &mut noise);
             models_told = self.tell(&mut draft);
@@ -378,17 +380,15 @@ impl Kept {
         told
     }
 
-    /// Lets each model's judge hear the week's exact numbers, and puts what it says at the model's place.
-    fn judge(&mut self, draft: &mut Draft<ToHub>, inferences: &Week, tally: &Tally) {
+    /// Lets each model's judge hear the week's exact numbers, and gives what it says of each.
+    fn judge(&mut self, inferences: &Week) -> Vec<(CatalogueId, u8)> {
         let live = |id: u16| inferences.models().iter().any(|(live, _)| live.0 == id);
         self.models.retain(|model| live(model.id));
-        for (CatalogueId(id), cells) in inferences.models() {
-            let verdict = self.waiting(*id).judge.hear(cells);
-            let place = tally.models.iter().position(|model| model.id == *id);
-            if let Some(place) = place {
-                draft.put(&layout::DRIFT, place, verdict);
-            }
-        }
+        let hear = |(id, cells): &(CatalogueId, [u32; CELLS])| {
+            let verdict = self.waiting(id.0).judge.hear(cells);
+            (*id, verdict)
+        };
+        inferences.models().iter().map(hear).collect()
     }
 
     /// Adds a week, each cell with noise of its own.
@@ -495,6 +495,16 @@ impl Kept {
 fn told_cell(count: i64) -> u16 {
     let told = (count + i64::from(OFFSET)).clamp(0, i64::from(MAX_CELL));
     u16::try_from(told).unwrap_or(MAX_CELL)
+}
+
+/// Puts what was said of each model at its place.
+fn put_verdicts(draft: &mut Draft<ToHub>, verdicts: &[(CatalogueId, u8)], tally: &Tally) {
+    for (CatalogueId(id), verdict) in verdicts {
+        let place = tally.models.iter().position(|model| model.id == *id);
+        if let Some(place) = place {
+            draft.put(&layout::DRIFT, place, *verdict);
+        }
+    }
 }
 
 fn put_log(draft: &mut Draft<ToHub>, log: &Log, from: u64) {

@@ -2,13 +2,15 @@
 
 use pericard_egress::{
     Books, BooksError, CatalogueId, Closing, Counter, Entry, Evaluation, Identity, Log, Meter,
-    NEVER_TOLD_BELOW, Pseudonym, Review, Rules, Seed, TOLD_AT_ONCE, Week,
+    NEVER_TOLD_BELOW, Outcome, Pseudonym, Review, Rules, Seed, TOLD_AT_ONCE, Week,
 };
 use pericard_frame::Frame;
-use pericard_frame::layout::{self, CELLS, EVALUATION_CELLS, OFFSET};
+use pericard_frame::layout::{self, CELLS, EVALUATION_CELLS, MODELS, OFFSET};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const MODEL: CatalogueId = CatalogueId(300);
@@ -228,6 +230,42 @@ fn a_spent_budget_is_never_overspent_and_comes_back_with_the_year() {
         assert_eq!(told.get(&layout::BUDGET_LEFT, 0), 200);
     }
     assert!(!entries[52].refused, "another year");
+}
+
+/// The judge of drift goes on hearing while the budget is spent, and what it says is nobody's until the next year.
+#[test]
+fn a_spent_budget_tells_no_verdict_on_drift_and_the_judge_hears_on() {
+    const UNKNOWN: u64 = 0;
+    const STABLE: u64 = 1;
+    let dir = tempfile::tempdir().expect("a folder");
+    let (meter, begin) = (Meter::in_memory(), 52 * 57);
+    meter.inference(MODEL, Outcome::Done, Duration::from_millis(5));
+    let verdict = |entry: &Entry| {
+        let frame = frame(dir.path(), entry);
+        let place = (0..MODELS).find(|at| frame.get(&layout::MODEL, *at) == u64::from(MODEL.0));
+        frame.get(&layout::DRIFT, place.expect("a place for the model"))
+    };
+    let weeks = |year_milli_epsilon, weeks: Range<u16>| -> Vec<(bool, u64)> {
+        let told = weeks.map(|week| {
+            let rules = Rules { year_milli_epsilon };
+            let mut books = Books::open(dir.path().into(), rules).expect("opened");
+            let entry = books.close(closing(week, 600), &meter).expect("closed");
+            (entry.refused, verdict(&entry))
+        });
+        told.collect()
+    };
+    // Four weeks make the reference, in which nothing is known; two of them fit into the budget.
+    let first = [
+        (false, UNKNOWN),
+        (false, UNKNOWN),
+        (true, UNKNOWN),
+        (true, UNKNOWN),
+    ];
+    assert_eq!(weeks(1_000, begin..begin + 4), first);
+    let told = weeks(1_000, begin + 4..begin + 6);
+    assert_eq!(told, [(true, UNKNOWN); 2], "it is known, and not told");
+    let told = weeks(1_000, begin + 52..begin + 53);
+    assert_eq!(told, [(false, STABLE)], "another year, and all was heard");
 }
 
 #[test]
