@@ -145,11 +145,7 @@ pub(crate) fn us() -> Vec<Source> {
     all(&[us_file("MONOCHROME2")])
 }
 
-/// Ultrasound in colour, of four frames.
-pub(crate) fn us_color() -> Vec<Source> {
-    all(&[us_file("YBR_FULL_422")])
-}
-
+/// Ultrasound of four frames, grey or in colour.
 fn us_file(photometric: &str) -> File {
     let mut object = image("US", "1.2.840.10008.5.1.4.1.1.3.1", 1);
     put(&mut object, tags::NUMBER_OF_FRAMES, VR::IS, "4");
