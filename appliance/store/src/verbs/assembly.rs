@@ -5,7 +5,7 @@
 //! revision only if there is an object that no revision holds, and plans only what is not planned yet.
 
 use super::lease::in_hand;
-use super::plan::plan;
+use super::plan::{self, plan};
 use super::queue::{describe, end, subject};
 use crate::StoreError;
 use crate::change::{Done, Tx};
@@ -70,7 +70,7 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, completion: &Completion) -> Result<Done
             ..inference.clone()
         };
         if plan(tx, (row.study_id, revision), &urgent, not_before)? {
-            new.push(inference.model.to_string());
+            new.push(plan::describe(&urgent));
         }
     }
     let state = if row.more_at.is_some() {
@@ -81,6 +81,9 @@ fn complete(tx: Tx<'_>, job: &LeasedJob, completion: &Completion) -> Result<Done
     tx.change(COMPLETE, (row.study_id, state, revision))?;
     end(tx, &row, completion.lacks.as_ref())?;
     let mut detail = json!({ "revision": revision, "objects_joined": joined, "planned": new });
+    if joined > 0 {
+        detail["priors"] = json!(completion.priors);
+    }
     if let Some(because) = &completion.because {
         detail["because"] = json!(because);
     }

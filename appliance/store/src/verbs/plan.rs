@@ -8,6 +8,7 @@ use crate::sql::to_json;
 use pericard_domain::job::JobState;
 use pericard_domain::time::Timestamp;
 use rusqlite::named_params;
+use serde_json::{Value, json};
 
 /// Plans an inference. Says whether it is new: one of the same model and revision that is planned already gets the more
 /// urgent priority and the destinations of both, while it waits.
@@ -45,6 +46,19 @@ pub(crate) fn plan(
         join(tx, (study_id, revision), planned)?;
     }
     Ok(inserted > 0)
+}
+
+/// What an audit line says of a planned inference: which model, why, how urgently, and what becomes of its result.
+pub(crate) fn describe(planned: &PlannedInference) -> Value {
+    json!({
+        "model": planned.model.to_string(),
+        "rule": planned.rule,
+        "priority": planned.priority.name(),
+        "destinations": planned.destinations,
+        "messages": planned.messages,
+        "results": planned.terms.results,
+        "report_failures": planned.terms.report_failures,
+    })
 }
 
 /// Two rules ask for the same model: one inference serves both.

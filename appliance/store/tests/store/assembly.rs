@@ -3,10 +3,13 @@
 use crate::site::{self, Site, TERMS, admit, at, lease, offer, peer, planned, study_uid};
 use pericard_domain::actor::Actor;
 use pericard_domain::job::{Failure, FailureClass, JobState, Priority, Work};
+use pericard_domain::rule::{Priors, ResultKind, ResultTerms};
 use pericard_domain::study::StudyState;
 use pericard_store::admission::Admission;
+use pericard_store::audit_log::AuditQuery;
 use pericard_store::queue::{Completion, JobQuery};
 use pericard_store::{Store, StoreError};
+use serde_json::json;
 
 async fn numbers(store: &Store, revision: u32) -> Vec<String> {
     let held = store.instances_of(&study_uid(1), revision).await;
@@ -258,4 +261,64 @@ async fn what_could_not_be_planned_fails_the_assembly_and_a_retry_adds_it() {
         "what was missing runs too: {second:?}"
     );
     assert_eq!(store.lease(TERMS).await, Ok(None), "and nothing twice");
+}
+
+/// What was decided can be read off the one line: which rules, which models, how urgently, for whom, as what, after what.
+#[tokio::test]
+async fn the_line_of_a_complete_study_has_the_whole_decision() {
+    let site = Site::new();
+    let store = site.open();
+    admit(&store, 1, 1).await;
+    site.clock.set(at(10));
+    let assembly = lease(&store).await;
+    let mut urgent = planned("bones");
+    urgent.rule = "every CT, heads".into();
+    urgent.priority = Priority::Stat;
+    urgent.destinations = vec!["pacs".into(), "archive".into()];
+    urgent.messages = vec!["ris".into()];
+    urgent.terms = ResultTerms {
+        results: vec![ResultKind::Sr, ResultKind::Sc],
+        report_failures: true,
+    };
+    let asked = json!({"from": "archive", "studies_max": 3, "wait_max_s": 60});
+    let priors: Priors = serde_json::from_value(asked).expect("terms");
+    let completion = Completion {
+        planned: vec![urgent, planned("lungs")],
+        priors: vec![priors],
+        ..Completion::default()
+    };
+    let complete = store.complete_study(&assembly, completion).await;
+    assert_eq!(complete, Ok(1));
+    let asked = AuditQuery {
+        verb: Some("complete study".into()),
+        ..AuditQuery::default()
+    };
+    let lines = store.audit(asked).await.expect("the log");
+    assert_eq!(lines.len(), 1);
+    let detail = &lines[0].detail;
+    let bones = json!({
+        "model": "bones 1.0.0",
+        "rule": "every CT, heads",
+        "priority": "stat",
+        "destinations": ["pacs", "archive"],
+        "messages": ["ris"],
+        "results": ["sr", "sc"],
+        "report_failures": true,
+    });
+    let lungs = json!({
+        "model": "lungs 1.0.0",
+        "rule": "every CT",
+        "priority": "routine",
+        "destinations": ["pacs"],
+        "messages": [],
+        "results": ["sr", "seg"],
+        "report_failures": false,
+    });
+    assert_eq!(detail["planned"], json!([bones, lungs]));
+    let priors = json!([{
+        "from": "archive", "modalities": [], "age_max_days": 1825, "studies_max": 3, "objects_max": 2000,
+        "size_max_mib": 2048, "wait_max_s": 60,
+    }]);
+    assert_eq!(detail["priors"], priors);
+    assert_eq!(detail["waits_for_priors_until"], at(70).rfc3339());
 }
