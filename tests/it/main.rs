@@ -27,6 +27,7 @@ mod orthanc_web;
 mod pressure;
 #[path = "../../appliance/src/cli/doctor/recorded.rs"]
 mod recorded;
+mod rejections;
 mod reload;
 mod strangers;
 mod support;

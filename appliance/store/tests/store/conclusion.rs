@@ -3,10 +3,12 @@
 use crate::site::{
     self, LEASE, Site, TERMS, admit, at, conclusion, inference, lease, planned, study_uid,
 };
-use pericard_domain::job::JobState;
+use pericard_domain::job::{Failure, FailureClass, JobState};
 use pericard_domain::study::StudyState;
 use pericard_store::StoreError;
 use pericard_store::admission::Admission;
+use pericard_store::audit_log::AuditQuery;
+use serde_json::json;
 
 #[tokio::test]
 async fn a_conclusion_is_kept_posted_and_starts_nothing() {
@@ -187,6 +189,81 @@ async fn our_own_result_sent_back_starts_no_loop() {
         (study.state, study.instances, study.results),
         (StudyState::Complete, 1, 1)
     );
+}
+
+/// The object that says so is kept, posted and in the line, and the job is failed, in one commit; once, and by whoever has
+/// the lease.
+#[tokio::test]
+async fn a_rejection_is_kept_and_posted_and_fails_its_job() {
+    let site = Site::new();
+    let store = site.open();
+    let job = inference(&site, &store, 1, &["m"]).await;
+    let failure = || Failure {
+        class: FailureClass::UnsuitableInput,
+        reason: "a slice is missing".into(),
+    };
+    let objects = async |n: u32| conclusion(&store, &job, (1, n)).await.objects;
+    let mut stray = objects(8).await;
+    stray[0].identity.study = study_uid(2);
+    let refused = store.reject(&job, failure(), stray).await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+    assert_eq!(site.files().len(), 1, "and leaves no file");
+
+    let told = objects(9).await;
+    store.reject(&job, failure(), told).await.expect("rejected");
+    let ended = store.job(job.job.id).await.expect("the job");
+    assert_eq!(ended.state, JobState::Failed { failure: failure() });
+    let kept = store
+        .instance(&site::instance_uid(1, 9))
+        .await
+        .expect("the object");
+    assert!(kept.is_result);
+    let file = std::fs::read(store.object_path(&kept)).expect("the file");
+    assert_eq!(file, b"result 9 of study 1");
+    let reports = store.reports(&study_uid(1)).await.expect("reports");
+    assert!(
+        reports.is_empty(),
+        "nothing was found, and nothing not found"
+    );
+    let mail = store
+        .deliveries(Some(&study_uid(1)), 0)
+        .await
+        .expect("mail");
+    let mail: Vec<_> = mail
+        .iter()
+        .map(|d| (&*d.destination, &*d.state, &d.instance))
+        .collect();
+    assert_eq!(mail, [("pacs", "waiting", &site::instance_uid(1, 9))]);
+    let asked = AuditQuery {
+        verb: Some("fail job".into()),
+        ..AuditQuery::default()
+    };
+    let lines = store.audit(asked).await.expect("the log");
+    assert_eq!(lines.len(), 1);
+    let detail = &lines[0].detail;
+    assert_eq!(
+        (
+            &detail["class"],
+            &detail["reason"],
+            &detail["objects"][0]["instance"]
+        ),
+        (
+            &json!("unsuitable_input"),
+            &json!("a slice is missing"),
+            &json!(site::instance_uid(1, 9))
+        )
+    );
+    let study = store.study(&study_uid(1)).await.expect("the study");
+    assert_eq!((study.state, study.results), (StudyState::Complete, 1));
+
+    let again = objects(10).await;
+    let late = store.reject(&job, failure(), again).await;
+    assert_eq!(late, Err(StoreError::LeaseLapsed));
+    assert_eq!(store.lease(TERMS).await, Ok(None), "it is not tried again");
+    store.verify_audit().await.expect("a whole log");
 }
 
 /// Shorthand: concludes, and that must succeed.
