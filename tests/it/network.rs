@@ -3,7 +3,8 @@
 use crate::orthanc::Orthanc;
 use crate::support::*;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -94,60 +95,125 @@ pub(crate) fn validate(file: &Path) {
 }
 
 #[test]
-fn results_return_to_orthanc_in_the_right_study() {
-    let (Some(ultrasound), Some(_)) = (sample("us1"), program("storescu")) else {
+fn results_of_every_kind_return_to_orthanc_in_the_right_study() {
+    let (Some(ultrasound), Some(head), Some(_)) =
+        (sample("us1"), sample("t1-head"), program("storescu"))
+    else {
         return;
     };
     let Some(orthanc) = Orthanc::start(json!({})) else {
         return;
     };
     let dicom = orthanc.dicom;
+    let rule = |name: &str, model: &str, modality: &str| {
+        format!(
+            "[[rules]]\nname = '{name}'\nmodels = ['{model}']\nidle_timeout_s = 3\ndestinations = ['pacs']\n\
+             when.modalities = ['{modality}']\nresults = ['sr', 'seg', 'gsps', 'sc', 'kos', 'pdf']\n"
+        )
+    };
     let toml = format!(
-        "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\n\
-         [[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\ndestinations = ['pacs']\n"
+        "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\n{}{}",
+        rule("text", "burned-in-text", "US"),
+        rule("brain", "brain-extraction", "MR"),
     );
     let Some(appliance) = Appliance::start(Given {
         toml: &toml,
-        models: &["burned-in-text"],
+        models: &["burned-in-text", "brain-extraction"],
     }) else {
         return;
     };
-    let file = &files_in(&ultrasound)[0];
-    // The PACS has the study; the appliance gets it from a modality.
-    orthanc.holds(file);
-    assert!(appliance.storescu(&["-R"], &[file]).status.success());
-    let study = study_of(file);
-    appliance.jobs_ended(&study);
-    let delivered = until("the delivery", || {
-        let list = appliance.json(&format!("/api/v1/deliveries?study={study}"));
+    // One picture and one presentation state of the one frame with text; of the brain no more pictures than a report has.
+    let us = [
+        ("DOC", 1),
+        ("KO", 1),
+        ("OT", 1),
+        ("PR", 1),
+        ("SR", 1),
+        ("US", 1),
+    ];
+    let slices = files_in(&head).len();
+    let brain = [
+        ("DOC", 1),
+        ("KO", 1),
+        ("MR", slices),
+        ("OT", 32),
+        ("PR", 1),
+        ("SEG", 1),
+        ("SR", 1),
+    ];
+    for (folder, expected) in [(ultrasound, &us[..]), (head, &brain[..])] {
+        // The PACS has the study; the appliance gets it from a modality.
+        let files = files_in(&folder);
+        for file in &files {
+            orthanc.holds(file);
+        }
+        let sent = appliance.storescu(&["-R", "+sd"], &[&folder]);
+        assert!(sent.status.success(), "{}", folder.display());
+        returned(&appliance, &orthanc, &files, expected);
+    }
+    let studies = orthanc.asked(&[], "/studies").expect("its studies");
+    assert_eq!(studies.as_array().map(Vec::len), Some(2), "{studies}");
+}
+
+/// Waits for the deliveries; then Orthanc has the study's files and its results, all in one study, so many of each modality.
+fn returned(
+    appliance: &Appliance,
+    orthanc: &Orthanc,
+    files: &[PathBuf],
+    expected: &[(&str, usize)],
+) {
+    let study = study_of(&files[0]);
+    for job in appliance.jobs_ended(&study) {
+        assert_eq!(job["state"], "done", "{job}");
+    }
+    let total: usize = expected.iter().map(|(_, count)| count).sum();
+    until("the deliveries", || {
+        let list = appliance.json(&format!("/api/v1/deliveries?study={study}&limit=1000"));
         let rows = list["deliveries"].as_array()?.clone();
-        (!rows.is_empty() && rows.iter().all(|row| row["state"] == "delivered")).then_some(rows)
+        let is_delivered = |row: &Value| row["state"] == "delivered";
+        (rows.len() == total - files.len() && rows.iter().all(is_delivered)).then_some(())
     });
-    let studies = orthanc.asked(&[], "/studies?expand").expect("its studies");
+    let found = json!({"Level": "Study", "Expand": true, "Query": {"StudyInstanceUID": study}});
+    let found = orthanc.told("/tools/find", &found);
     assert_eq!(
-        studies.as_array().map(Vec::len),
+        found.as_array().map(Vec::len),
         Some(1),
-        "one study, ours in it: {studies}"
+        "one study: {found}"
     );
-    assert_eq!(
-        studies[0]["MainDicomTags"]["StudyInstanceUID"],
-        study.as_str()
-    );
-    let modalities: Vec<String> = orthanc
-        .asked(&[], "/series?expand")
-        .expect("its series")
+    let id = found[0]["ID"].as_str().expect("an id");
+    let held = orthanc.asked(&[], &format!("/studies/{id}/instances"));
+    let held = held.expect("its objects");
+    let uid = |o: &Value| {
+        o["MainDicomTags"]["SOPInstanceUID"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let held: BTreeSet<String> = held
         .as_array()
         .expect("a list")
         .iter()
-        .map(|series| {
-            series["MainDicomTags"]["Modality"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        })
+        .filter_map(uid)
         .collect();
-    assert!(modalities.contains(&"SR".to_owned()), "{modalities:?}");
-    assert_eq!(delivered.len(), 1);
+    let reports = appliance.reports(&study);
+    let objects = reports[0]["objects"].as_array().expect("objects");
+    let ours = objects
+        .iter()
+        .filter_map(|o| o["instance"].as_str().map(str::to_owned));
+    let files: BTreeSet<String> = files.iter().map(|file| instance_of(file)).collect();
+    assert_eq!(held, files.into_iter().chain(ours).collect());
+    let series = orthanc.asked(&[], &format!("/studies/{id}/series"));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for series in series.expect("its series").as_array().expect("a list") {
+        let modality = series["MainDicomTags"]["Modality"]
+            .as_str()
+            .expect("a modality");
+        let instances = series["Instances"].as_array().expect("a list").len();
+        *counts.entry(modality.to_owned()).or_default() += instances;
+    }
+    let expected = expected
+        .iter()
+        .map(|(kind, count)| ((*kind).to_owned(), *count));
+    assert_eq!(counts, expected.collect(), "{study}");
 }
 
 #[test]

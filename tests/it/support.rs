@@ -107,14 +107,21 @@ pub(crate) fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
 
 /// The study that a DICOM file belongs to.
 pub(crate) fn study_of(file: &Path) -> String {
+    identity_of(file).study.to_string()
+}
+
+/// The object that a DICOM file is.
+pub(crate) fn instance_of(file: &Path) -> String {
+    identity_of(file).instance.to_string()
+}
+
+fn identity_of(file: &Path) -> pericard_domain::study::ObjectIdentity {
     let mut reader = std::io::BufReader::new(fs::File::open(file).expect("the file"));
     let scanned =
         pericard_dicom::scan::scan_file(&mut reader, &pericard_dicom::scan::ScanLimits::default());
     scanned
         .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
         .identity
-        .study
-        .to_string()
 }
 
 /// What a folder holds, sorted.
