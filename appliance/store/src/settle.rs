@@ -7,11 +7,14 @@ use crate::expect;
 use crate::rows::{self, select_instances};
 use crate::sql::{Sql, json, to_json, word};
 use crate::store::Store;
+use crate::workitem;
 use pericard_domain::settling::{SeriesCounts, Standing};
 use pericard_domain::study::Study;
 use pericard_domain::uid::StudyUid;
 use std::time::Duration;
 
+/// The most open orders of one study whose inputs are counted, the latest first.
+const ORDERS_MAX: u32 = 64;
 /// The most studies that a source is asked about in one round.
 const ASKED_MAX: u32 = 64;
 
@@ -133,9 +136,18 @@ fn standing(sql: Sql<'_>, study: &StudyUid) -> Result<Option<Standing>, Fault> {
         facts,
         ..
     } = held;
-    let counts = sql.all(COUNTS, [study.as_str()], |row| {
+    const ORDERS: &str = "-- list open orders of study\n\
+        SELECT uid, dataset FROM workitems WHERE study_uid = ?1 AND state IN ('SCHEDULED', 'IN PROGRESS') \
+        ORDER BY id DESC LIMIT ?2";
+    let mut counts = sql.all(COUNTS, [study.as_str()], |row| {
         Ok((row.get("source")?, json::<SeriesCounts>(row, "series")?))
     })?;
+    let orders = sql.all(ORDERS, (study.as_str(), ORDERS_MAX), |row| {
+        let uid: String = row.get("uid")?;
+        let inputs = workitem::inputs_of(&json(row, "dataset")?, study);
+        Ok((format!("workitem {uid}"), inputs))
+    })?;
+    counts.extend(orders.into_iter().filter(|(_, inputs)| !inputs.is_empty()));
     Ok(Some(Standing {
         study: study.clone(),
         instances: sql.all(INSTANCES, [study.as_str()], rows::instance)?,

@@ -1,10 +1,12 @@
 //! The words of work that others order.
 
 use pericard_domain::job::JobId;
+use pericard_domain::settling::SeriesCounts;
 use pericard_domain::time::Timestamp;
 use pericard_domain::uid::{InstanceUid, StudyUid};
 use pericard_domain::workitem::WorkitemState;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A workitem.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +93,37 @@ pub struct Notice {
 /// The SOP class that reports about workitems are of: UPS Event.
 const UPS_EVENT: &str = "1.2.840.10008.5.1.4.34.6.4";
 
+/// How many objects of a study each series has that a workitem names as its inputs (Input Information Sequence
+/// (0040,4021), its Referenced SOP Sequence (0008,1199)). Nothing when it names no objects.
+pub(crate) fn inputs_of(dataset: &Value, study: &StudyUid) -> SeriesCounts {
+    let items = |dataset: &Value, tag: &str| -> Vec<Value> {
+        let items = dataset[tag]["Value"].as_array();
+        items.cloned().unwrap_or_default()
+    };
+    let uid = |item: &Value, tag: &str| {
+        let value = item[tag]["Value"][0].as_str()?;
+        Some(value.trim().to_owned())
+    };
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for input in items(dataset, "00404021") {
+        let Some(series) = uid(&input, "0020000E") else {
+            continue;
+        };
+        if uid(&input, "0020000D").as_deref() != Some(study.as_str()) {
+            continue;
+        }
+        let objects = items(&input, "00081199");
+        let objects = objects.iter().filter_map(|item| uid(item, "00081155"));
+        named.entry(series).or_default().extend(objects);
+    }
+    named.retain(|_, objects| !objects.is_empty());
+    let count = |objects: BTreeSet<String>| u32::try_from(objects.len()).unwrap_or(u32::MAX);
+    let counts = named
+        .into_iter()
+        .map(|(series, objects)| (series, count(objects)));
+    counts.collect()
+}
+
 impl Workitem {
     /// That it stands where it stands (event type 1, PS3.4 table CC.2.4-1).
     #[must_use]
@@ -156,5 +189,38 @@ impl Told {
     pub fn to(self, ae_title: &str) -> Self {
         let only = Some(ae_title.to_owned());
         Self { only, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(study: &str, series: &str, objects: &[&str]) -> Value {
+        let reference = |uid: &&str| json!({"00081155": {"vr": "UI", "Value": [uid]}});
+        json!({
+            "0020000D": {"vr": "UI", "Value": [study]},
+            "0020000E": {"vr": "UI", "Value": [series]},
+            "00081199": {"vr": "SQ", "Value": objects.iter().map(reference).collect::<Vec<_>>()},
+        })
+    }
+
+    #[test]
+    fn named_inputs_are_counted_by_series_each_once() {
+        let inputs = [
+            input("1.2", "1.2.1", &["1.2.1.1", "1.2.1.2"]),
+            input("1.2", "1.2.2", &["1.2.2.1"]),
+            input("1.2", "1.2.1", &["1.2.1.2", "1.2.1.3"]),
+            input("1.2", "1.2.3", &[]),
+            input("1.9", "1.9.1", &["1.9.1.1"]),
+        ];
+        let dataset = json!({"00404021": {"vr": "SQ", "Value": inputs}});
+        let study = StudyUid::new("1.2").unwrap();
+        let counted = inputs_of(&dataset, &study);
+        let expected = [("1.2.1".to_owned(), 3), ("1.2.2".to_owned(), 1)];
+        assert_eq!(counted, SeriesCounts::from(expected));
+        let whole = json!({"00404021": {"vr": "SQ", "Value": [{"0020000D": {"vr": "UI", "Value": ["1.2"]}}]}});
+        assert!(inputs_of(&whole, &study).is_empty(), "it names no objects");
+        assert!(inputs_of(&json!({"00404021": 7}), &study).is_empty());
     }
 }

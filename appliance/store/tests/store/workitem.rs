@@ -1,6 +1,6 @@
 //! Workitems: kept, changed on the latest view only, told of, and planned.
 
-use crate::site::{Site, admit, at, lease, peer, planned, study_uid};
+use crate::site::{self, Site, admit, at, instance_uid, lease, peer, planned, study_uid};
 use pericard_domain::actor::Actor;
 use pericard_domain::job::{JobState, Priority};
 use pericard_domain::uid::InstanceUid;
@@ -188,4 +188,43 @@ async fn an_order_is_planned_once_its_study_is_complete() {
     );
     let order = &store.open_orders(10).await.expect("orders")[0];
     assert_eq!(order.job, Some(job));
+}
+
+/// What an open order names as its inputs is counted like what a source has; an order that has ended counts nothing.
+#[tokio::test]
+async fn the_inputs_of_an_open_order_are_counts_of_its_study() {
+    let site = Site::new();
+    let store = site.open();
+    admit(&store, 1, 1).await;
+    let object = |n: u32| json!({"00081155": {"vr": "UI", "Value": [instance_uid(1, n).as_str()]}});
+    let series = site::identity(1, 1).series;
+    let new = NewWorkitem {
+        uid: uid(1),
+        study: Some(study_uid(1)),
+        dataset: json!({"00404021": {"vr": "SQ", "Value": [{
+            "0020000D": {"vr": "UI", "Value": [study_uid(1).as_str()]},
+            "0020000E": {"vr": "UI", "Value": [series.as_str()]},
+            "00081199": {"vr": "SQ", "Value": [object(1), object(2)]},
+        }]}}),
+        subscribers: Vec::new(),
+    };
+    store
+        .create_workitem(new, Vec::new(), peer())
+        .await
+        .expect("created");
+    // One that names no objects says nothing of how many there are.
+    created(&store, 2, Some(1), &[]).await;
+    let counts = async || {
+        let standing = store.standing(&study_uid(1)).await.expect("read");
+        standing.expect("it is here").counts
+    };
+    let expected = (
+        "workitem 1.2.77.1".to_owned(),
+        [(series.to_string(), 2)].into(),
+    );
+    assert_eq!(counts().await, [expected].into());
+    let item = store.workitem(&uid(1)).await.expect("kept");
+    let ended = altered(&item, WorkitemState::Canceled);
+    store.alter_workitem(ended, peer()).await.expect("ended");
+    assert!(counts().await.is_empty());
 }
