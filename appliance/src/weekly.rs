@@ -16,12 +16,18 @@ use pericard_store::review::Verdict;
 use pericard_store::week::{Continuation, FIRST_MONDAY_MS, Inference, WEEK_MS};
 use pericard_store::{Store, StoreError};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What the audit log calls it.
 const VERB: &str = "tell week";
+/// How many weeks are closed after the event, at most: a year.
+const WEEKS_BEHIND_MAX: u16 = 52;
+/// How many of its lines are read at once: more than ten years' weeks.
+const LINES_A_PAGE: u32 = 1_000;
 
 /// A week cannot be told of now; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +68,12 @@ impl Weekly {
     /// Tells of each week once it is over, until the stop. Trouble is said and tried again: it must not close a door.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         let mut beat = tokio::time::interval(self.machine.look_every);
+        let mut said = 0;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = beat.tick() => {
-                    if let Err(error) = self.look().await {
+                    if let Err(error) = self.look(&mut said).await {
                         tracing::warn!(%error, "the week that is over is not told of yet");
                     }
                 }
@@ -74,29 +81,34 @@ impl Weekly {
         }
     }
 
-    /// Closes the week that is over, unless it is closed; and sees that the audit log says what the books say.
-    async fn look(&self) -> Result<(), Trouble> {
-        let Some(week) = week_of(self.machine.clock.now()).checked_sub(1) else {
-            return Ok(()); // a clock before the first week
-        };
+    /// Closes every week that is over and not closed, the oldest first, those too in which the appliance was off. What has
+    /// been counted since the last one belongs to the oldest of them: nothing counts while it is off.
+    ///
+    /// The audit log says of each week what the books say, before the next one is closed. `said` is the last frame up to
+    /// which it is known to.
+    async fn look(&self, said: &mut u32) -> Result<(), Trouble> {
+        let now = week_of(self.machine.clock.now());
         let (dir, rules) = (self.dir.clone(), self.rules);
         let mut books = blocking(move || Books::open(dir, rules)).await??;
-        if books.last_week().is_none_or(|last| last < week) {
-            let (from, before) = (begin_of(week), begin_of(week + 1));
-            let inferences = self.store.inferences(from, before).await?;
-            let continuation = self.store.continuation(books.log_from(&self.meter)).await?;
-            let draw = Draw::of(self.machine.chance.as_ref())?;
-            let closing = Closing {
-                evaluations: Plans::of(&self.dir).outcomes()?,
-                ..self.closing(week, &inferences, continuation, &draw)
-            };
-            let meter = self.meter.clone();
-            books = blocking(move || books.close(closing, &meter).map(|_| books)).await??;
+        self.say_unsaid(books.ledger(), said).await?;
+        for week in not_closed(books.last_week(), now) {
+            books = self.close(books, week).await?;
+            self.say_unsaid(books.ledger(), said).await?;
         }
-        match books.ledger().last() {
-            Some(entry) => self.say(entry).await,
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    async fn close(&self, mut books: Books, week: u16) -> Result<Books, Trouble> {
+        let (from, before) = (begin_of(week), begin_of(week + 1));
+        let inferences = self.store.inferences(from, before).await?;
+        let continuation = self.store.continuation(books.log_from(&self.meter)).await?;
+        let draw = Draw::of(self.machine.chance.as_ref())?;
+        let closing = Closing {
+            evaluations: Plans::of(&self.dir).outcomes()?,
+            ..self.closing(week, &inferences, continuation, &draw)
+        };
+        let meter = self.meter.clone();
+        blocking(move || Ok(books.close(closing, &meter).map(|_| books)?)).await?
     }
 
     fn closing(
@@ -124,18 +136,44 @@ impl Weekly {
         }
     }
 
-    /// Writes the ledger's line into the audit log, unless a crash came after it was written.
-    async fn say(&self, entry: &Entry) -> Result<(), Trouble> {
-        let week = format!("week {}, frame {}", entry.week, entry.sequence);
-        let asked = AuditQuery {
-            verb: Some(VERB.to_owned()),
-            subject: Some(week.clone()),
-            limit: 1,
-            ..AuditQuery::default()
-        };
-        if !self.store.audit(asked).await?.is_empty() {
+    /// Writes those lines of the ledger into the audit log that it does not have, the oldest first. It is asked, not
+    /// remembered: a crash can come between the books and the log, and a log that was restored may lack what it had.
+    async fn say_unsaid(&self, ledger: &[Entry], said: &mut u32) -> Result<(), Trouble> {
+        let later: Vec<&Entry> = ledger.iter().filter(|e| e.sequence > *said).collect();
+        if later.is_empty() {
             return Ok(());
         }
+        let known = self.said_before().await?;
+        for entry in later {
+            if !known.contains(&told_as(entry)) {
+                self.say(entry).await?;
+            }
+            *said = entry.sequence;
+        }
+        Ok(())
+    }
+
+    /// Which weeks and frames the audit log tells of.
+    async fn said_before(&self) -> Result<BTreeSet<String>, Trouble> {
+        let (mut known, mut from) = (BTreeSet::new(), 0);
+        loop {
+            let asked = AuditQuery {
+                verb: Some(VERB.to_owned()),
+                from,
+                limit: LINES_A_PAGE,
+                ..AuditQuery::default()
+            };
+            let lines = self.store.audit(asked).await?;
+            let subjects = lines.iter().filter_map(|line| line.subject.split_once(':'));
+            known.extend(subjects.map(|(which, _)| which.to_owned()));
+            match lines.last() {
+                Some(last) if lines.len() == LINES_A_PAGE as usize => from = last.index + 1,
+                _ => return Ok(known),
+            }
+        }
+    }
+
+    async fn say(&self, entry: &Entry) -> Result<(), Trouble> {
         let Entry {
             spent_milli_epsilon: spent,
             left_milli_epsilon: left,
@@ -153,7 +191,7 @@ impl Weekly {
         let by = Actor::Room {
             name: "egress".into(),
         };
-        let subject = format!("{week}: {what}, {left} left in the year");
+        let subject = format!("{}: {what}, {left} left in the year", told_as(entry));
         self.store.note_access(VERB, &subject, by).await?;
         tracing::info!(
             week = entry.week,
@@ -163,6 +201,23 @@ impl Weekly {
         );
         Ok(())
     }
+}
+
+/// How the audit log names a closed week.
+fn told_as(entry: &Entry) -> String {
+    format!("week {}, frame {}", entry.week, entry.sequence)
+}
+
+/// The weeks that are to be closed now, the oldest first. The first of all is the one that is just over: nothing was counted
+/// for a frame before. A gap of more than a year is a clock that was wrong, or an appliance that comes back from a shelf.
+fn not_closed(last: Option<u16>, now: u16) -> Range<u16> {
+    let first = match last {
+        Some(last) => last
+            .saturating_add(1)
+            .max(now.saturating_sub(WEEKS_BEHIND_MAX)),
+        None => now.saturating_sub(1),
+    };
+    first..now
 }
 
 impl Draw {
@@ -257,7 +312,252 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{Load, Ticks};
     use pericard_domain::model::ModelRef;
+    use pericard_domain::time::{Clock, StandingClock};
+    use pericard_egress::Counter;
+    use pericard_frame::{Frame, layout};
+    use pericard_store::{Salted, StoreConfig};
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// Busy with nothing.
+    struct Idle;
+
+    impl Load for Idle {
+        fn processors(&self) -> Ticks {
+            Ticks::default()
+        }
+
+        fn gpus(&self) -> Option<Ticks> {
+            None
+        }
+    }
+
+    /// Always the same.
+    struct NoSurprise;
+
+    impl Chance for NoSurprise {
+        fn bytes(&self) -> Result<[u8; 32], NoChance> {
+            Ok([7; 32])
+        }
+    }
+
+    /// An appliance's weeks, on disk: whoever opens them again is its next life.
+    struct Site {
+        dir: tempfile::TempDir,
+        clock: Arc<StandingClock>,
+    }
+
+    const NOW: u16 = 2_968;
+
+    impl Site {
+        fn new() -> Self {
+            Self {
+                dir: tempfile::tempdir().expect("a folder"),
+                clock: Arc::new(StandingClock::new(begin_of(NOW))),
+            }
+        }
+
+        fn clock(&self) -> Arc<dyn Clock> {
+            Arc::clone(&self.clock) as Arc<dyn Clock>
+        }
+
+        fn open(&self) -> Weekly {
+            let config = StoreConfig {
+                dir: self.dir.path().join("data"),
+                audit_origin: "pericard.test/audit".into(),
+                group_commit_window_us: 0,
+                free_space_floor_mib: 1,
+            };
+            let counters = self.dir.path().join("counters");
+            Weekly {
+                dir: self.egress(),
+                rules: Rules::default(),
+                catalogue: Arc::default(),
+                packages: Arc::from(Vec::new()),
+                store: Store::open(config, self.clock()).expect("a store"),
+                meter: Meter::open(counters, pericard_egress::Identity::default())
+                    .expect("a meter"),
+                machine: Machine {
+                    clock: self.clock(),
+                    chance: Arc::new(NoSurprise),
+                    load: Arc::new(Idle),
+                    leaves: Arc::new(Salted),
+                    program: "/nowhere".into(),
+                    look_every: Duration::from_secs(600),
+                },
+            }
+        }
+
+        fn egress(&self) -> PathBuf {
+            self.dir.path().join("egress")
+        }
+
+        fn begin(&self, week: u16) {
+            self.clock.set(begin_of(week));
+        }
+
+        fn frame(&self, sequence: u32) -> Frame {
+            let path = self.egress().join(format!("frames/{sequence:08}.frame"));
+            Frame::open(&fs::read(path).expect("a frame")).expect("a whole one")
+        }
+    }
+
+    impl Weekly {
+        /// The weeks that the audit log tells of, in its order.
+        async fn said(&self) -> Vec<u16> {
+            let asked = AuditQuery {
+                verb: Some(VERB.to_owned()),
+                ..AuditQuery::default()
+            };
+            let lines = self.store.audit(asked).await.expect("the log");
+            let week = |subject: &str| {
+                let rest = subject.strip_prefix("week ")?;
+                rest.split_once(',')?.0.parse().ok()
+            };
+            let weeks = lines.iter().map(|line| week(&line.subject));
+            weeks.map(|week| week.expect("a week")).collect()
+        }
+
+        /// A life that closes the week that is over, and dies before it is said.
+        async fn closes_and_dies(self, week: u16) {
+            let books = Books::open(self.dir.clone(), self.rules).expect("books");
+            self.close(books, week).await.expect("closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_week_is_closed_and_said_once_however_often_it_is_looked() {
+        let site = Site::new();
+        let weekly = site.open();
+        let mut said = 0;
+        for _ in 0..3 {
+            weekly.look(&mut said).await.expect("looked");
+        }
+        assert_eq!((weekly.said().await, said), (vec![NOW - 1], 1));
+        site.begin(NOW + 1);
+        weekly.look(&mut said).await.expect("looked");
+        // Another life knows nothing, and asks the log.
+        drop(weekly);
+        let (weekly, mut said) = (site.open(), 0);
+        weekly.look(&mut said).await.expect("looked");
+        assert_eq!((weekly.said().await, said), (vec![NOW - 1, NOW], 2));
+        site.begin(NOW - 5);
+        weekly
+            .look(&mut said)
+            .await
+            .expect("a clock that went back");
+        assert_eq!(weekly.said().await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_week_that_was_closed_and_not_said_is_said_before_the_next_one_is_closed() {
+        let site = Site::new();
+        site.open().closes_and_dies(NOW - 1).await;
+        site.begin(NOW + 1);
+        let (weekly, mut said) = (site.open(), 0);
+        assert!(weekly.said().await.is_empty());
+        weekly.look(&mut said).await.expect("looked");
+        assert_eq!((weekly.said().await, said), (vec![NOW - 1, NOW], 2));
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_in_the_middle_of_the_log_is_said_too() {
+        let site = Site::new();
+        let (weekly, mut said) = (site.open(), 0);
+        weekly.look(&mut said).await.expect("looked");
+        drop(weekly);
+        site.open().closes_and_dies(NOW).await;
+        // As versions before this one left it: the week after was closed and said, this one never.
+        site.begin(NOW + 2);
+        let (weekly, mut said) = (site.open(), 2);
+        weekly.look(&mut said).await.expect("looked");
+        assert_eq!(weekly.said().await, [NOW - 1, NOW + 1]);
+        let mut anew = 0;
+        weekly.look(&mut anew).await.expect("looked");
+        assert_eq!(weekly.said().await, [NOW - 1, NOW + 1, NOW]);
+    }
+
+    /// A checkpoint that cannot be written ends all writing: what is not in the log is not marked as said.
+    #[tokio::test]
+    async fn a_week_that_cannot_be_said_is_said_by_the_next_life() {
+        let site = Site::new();
+        let (weekly, mut said) = (site.open(), 0);
+        let audit = site.dir.path().join("data/audit");
+        let (checkpoint, aside) = (audit.join("checkpoint"), audit.join("aside"));
+        let exists = |path: &Path| path.exists();
+        for _ in 0..1000 {
+            if exists(&checkpoint) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        fs::rename(&checkpoint, &aside).expect("moved");
+        fs::create_dir(&checkpoint).expect("in its place");
+        let mut noted = 0;
+        let note = async || {
+            let by = Actor::room("egress");
+            weekly.store.note_access("test", "a line", by).await
+        };
+        while note().await.is_ok() {
+            noted += 1;
+            assert!(noted < 1000, "it still writes");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let trouble = weekly.look(&mut said).await;
+        assert!(matches!(trouble, Err(Trouble::Store(_))), "{trouble:?}");
+        assert_eq!(said, 0, "it was not said");
+        site.begin(NOW + 1);
+        let trouble = weekly.look(&mut said).await;
+        assert!(matches!(trouble, Err(Trouble::Store(_))), "{trouble:?}");
+        let books = Books::open(site.egress(), Rules::default()).expect("books");
+        assert_eq!(books.last_week(), Some(NOW - 1), "the next one waits");
+        drop((weekly, books));
+        fs::remove_dir(&checkpoint).expect("removed");
+        fs::rename(&aside, &checkpoint).expect("put back");
+        let weekly = site.open();
+        weekly.look(&mut said).await.expect("looked");
+        assert_eq!((weekly.said().await, said), (vec![NOW - 1, NOW], 2));
+    }
+
+    #[tokio::test]
+    async fn weeks_in_which_it_was_off_are_told_of_and_its_counts_stay_in_their_own() {
+        let site = Site::new();
+        let (weekly, mut said) = (site.open(), 0);
+        weekly.look(&mut said).await.expect("looked");
+        weekly.meter.count_by(Counter::JobsDone, 7); // in week NOW, at whose end it is off
+        weekly.meter.flush().expect("on disk");
+        drop(weekly);
+        site.begin(NOW + 3);
+        let (weekly, mut said) = (site.open(), 0);
+        weekly.look(&mut said).await.expect("looked");
+        let all = vec![NOW - 1, NOW, NOW + 1, NOW + 2];
+        assert_eq!((weekly.said().await, said), (all, 4));
+        let done = |sequence| {
+            let frame = site.frame(sequence);
+            let done = frame.get(&layout::COUNTERS, Counter::JobsDone.place());
+            (frame.get(&layout::WEEK, 0) as u16, done)
+        };
+        let told = [1, 2, 3, 4].map(done);
+        assert_eq!(
+            told,
+            [(NOW - 1, 0), (NOW, 7), (NOW + 1, 0), (NOW + 2, 0)],
+            "they were counted before it was off"
+        );
+    }
+
+    #[test]
+    fn a_gap_is_closed_up_to_a_year_and_the_first_week_is_the_one_just_over() {
+        let weeks = |last, now| not_closed(last, now).collect::<Vec<_>>();
+        assert_eq!(weeks(None, 2_968), [2_967]);
+        assert_eq!((weeks(None, 0), weeks(Some(7), 0)), (vec![], vec![]));
+        assert!(weeks(Some(2_967), 2_968).is_empty());
+        assert_eq!(weeks(Some(2_965), 2_968), [2_966, 2_967]);
+        assert_eq!(weeks(Some(5), 2_968).len(), 52, "a clock that was wrong");
+        assert!(weeks(Some(u16::MAX), 2_968).is_empty());
+    }
 
     fn model(name: &str) -> ModelRef {
         ModelRef {
