@@ -6,15 +6,15 @@ use pericard_domain::finding::{Code, Finding, Measurement, Region};
 use pericard_domain::image::{Mask, TextBox, Volume};
 use pericard_domain::job::FailureClass;
 use pericard_domain::model::{Output, Package};
-use pericard_domain::uid::StudyUid;
+use pericard_domain::uid::{InstanceUid, StudyUid};
 
 /// mm³ in a mL.
 const MM3_PER_ML: f64 = 1000.0;
 /// How many of the tracking UID's digits are a finding's name for people.
 const NAME_DIGITS: usize = 6;
 
-/// Every stretch of text is a finding. The same text at the same place of the same frame has the same tracking UID in
-/// every revision of the study.
+/// Every stretch of text is a finding. Named after its place; what was there before keeps the name that it had
+/// ([`crate::tracking`]).
 pub(crate) fn of_text(
     package: &Package,
     study: &StudyUid,
@@ -31,13 +31,8 @@ pub(crate) fn of_text(
         let frame = found.source.frame.to_string();
         let place = [found.source.instance.as_str(), &frame, &corners.join(",")].join("/");
         let tracking_uid = tracking_uid(study, &package.model.name, &place);
-        let digits = tracking_uid.as_str();
         Finding {
-            // Not counted: what is added before it in a later revision must not rename it.
-            tracking_id: format!(
-                "Text {}",
-                &digits[digits.len().saturating_sub(NAME_DIGITS)..]
-            ),
+            tracking_id: text_name(&tracking_uid),
             tracking_uid,
             concept: concept.clone(),
             region: Region::Outline {
@@ -50,6 +45,14 @@ pub(crate) fn of_text(
         }
     };
     Ok(boxes.into_iter().map(finding).collect())
+}
+
+/// What people call a stretch of text of that UID. Not counted: what is added before it in a later revision must not rename
+/// it.
+pub(crate) fn text_name(uid: &InstanceUid) -> String {
+    let digits = uid.as_str();
+    let last = &digits[digits.len().saturating_sub(NAME_DIGITS)..];
+    format!("Text {last}")
 }
 
 /// The segmented structure is one finding, with its volume.

@@ -5,6 +5,7 @@ use crate::findings;
 use crate::objects::{self, Making};
 use crate::prepare::{self, Held};
 use crate::run::{JobsConfig, Surroundings};
+use crate::tracking;
 use pericard_domain::finding::{Evidence, Finding, Report};
 use pericard_domain::image::{ImagingOutput, Mask, Volume};
 use pericard_domain::job::{FailureClass, Work};
@@ -41,7 +42,9 @@ pub(crate) async fn infer(
     let catalogue = surroundings.catalogue.get(place);
     surroundings.store.go_on_without_priors(study).await?;
     let held = held(surroundings, study, *revision).await?;
-    let found = look(surroundings, &package, study, held).await?;
+    let mut found = look(surroundings, &package, study, held).await?;
+    let earlier = tracking::earlier(&surroundings.store, (study, *revision), &model.name).await?;
+    tracking::inherit((study, &model.name), &mut found.findings, &earlier);
     let device = surroundings
         .runner
         .loaded()

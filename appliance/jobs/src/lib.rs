@@ -23,6 +23,7 @@ mod orders;
 mod prepare;
 mod reject;
 mod run;
+mod tracking;
 
 pub use infer::score;
 pub use run::{JobsConfig, Surroundings, run};
