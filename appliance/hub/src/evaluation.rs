@@ -109,9 +109,7 @@ fn outcome(frame: &Frame, plan: &Plan) -> Option<(Cells, f64)> {
 }
 
 fn score(metric: Metric, plan: &Plan, outcomes: &[Outcome]) -> Score {
-    let enough = outcomes
-        .iter()
-        .filter(|o| o.cases() >= f64::from(plan.cases_min));
+    let enough = outcomes.iter().filter(|outcome| outcome.counts_for(plan));
     let threshold = usize::from(plan.threshold_tenth);
     let mut each: Vec<Estimate> = enough
         .filter_map(|o| o.estimate(metric, threshold))
@@ -186,6 +184,12 @@ impl Outcome {
     #[must_use]
     pub fn cases(&self) -> f64 {
         self.cells.iter().flatten().sum()
+    }
+
+    /// Whether it has as many cases as the plan asks for. What has fewer counts for nothing, and is shown nowhere.
+    #[must_use]
+    pub fn counts_for(&self, plan: &Plan) -> bool {
+        self.cases() >= f64::from(plan.cases_min)
     }
 
     /// The standard deviation of the noise in that.

@@ -8,6 +8,7 @@ use crate::records::{Published, Snapshot};
 use crate::site::Site;
 use axum::extract::{Extension, State};
 use maud::{Markup, html};
+use pericard_frame::plan::Plan;
 
 pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<Visit>) -> Page {
     let snapshot = site.hub().records().snapshot();
@@ -16,7 +17,8 @@ pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<V
         p.quiet {
             "What hospitals measured of a model on labelled cases of their own. Each sent one histogram of cases by label and \
              score, with noise; the metrics are computed here. Every hospital counts alike, one that is far from the middle is \
-             clipped, and from fewer than " (HOSPITALS_MIN) " there is no figure."
+             clipped, and from fewer than " (HOSPITALS_MIN) " there is no figure, neither of all nor of one. An outcome of fewer \
+             cases than the plan asks for is left out."
         }
         @if snapshot.plans.is_empty() { (nothing("No plan was published: `pericard hub evaluation publish` does.")) }
         @for published in snapshot.plans.iter().rev() { (card(&snapshot, &visit, published)) }
@@ -45,7 +47,7 @@ fn card(snapshot: &Snapshot, visit: &Visit, published: &Published) -> Markup {
                 div { dt { "told by" } dd.number { (outcomes.len()) " hospitals" } }
             }
             (figures(&scores))
-            @if !outcomes.is_empty() { (hospitals(snapshot, &outcomes, usize::from(plan.threshold_tenth), &scores)) }
+            @if !outcomes.is_empty() { (hospitals(snapshot, &plan, &outcomes, &scores)) }
         }
     }
 }
@@ -74,16 +76,15 @@ fn figures(scores: &[Score]) -> Markup {
     }
 }
 
-fn hospitals(
-    snapshot: &Snapshot,
-    outcomes: &[Outcome],
-    threshold: usize,
-    scores: &[Score],
-) -> Markup {
-    let told = |outcome: &Outcome, score: &Score| {
-        let estimate = outcome.estimate(score.metric, threshold);
-        estimate.map_or_else(|| "too few".to_owned(), percent)
-    };
+/// Hospital by hospital, from as many hospitals on as make a scorecard: the same figures by name are no less of a small
+/// group than their sum. A metric without a figure across hospitals has none here either.
+fn hospitals(snapshot: &Snapshot, plan: &Plan, outcomes: &[Outcome], scores: &[Score]) -> Markup {
+    let counted = outcomes.iter().filter(|outcome| outcome.counts_for(plan));
+    if counted.count() < HOSPITALS_MIN {
+        return html! { p.quiet.small {
+            "Hospital by hospital: left out, fewer than " (HOSPITALS_MIN) " hospitals told of " (plan.cases_min) " cases or more."
+        } };
+    }
     html! {
         details {
             summary { "Hospital by hospital" }
@@ -92,12 +93,7 @@ fn hospitals(
                     th scope="col" { "Hospital" } th scope="col" { "Week of" } th scope="col" { "Cases" }
                     @for score in scores { th scope="col" { (score.metric.word().replace('-', " ")) } }
                 } }
-                tbody { @for outcome in outcomes { tr {
-                    td data-name="Hospital" { (hospital(snapshot, outcome.hospital)) }
-                    td data-name="Week of" { (week(outcome.week)) }
-                    td.number data-name="Cases" { (format!("{:.0} (± {:.0})", outcome.cases().max(0.0), 1.96 * outcome.cases_sd())) }
-                    @for score in scores { td.number data-name=(score.metric.word().replace('-', " ")) { (told(outcome, score)) } }
-                } } }
+                tbody { @for outcome in outcomes { (row(snapshot, plan, outcome, scores)) } }
             }
             p.quiet.small {
                 "A single hospital's figure stands with its 95 % interval, in which the noise of its cells is: it is there to find \
@@ -105,4 +101,24 @@ fn hospitals(
             }
         }
     }
+}
+
+fn row(snapshot: &Snapshot, plan: &Plan, outcome: &Outcome, scores: &[Score]) -> Markup {
+    let threshold = usize::from(plan.threshold_tenth);
+    let figure = |score: &Score| match (score.estimate, outcome.estimate(score.metric, threshold)) {
+        (None, _) => "left out".to_owned(),
+        (_, None) => "too few".to_owned(),
+        (_, Some(estimate)) => percent(estimate),
+    };
+    html! { tr {
+        td data-name="Hospital" { (hospital(snapshot, outcome.hospital)) }
+        td data-name="Week of" { (week(outcome.week)) }
+        @if outcome.counts_for(plan) {
+            td.number data-name="Cases" { (format!("{:.0} (± {:.0})", outcome.cases().max(0.0), 1.96 * outcome.cases_sd())) }
+            @for score in scores { td.number data-name=(score.metric.word().replace('-', " ")) { (figure(score)) } }
+        } @else {
+            td data-name="Cases" { span.quiet { "left out: fewer than " (plan.cases_min) } }
+            @for score in scores { td data-name=(score.metric.word().replace('-', " ")) { span.quiet { "left out" } } }
+        }
+    } }
 }

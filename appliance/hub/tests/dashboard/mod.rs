@@ -16,12 +16,13 @@ use nation::{CAMERA_FROM, DRIFTS_FROM, SILENT_FROM};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::{Field, Row};
 use pericard_audit::{Hash, SigningKey};
-use pericard_frame::{Counter, Draft, FRAME_SIGNED_AS, Frame, layout};
+use pericard_frame::layout::{BINS, LABELS};
+use pericard_frame::{Counter, Draft, FRAME_SIGNED_AS, Frame, ToHub, layout};
 use pericard_hub::findings::{Finding, FindingKind, findings};
 use pericard_hub::intake::Intake;
 use pericard_hub::outlook::{FALSE_ALARMS, Outlook, State};
 use pericard_hub::records::Model;
-use pericard_hub::{Cause, Hub, Sent, Status, Token, Viewer, Way};
+use pericard_hub::{Asking, Cause, Hub, Metric, Sent, Status, Token, Viewer, Way};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -637,9 +638,8 @@ fn fits(document: &Value, schema: &Value, value: &Value, at: &str) {
     }
 }
 
-/// A hospital's frame of last week, signed: of two models how many inferences gave a result and how many none, and what the
-/// counters say. The jobs that were done are as many as they should be.
-fn frame(hospital: u8, models: [(u32, u32); 2], counters: &[(Counter, u32)]) -> Frame {
+/// A hospital's first frame, of last week, in which its log is empty still.
+fn first(hospital: u8) -> Draft<ToHub> {
     let mut draft = Draft::new();
     draft.put(&layout::APPLIANCE, 0, u32::from(hospital));
     draft.put(&layout::SEQUENCE, 0, 1_u32);
@@ -648,6 +648,25 @@ fn frame(hospital: u8, models: [(u32, u32); 2], counters: &[(Counter, u32)]) -> 
     let (words, _) = root.as_bytes().as_chunks::<8>();
     let words = words.iter().map(|word| u64::from_be_bytes(*word));
     draft.put_all(&layout::LOG_ROOT, 0, words);
+    draft
+}
+
+fn signed(hospital: u8, draft: Draft<ToHub>) -> Frame {
+    let frame = draft.seal().expect("in range");
+    let signature = key_of(hospital).seal(FRAME_SIGNED_AS, frame.signed_bytes());
+    frame.with_signature(signature)
+}
+
+fn takes(hub: &Hub, frame: &Frame) {
+    let (bytes, way) = (frame.bytes(), Way::Carried);
+    let reply = hub.ingest(&[Sent { bytes, way }]).expect("durable");
+    assert_eq!(reply[0].status(), Status::Accepted);
+}
+
+/// A hospital's frame of last week, signed: of two models how many inferences gave a result and how many none, and what the
+/// counters say. The jobs that were done are as many as they should be.
+fn frame(hospital: u8, models: [(u32, u32); 2], counters: &[(Counter, u32)]) -> Frame {
+    let mut draft = first(hospital);
     for (at, (done, failed)) in models.into_iter().enumerate() {
         draft.put(&layout::MODEL, at, 7 + at as u16);
         draft.put(&layout::MODEL_DONE, at, done);
@@ -657,9 +676,72 @@ fn frame(hospital: u8, models: [(u32, u32); 2], counters: &[(Counter, u32)]) -> 
     for (counter, count) in counters.iter().chain(&[(Counter::JobsDone, done)]) {
         draft.put(&layout::COUNTERS, counter.place(), *count);
     }
-    let frame = draft.seal().expect("in range");
-    let signature = key_of(hospital).seal(FRAME_SIGNED_AS, frame.signed_bytes());
-    frame.with_signature(signature)
+    signed(hospital, draft)
+}
+
+/// A hospital's outcome of the first plan: so many cases in each tenth, without the finding and with it.
+fn outcome(hospital: u8, cases: [u16; LABELS]) -> Frame {
+    let mut draft = first(hospital);
+    draft.put(&layout::EVALUATION_PLAN, 0, 1_u32);
+    draft.put(&layout::EVALUATION_EPSILON, 0, 500_u16);
+    for (label, cases) in cases.into_iter().enumerate() {
+        let cells = [layout::OFFSET + cases; BINS];
+        draft.put_all(&layout::EVALUATION, label * BINS, cells);
+    }
+    signed(hospital, draft)
+}
+
+#[test]
+fn an_evaluation_shows_nothing_of_fewer_than_five_hospitals_or_of_too_few_cases() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 7);
+    let asking = Asking {
+        model: 7,
+        metrics: Metric::ALL.to_vec(),
+        threshold_tenth: 5,
+        cases_min: 200,
+        until_s: NOW_S + 1000,
+        text: String::new(),
+    };
+    hub.publish(asking).expect("published");
+    let few_hospitals = "left out, fewer than 5 hospitals";
+    // The page once these hospitals have told: how many figures it shows, and whether hospitals stand there by name.
+    let told = |frames: &[Frame]| {
+        frames.iter().for_each(|frame| takes(&hub, frame));
+        let page = asked(async {
+            let analyst = Browser::logged_in(&hub, ANALYST).await;
+            analyst.get("/evaluations").await.1
+        });
+        let named = page.matches("href=\"/hospitals/").count();
+        (page.matches(" % (").count(), named, page)
+    };
+    let enough = |hospital| outcome(hospital, [20, 20]);
+    let (figures, named, page) = told(&[1, 2, 3, 4].map(enough));
+    assert_eq!((figures, named), (0, 0), "four hospitals: {page}");
+    assert!(page.contains(few_hospitals) && page.contains("4 hospitals"));
+
+    // A fifth, with 180 cases: fewer than the plan asks for.
+    let (figures, named, page) = told(&[outcome(5, [9, 9])]);
+    assert_eq!((figures, named), (0, 0), "four and one of few: {page}");
+    assert!(page.contains(few_hospitals) && !page.contains("180"));
+
+    // One with many cases, of which ten have the finding: no sensitivity there, nor an area under the curve, so that only
+    // four hospitals have them. Three metrics: across hospitals, lowest, highest, and of each of five.
+    let (figures, named, page) = told(&[outcome(6, [30, 1])]);
+    assert_eq!((figures, named), (3 * (3 + 5), 6), "{page}");
+    assert!(page.contains("left out: fewer than 200") && !page.contains("180"));
+    let sensitivity = "data-name=\"sensitivity\">";
+    assert_eq!(page.matches(sensitivity).count(), 6, "{page}");
+    let left_out = format!("{sensitivity}left out");
+    assert_eq!(page.matches(&left_out).count(), 5, "{page}");
+
+    let (figures, named, page) = told(&[enough(7)]);
+    assert_eq!((figures, named), (3 * (3 + 6) + 2 * (3 + 5), 7), "{page}");
+    assert!(!page.contains("180"), "whoever has too few stays out");
+    assert_eq!(page.matches(&left_out).count(), 0, "{page}");
+    assert_eq!(page.matches(">too few<").count(), 2, "{page}");
 }
 
 /// How a page shows an exact count.
@@ -686,9 +768,7 @@ fn no_small_cell_can_be_worked_out_from_what_others_are_shown() {
             &[(undecodable, 23), (Counter::JobsInternal, 3)],
         ),
     ] {
-        let (bytes, way) = (frame.bytes(), Way::Carried);
-        let reply = hub.ingest(&[Sent { bytes, way }]).expect("durable");
-        assert_eq!(reply[0].status(), Status::Accepted);
+        takes(&hub, &frame);
     }
     asked(async {
         let (analyst, own) = (
