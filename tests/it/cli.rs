@@ -246,7 +246,16 @@ fn a_study_on_disk_is_told_which_rules_it_would_meet() {
         )
     };
     let rules = [
-        rule("text", "when.modalities = ['CT', 'US']"),
+        rule(
+            "text",
+            "when.modalities = ['CT', 'US']\nmessages = ['ris']\nwait_max_s = 33\n\
+             requires = [{ modalities = ['US'] }, { modalities = ['PT'] }]\n\
+             priors = { from = 'archive', studies_max = 3, objects_max = 44, size_max_mib = 55, age_max_days = 66, wait_max_s = 77 }",
+        ),
+        rule(
+            "silent",
+            "when.modalities = ['US']\nresults = ['sc']\nreport_failures = false",
+        ),
         rule("bone", "when.modalities = ['CR']"),
         rule(
             "high",
@@ -254,14 +263,23 @@ fn a_study_on_disk_is_told_which_rules_it_would_meet() {
         ),
         rule("old", "when.age_years = { from = 200 }"),
     ];
-    std::fs::write(&file, rules.concat()).expect("the configuration");
+    let peers = "[hl7]\nfacility = 'HOSP'\n\
+        [[hl7_peers]]\nname = 'ris'\naddress = '127.0.0.1'\nport = 2575\napplication = 'RIS'\n\
+        [[peers]]\nname = 'archive'\nae_title = 'ARCHIVE'\naddress = '127.0.0.1'\nport = 104\nfetch = ['get']\n";
+    let text = [peers.to_owned(), rules.concat()].concat();
+    std::fs::write(&file, text).expect("the configuration");
     let config = file.to_str().expect("a path");
     let study = ultrasound.to_str().expect("a path");
     let (code, out, said) = pericard(&["check", "--config", config, "--study", study]);
     assert_eq!(code, Some(0), "{said}");
     for expected in [
         "rule \"text\" fires: ",
-        "models burned-in-text, stat, after 7 s without a new object, sr seg to nobody",
+        "models burned-in-text, stat, after 7 s without a new object, sr seg to nobody; told of by message: ris; \
+         of failures a report; requirement 1 of 2 met by 1 objects; requirement 2 of 2 not met yet; \
+         waited for at most 33 s while something lacks; earlier studies from archive: at most 3 of the study's own modalities, \
+         44 objects, 55 MiB, 66 days back, waited for at most 77 s",
+        "rule \"silent\" fires: 1 objects match; models burned-in-text, stat, after 7 s without a new object, sr sc to nobody; \
+         told of by message: nobody; of failures no word; waited for at most 900 s while something lacks\n",
         "rule \"bone\" does not: not met: modalities (",
         "rule \"high\" does not: not met: attributes Rows (",
         "rule \"old\" does not: not met: age_years (",

@@ -3,7 +3,7 @@
 use super::{CommandError, output};
 use pericard_dicom::header::Header;
 use pericard_dicom::scan::{ScanLimits, scan_file};
-use pericard_domain::rule::{Rule, Unmet};
+use pericard_domain::rule::{Priors, Rule, Unmet};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -60,19 +60,10 @@ fn verdict(rule: &Rule, objects: &[Header]) -> String {
     }
     let matching = objects.len() - unmet.values().sum::<usize>();
     if matching > 0 {
-        let list = |names: &[String]| match names {
-            [] => "nobody".to_owned(),
-            names => names.join(", "),
-        };
-        let results: Vec<_> = rule.results.iter().map(|kind| kind.name()).collect();
         return format!(
-            "rule {:?} fires: {matching} objects match; models {}, {}, after {} s without a new object, {} to {}",
+            "rule {:?} fires: {matching} objects match; {}",
             rule.name,
-            rule.models.join(", "),
-            rule.priority.name(),
-            rule.idle_timeout_s,
-            results.join(" "),
-            list(&rule.destinations)
+            asked(rule, objects)
         );
     }
     let reasons: Vec<_> = unmet
@@ -83,6 +74,67 @@ fn verdict(rule: &Rule, objects: &[Header]) -> String {
         "rule {:?} does not: not met: {}",
         rule.name,
         reasons.join("; ")
+    )
+}
+
+/// What a rule that fires asks for: everything that it would do.
+fn asked(rule: &Rule, objects: &[Header]) -> String {
+    let list = |names: &[String]| match names {
+        [] => "nobody".to_owned(),
+        names => names.join(", "),
+    };
+    let terms = rule.terms();
+    let results: Vec<_> = terms.results.iter().map(|kind| kind.name()).collect();
+    let mut said = vec![
+        format!(
+            "models {}, {}, after {} s without a new object, {} to {}",
+            rule.models.join(", "),
+            rule.priority.name(),
+            rule.idle_timeout_s,
+            results.join(" "),
+            list(&rule.destinations)
+        ),
+        format!("told of by message: {}", list(&rule.messages)),
+        format!(
+            "of failures {}",
+            match rule.report_failures {
+                true => "a report",
+                false => "no word",
+            }
+        ),
+    ];
+    for (required, number) in rule.requires.iter().zip(1..) {
+        let meets = |o: &&Header| required.fits(&o.identity.sop_class, &o.facts);
+        let word = match objects.iter().filter(meets).count() {
+            0 => "not met yet".to_owned(),
+            count => format!("met by {count} objects"),
+        };
+        said.push(format!(
+            "requirement {number} of {} {word}",
+            rule.requires.len()
+        ));
+    }
+    said.push(format!(
+        "waited for at most {} s while something lacks",
+        rule.wait_max_s
+    ));
+    said.extend(rule.priors.as_ref().map(earlier));
+    said.join("; ")
+}
+
+fn earlier(priors: &Priors) -> String {
+    let modalities = match priors.modalities.as_slice() {
+        [] => "the study's own modalities".to_owned(),
+        some => some.join(", "),
+    };
+    format!(
+        "earlier studies from {}: at most {} of {modalities}, {} objects, {} MiB, {} days back, waited for at most {} s",
+        priors.from,
+        priors.studies_max,
+        priors.objects_max,
+        priors.size_max_mib,
+        priors.age_max_days,
+        priors.wait_max_s
     )
 }
 
