@@ -13,6 +13,8 @@ session.trust_env = False
 session.verify = ca
 session.headers["Authorization"] = f"Bearer {token}"
 client = DICOMwebClient(url=base, session=session)
+# It calls the host by its name without the port, and the URLs in answers name us as we were called.
+client.host = base.split("/")[2]
 objects = [pydicom.dcmread(path) for path in sorted(Path(folder).glob("*.dcm"))]
 answer = client.store_instances(objects)
 assert len(answer.ReferencedSOPSequence) == len(objects), answer
@@ -29,6 +31,25 @@ for sent in objects:
     meta = client.retrieve_instance_metadata(study, str(sent.SeriesInstanceUID), str(sent.SOPInstanceUID))
     ds = pydicom.Dataset.from_json(meta)
     assert ds.SOPInstanceUID == sent.SOPInstanceUID and ds.Rows == sent.Rows
+
+
+def frames_and_bulk_data(sent):
+    """The first frame, uncompressed, is what pydicom decodes; the pixels, as bulk data, are the file's own."""
+    ids = (study, str(sent.SeriesInstanceUID), str(sent.SOPInstanceUID))
+    plain = (("application/octet-stream", "1.2.840.10008.1.2.1"),)
+    frames = client.retrieve_instance_frames(*ids, [1], media_types=plain)
+    pixels = sent.pixel_array if int(sent.get("NumberOfFrames", 1)) == 1 else sent.pixel_array[0]
+    assert len(frames) == 1 and frames[0][: pixels.nbytes] == pixels.tobytes(), (len(frames), len(frames[0]), pixels.nbytes)
+    assert len(frames[0]) - pixels.nbytes in (0, 1), "at most a padding byte more"
+    url = client.retrieve_instance_metadata(*ids)["7FE00010"]["BulkDataURI"]
+    bulk = client.retrieve_bulkdata(url)
+    if not sent.file_meta.TransferSyntaxUID.is_encapsulated:
+        assert bulk == [sent.PixelData], (len(bulk), len(bulk[0]), len(sent.PixelData))
+    return sent.file_meta.TransferSyntaxUID.is_encapsulated, len(bulk)
+
+
+kinds = [frames_and_bulk_data(sent) for sent in objects]
+assert any(not is_encapsulated for is_encapsulated, _ in kinds), kinds
 one = objects[0]
 ids = (study, str(one.SeriesInstanceUID), str(one.SOPInstanceUID))
 

@@ -124,6 +124,7 @@ def show():
     assert not failed, failed
     ways = ("/metadata", "/frames/", "/thumbnail", "/rendered", "/bulkdata/")
     used = [way for way in ways if any(way in path for path in asked)]
+    assert {"/metadata", "/frames/"} <= set(used), (used, asked)
     print(json.dumps({"greys": greys, "seen": seen, "asked": len(asked), "ways": used, "seconds": round(time.monotonic() - begun)}))
 
 
