@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+pub(crate) const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
 /// The most studies of one patient that are looked at.
 const STUDIES_MAX: usize = 1000;
 /// A day, for the budget's age.
@@ -47,6 +47,20 @@ pub(crate) struct Budget {
     pub(crate) bytes: u64,
 }
 
+impl Budget {
+    /// What is left of it after that much came.
+    fn without(self, brought: &Brought) -> Self {
+        Self {
+            objects: self.objects.saturating_sub(brought.objects),
+            bytes: self.bytes.saturating_sub(brought.bytes),
+        }
+    }
+
+    const fn is_spent(self) -> bool {
+        self.objects == 0 || self.bytes == 0
+    }
+}
+
 /// What came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Brought {
@@ -59,6 +73,23 @@ pub(crate) struct Brought {
 }
 
 impl Brought {
+    /// This, and then that: how it ended is how the latter ended.
+    fn and(self, then: Self) -> Self {
+        Self {
+            objects: self.objects.saturating_add(then.objects),
+            bytes: self.bytes.saturating_add(then.bytes),
+            ..then
+        }
+    }
+
+    /// So far, and then the line broke.
+    pub(crate) fn broken(self, error: &CallError) -> Self {
+        Self {
+            lacking: Some(error.to_string()),
+            ..self
+        }
+    }
+
     /// As much as the budget allowed.
     pub(crate) fn over(self) -> Self {
         Self {
@@ -140,8 +171,7 @@ impl<D: Door> Fetcher<D> {
             } else {
                 self.fetch(order, &candidate, left).await?
             };
-            left.objects = left.objects.saturating_sub(brought.objects);
-            left.bytes = left.bytes.saturating_sub(brought.bytes);
+            left = left.without(&brought);
             outcome.objects += brought.objects;
             outcome.bytes += brought.bytes;
             outcome.here += u32::from(brought.lacking.is_none());
@@ -161,12 +191,13 @@ impl<D: Door> Fetcher<D> {
         }
     }
 
-    /// One study, by the ways that the peer has, until one of them brings all of it.
+    /// One study, by the ways that the peer has, until one of them brings all of it. What one way brought before it failed
+    /// counts, and is not there for the next any more.
     async fn fetch(
         &self,
         order: &PriorOrder,
         candidate: &Candidate,
-        left: Budget,
+        mut left: Budget,
     ) -> Result<Brought, Trouble> {
         let inquiry = &*self.0;
         let store = &inquiry.archive.store;
@@ -182,11 +213,14 @@ impl<D: Door> Fetcher<D> {
                 Fetch::Move => crate::moving_priors::have_moved(inquiry, candidate, left).await,
                 Fetch::Web => crate::web::retrieve(inquiry, candidate, left).await,
             };
-            brought = came.unwrap_or_else(|error| Brought {
-                lacking: Some(error.to_string()),
-                ..Brought::default()
-            });
+            let came = came.unwrap_or_else(|error| Brought::default().broken(&error));
+            left = left.without(&came);
+            brought = brought.and(came);
             if brought.lacking.is_none() || brought.is_over {
+                break;
+            }
+            if left.is_spent() {
+                brought = brought.over();
                 break;
             }
         }
@@ -398,6 +432,25 @@ mod tests {
         };
         assert_eq!(of(&order(&[], 3)), ["1.2.6", "1.2.3", "1.2.7"]);
         assert_eq!(of(&order(&["MR"], 9)), ["1.2.4", "1.2.7"]);
+    }
+
+    #[test]
+    fn what_came_by_a_way_that_failed_is_counted_and_spent() {
+        let came = |objects, bytes, lacking: Option<&str>| Brought {
+            objects,
+            bytes,
+            lacking: lacking.map(str::to_owned),
+            is_over: false,
+        };
+        let all = came(2, 50, Some("cut")).and(came(3, 70, None));
+        assert_eq!(all, came(5, 120, None));
+        let budget = Budget {
+            objects: 6,
+            bytes: 100,
+        };
+        let left = budget.without(&came(2, 50, Some("cut")));
+        assert_eq!((left.objects, left.bytes), (4, 50));
+        assert!(!left.is_spent() && budget.without(&all).is_spent());
     }
 
     #[test]

@@ -73,7 +73,9 @@ pub(crate) async fn get<D: Door>(
     left: Budget,
 ) -> Result<Brought, CallError> {
     let peer = &inquiry.peer;
-    let mut call = caller(inquiry).call(peer, &proposals(candidate)).await?;
+    let mut call = caller(inquiry)
+        .call(peer, &proposals(&candidate.classes))
+        .await?;
     let Some((context, syntax)) = call.context_of(MODEL) else {
         return Err(CallError::NotAccepted {
             name: peer.name.clone(),
@@ -108,7 +110,8 @@ pub(crate) async fn get<D: Door>(
         Ok(()) => Ok(getting.brought),
         // Who was told to stop may do so by hanging up; what is over budget is not fetched in another way.
         Err(_) if getting.is_cancelled => Ok(getting.brought.over()),
-        Err(reason) => Err(broken(reason)),
+        // What came until then is here.
+        Err(reason) => Ok(getting.brought.broken(&broken(reason))),
     }
 }
 
@@ -119,9 +122,10 @@ pub(crate) fn of_study(study: &StudyUid) -> Identifier {
         .with(tags::STUDY_INSTANCE_UID, Some(study.as_str()))
 }
 
-fn proposals(candidate: &Candidate) -> Vec<Proposal> {
-    let said = candidate.classes.iter().map(String::as_str);
-    let classes: Vec<&str> = match candidate.classes.is_empty() {
+/// What is proposed in order to get objects of these classes; of the usual ones, where the peer does not say.
+pub(crate) fn proposals(classes: &[String]) -> Vec<Proposal> {
+    let said = classes.iter().map(String::as_str);
+    let classes: Vec<&str> = match classes.is_empty() {
         true => USUAL_CLASSES.to_vec(),
         false => said.collect(),
     };

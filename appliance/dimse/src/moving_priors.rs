@@ -11,7 +11,7 @@ use crate::status::Status;
 use crate::wire::LinkError;
 use dicom_dictionary_std::uids;
 
-const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE;
+pub(crate) const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE;
 
 /// Has a study sent here, or as much of it as the budget allows.
 pub(crate) async fn have_moved<D: Door>(
@@ -36,25 +36,29 @@ pub(crate) async fn have_moved<D: Door>(
         name: peer.name.clone(),
         reason,
     };
+    let before = weighed(inquiry, candidate).await;
     call.association
         .send_both(context, &request, &bytes)
         .await
         .map_err(broken)?;
-    let moved = follow(inquiry, candidate, left, (&mut call, context, &request)).await;
+    let following = (&mut call, context, &request);
+    let moved = follow(inquiry, candidate, (before, left), following).await;
     let _ = call.association.release().await;
-    let ended = moved.map_err(broken)?;
-    let brought = weighed(inquiry, candidate).await;
-    Ok(match ended {
-        Moved::Over => brought.over(),
-        Moved::All if brought.objects > 0 => brought,
+    let here = weighed(inquiry, candidate).await;
+    let brought = here.since(before);
+    Ok(match moved {
+        // What came until then is here.
+        Err(reason) => brought.broken(&broken(reason)),
+        Ok(Moved::Over) => brought.over(),
+        Ok(Moved::All) if here.objects > 0 => brought,
         // A peer that says that it has sent what did not come here is not believed.
-        Moved::All => Brought {
+        Ok(Moved::All) => Brought {
             lacking: Some(
                 "nothing came; is our AE title, with our address, known to the peer?".into(),
             ),
             ..brought
         },
-        Moved::Lacking(why) => Brought {
+        Ok(Moved::Lacking(why)) => Brought {
             lacking: Some(why),
             ..brought
         },
@@ -72,7 +76,7 @@ enum Moved {
 async fn follow<D: Door>(
     inquiry: &Inquiry<D>,
     candidate: &Candidate,
-    left: Budget,
+    (before, left): (Weight, Budget),
     (call, context, request): (&mut Call, u8, &CommandSet),
 ) -> Result<Moved, LinkError> {
     let mut is_cancelled = false;
@@ -95,7 +99,7 @@ async fn follow<D: Door>(
         if is_cancelled {
             continue;
         }
-        let brought = weighed(inquiry, candidate).await;
+        let brought = weighed(inquiry, candidate).await.since(before);
         if brought.objects > left.objects || brought.bytes > left.bytes {
             is_cancelled = true;
             cancel(call, context, request).await?;
@@ -103,13 +107,26 @@ async fn follow<D: Door>(
     }
 }
 
-/// How much of it is here.
-async fn weighed<D>(inquiry: &Inquiry<D>, candidate: &Candidate) -> Brought {
+/// How much of a study is here.
+#[derive(Clone, Copy)]
+struct Weight {
+    objects: u64,
+    bytes: u64,
+}
+
+impl Weight {
+    /// What came since: another way may have brought some of it before.
+    fn since(self, before: Self) -> Brought {
+        Brought {
+            objects: self.objects.saturating_sub(before.objects),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            ..Brought::default()
+        }
+    }
+}
+
+async fn weighed<D>(inquiry: &Inquiry<D>, candidate: &Candidate) -> Weight {
     let weight = inquiry.archive.store.weight(&candidate.study).await;
     let (objects, bytes) = weight.unwrap_or_default();
-    Brought {
-        objects,
-        bytes,
-        ..Brought::default()
-    }
+    Weight { objects, bytes }
 }

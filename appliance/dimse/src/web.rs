@@ -107,7 +107,8 @@ pub(crate) async fn retrieve<D: Door>(
     };
     match taking.answer(&mut body).await {
         Ok(()) => Ok(taking.brought),
-        Err(Ended::Line(reason)) => Err(unreachable(reason)),
+        // What came until then is here.
+        Err(Ended::Line(reason)) => Ok(taking.brought.broken(&unreachable(reason))),
         Err(Ended::Over) => Ok(taking.brought.over()),
         Err(Ended::Answer(why)) => Ok(Brought {
             lacking: Some(why),

@@ -400,6 +400,72 @@ async fn a_budget_is_kept_and_what_lacks_is_said() {
     assert!(lease(&held).await.is_some(), "the analysis goes on");
 }
 
+/// An archive that gives two of a study's three objects by C-GET, and then fails; every time.
+const HALF_AN_ARCHIVE: &str = r"
+import sys
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelFind as FIND,
+    StudyRootQueryRetrieveInformationModelGet as GET, SecondaryCaptureImageStorage as SC)
+files = [dcmread(path) for path in sys.argv[2:]]
+def find(event):
+    answer = Dataset(); answer.QueryRetrieveLevel = 'STUDY'; answer.ModalitiesInStudy = 'CT'
+    for name in 'StudyInstanceUID', 'StudyDate', 'StudyTime', 'PatientID':
+        setattr(answer, name, getattr(files[0], name))
+    yield 0xFF00, answer
+def get(event):
+    yield len(files)
+    for file in files[:2]:
+        yield 0xFF00, file
+    failed = Dataset(); failed.FailedSOPInstanceUIDList = [files[2].SOPInstanceUID]
+    yield 0xC001, failed
+ae = AE('ORTHANC')
+ae.add_supported_context(FIND); ae.add_supported_context(GET)
+ae.add_supported_context(SC, scu_role=True, scp_role=True)
+ae.start_server(('127.0.0.1', int(sys.argv[1])), evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_GET, get)])
+";
+
+/// What came by a way that failed is counted, and the next way has only what is left of the budget.
+#[tokio::test]
+async fn what_a_failed_way_brought_is_counted_and_spent() {
+    let (_dir, files) =
+        made("for n in 1, 2, 3: make('1.2.79.2', '1.2.79.2.1', n, date='20260201')").await;
+    for (budget, objects, why) in [(100, 4, "0xC001"), (3, 4, "budget"), (2, 2, "budget")] {
+        let port = free_port();
+        let mut archive = python();
+        archive.kill_on_drop(true).arg("-c").arg(HALF_AN_ARCHIVE);
+        let _archive = archive.arg(port.to_string()).args(&files).spawn().unwrap();
+        listens("half an archive", port).await;
+        let pacs = Peer {
+            fetch: vec![Fetch::Get, Fetch::Get],
+            ..peer("pacs", "ORTHANC", Some(port), Rights::STORE)
+        };
+        let held = Held::start(vec![pacs.clone()]).await;
+        held.admit_made(&format!("{MAKE}{TODAY}")).await;
+        complete(&held, terms(budget)).await;
+        let _inquiring = inquiring(&held, vec![pacs]);
+        until_async("the order's end", async || {
+            order_of(&held).await.state == "ended"
+        })
+        .await;
+        let outcome = order_of(&held).await.outcome.unwrap();
+        assert_eq!(
+            (outcome.here, outcome.objects),
+            (0, objects),
+            "{budget}: {outcome:?}"
+        );
+        let each = std::fs::metadata(&files[0]).unwrap().len();
+        assert!(
+            outcome.bytes > 0 && outcome.bytes < each * objects,
+            "{budget}: {outcome:?}"
+        );
+        let lacking = outcome.lacking.unwrap();
+        assert!(lacking.contains(why), "{budget}: {lacking}");
+        assert_eq!(held.count("1.2.79.2").await, 2, "{budget}");
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_is_down_is_waited_for_as_long_as_the_rule_says() {
     let held = Held::start(vec![]).await;
