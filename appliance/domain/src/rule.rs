@@ -37,7 +37,7 @@ pub struct Rule {
     /// The HL7 peers that are told of the results, by name.
     #[serde(default)]
     pub messages: Vec<String>,
-    /// As which kinds of object the results are kept and sent.
+    /// As which kinds of object the results are kept and sent; as a structured report in any case.
     #[serde(default = "ResultKind::usual")]
     pub results: Vec<ResultKind>,
     /// Whether an analysis that could not be done says so in the study, as a structured report of its own.
@@ -46,11 +46,16 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// What it asks of the results of its models.
+    /// What it asks of the results of its models. The structured report is always among them: it alone refers to what it
+    /// supersedes, so without it a later revision's results would stand beside the earlier ones.
     #[must_use]
     pub fn terms(&self) -> ResultTerms {
+        let mut results = self.results.clone();
+        if !results.contains(&ResultKind::Sr) {
+            results.insert(0, ResultKind::Sr);
+        }
         ResultTerms {
-            results: self.results.clone(),
+            results,
             report_failures: self.report_failures,
         }
     }

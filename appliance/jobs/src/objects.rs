@@ -304,7 +304,7 @@ mod tests {
         ];
         let kinds = |job: &LeasedJob| terms(&rules, job).results;
         assert_eq!(kinds(&leased("first, second")), [Sr, Sc]);
-        assert_eq!(kinds(&leased("other")), [Pdf]);
+        assert_eq!(kinds(&leased("other")), [Sr, Pdf], "the report in any case");
         assert_eq!(kinds(&leased("gone")), ResultKind::usual());
         let mut planned = leased("other");
         planned.terms = Some(rules[0].terms());
