@@ -3,13 +3,17 @@
 
 mod support;
 
-use pericard_dimse::{Caller, FileOutcome, Peer, RequestLimits, SubmitProgress, echo, send_files};
+use pericard_dimse::{
+    Caller, FileOutcome, Peer, RequestLimits, Rights, SubmitProgress, echo, send_files,
+};
 use pericard_domain::ae::AeTitle;
 use pericard_intake::Refused;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
+use support::line::{CONTEXTS, Line};
 use support::{
-    Appliance, EXPLICIT_LE, config, outcome, python, run, secondary_capture, secondary_capture_file,
+    Appliance, EXPLICIT_LE, archive, config, free_port, outcome, python, run, secondary_capture,
+    secondary_capture_file,
 };
 use tokio::process::Command;
 
@@ -71,27 +75,163 @@ async fn dcmtk_stores_in_every_transfer_syntax() {
     }
 }
 
+/// What may be negotiated, from the least to the most.
+const PDU_SIZES: [u32; 5] = [4096, 16384, 32768, 131_072, 1024 * 1024];
+
+/// pynetdicom sends files' bytes as they are, and says the longest PDU that it was told it may send.
+const SENDER: &str = r"
+from pynetdicom import AE, _config
+_config.STORE_SEND_CHUNKED_DATASET = True
+port, size, file = sys.argv[1:4]
+ae = AE('PYTHON'); ae.add_requested_context('1.2.840.10008.5.1.4.1.1.7', '1.2.840.10008.1.2.1')
+assoc = ae.associate('127.0.0.1', int(port), ae_title='PERICARD', **calling)
+assert assoc.is_established
+assert assoc.acceptor.maximum_length == int(size), assoc.acceptor.maximum_length
+assert assoc.send_c_store(file).Status == 0
+assoc.release()
+";
+
+/// pynetdicom keeps data sets as they come, and stops at a PDU that is longer than it said it takes.
+const TAKER: &str = r"
+import os
+from pathlib import Path
+from pynetdicom import AE, evt
+port, size, folder = sys.argv[1:4]
+def came(event):
+    length = getattr(event.pdu, 'pdu_length', 0)
+    if length > int(size):
+        print('a PDU of', length, 'bytes', flush=True)
+        os._exit(1)
+def store(event):
+    Path(folder, str(event.request.AffectedSOPInstanceUID)).write_bytes(event.request.DataSet.getvalue())
+    return 0
+ae = AE('TAKER'); ae.maximum_pdu_size = int(size)
+ae.add_supported_context('1.2.840.10008.5.1.4.1.1.7', ['1.2.840.10008.1.2.1', '1.2.840.10008.1.2.4.70', '1.2.840.10008.1.2.5'])
+ae.start_server(('127.0.0.1', int(port)), evt_handlers=[(evt.EVT_C_STORE, store), (evt.EVT_PDU_RECV, came)], **listening)
+";
+
 #[tokio::test]
 async fn every_pdu_size_brings_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let file = secondary_capture_file(dir.path(), "1.2.3.4.2", 700);
     let expected = secondary_capture("1.2.3.4.2", 700);
-    for size in [4096, 16384, 32768, 131_072, 1024 * 1024] {
-        let mut config = config();
-        config.limits.pdu_bytes_max = size;
-        let appliance = Appliance::start(config).await;
-        let arguments = ["-aec", "PERICARD", "-R", "-xe"];
-        appliance
-            .called_by("storescu", &arguments, std::slice::from_ref(&file))
-            .await;
-        send(&appliance, std::slice::from_ref(&file)).await;
-        for kept in appliance.kept() {
-            assert_eq!(kept.bytes.len(), expected.len(), "{size}");
-            assert!(kept.bytes == expected, "{size}: other bytes");
+    for line in Line::both() {
+        for size in PDU_SIZES {
+            let mut config = config();
+            config.limits.pdu_bytes_max = size;
+            let known = ["PYTHON", "SENDER", "STORESCU"];
+            let bound =
+                known.map(|title| line.bound(archive::peer(title, title, None, Rights::STORE)));
+            config.peers = bound.to_vec().into();
+            let appliance = Appliance::start_over(&line, config).await;
+            let mut storescu = Command::new("storescu");
+            storescu
+                .args(line.dcmtk())
+                .args(["-aec", "PERICARD", "-R", "-xe", "127.0.0.1"]);
+            run_with(storescu.arg(appliance.port()).arg(&file)).await;
+            let mut sender = python();
+            sender.arg("-c").arg(format!("{CONTEXTS}{SENDER}"));
+            sender
+                .arg(appliance.port())
+                .arg(size.to_string())
+                .arg(&file);
+            run_with(sender.args(line.files())).await;
+            let mut came = 2;
+            // Over TLS our own client has no certificate that a peer would have.
+            if line.ours().is_none() {
+                let sent = send(&appliance, std::slice::from_ref(&file)).await;
+                assert_eq!(sent[0].1, FileOutcome::Stored { status: 0 }, "{size}");
+                came += 1;
+            }
+            let at = format!("{} {size}", line.name());
+            assert_eq!(appliance.kept().len(), came, "{at}");
+            let least = expected.len() / size as usize;
+            for kept in appliance.kept() {
+                assert_eq!(kept.bytes.len(), expected.len(), "{at}");
+                assert!(kept.bytes == expected, "{at}: other bytes");
+                assert!(kept.pieces >= least, "{at}");
+            }
         }
-        let least = expected.len() / size as usize;
-        assert!(appliance.kept().iter().all(|k| k.pieces >= least), "{size}");
     }
+}
+
+/// Outward too, as they are and compressed, to peers that take no longer PDUs than that.
+#[tokio::test]
+async fn every_pdu_size_of_a_peer_takes_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |instance: &str| secondary_capture_file(dir.path(), instance, 700);
+    let files = [
+        made("1.2.3.4.10"),
+        converted(dir.path(), &made("1.2.3.4.11"), "dcmcjpeg", "+e1").await,
+        converted(dir.path(), &made("1.2.3.4.12"), "dcmcrle", "+fo").await,
+    ];
+    for line in Line::both() {
+        for size in PDU_SIZES {
+            for peer in ["pynetdicom", "storescp"] {
+                // DCMTK's longest is 128 KiB.
+                if peer == "storescp" && size > 131_072 {
+                    continue;
+                }
+                let at = format!("{peer} {} {size}", line.name());
+                let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+                let mut taker = match peer {
+                    "pynetdicom" => {
+                        let mut taker = python();
+                        taker.arg("-c").arg(format!("{CONTEXTS}{TAKER}"));
+                        taker
+                            .args([port.to_string(), size.to_string()])
+                            .arg(folder.path());
+                        taker.args(line.files());
+                        taker
+                    }
+                    _ => {
+                        let mut taker = Command::new("storescp");
+                        taker
+                            .args(line.dcmtk())
+                            .args(["+B", "+xa", "-aet", "TAKER", "--max-pdu"]);
+                        taker.arg(size.to_string()).arg("-od").arg(folder.path());
+                        taker.arg(port.to_string());
+                        taker
+                    }
+                };
+                let _taker = taker.kill_on_drop(true).spawn().unwrap();
+                archive::listens(peer, port).await;
+                let to = line.bound(archive::peer("taker", "TAKER", Some(port), Rights::STORE));
+                let sent = send_over(&line, &to, &files).await;
+                let is_stored = |(_, outcome): &(PathBuf, FileOutcome)| {
+                    *outcome == FileOutcome::Stored { status: 0 }
+                };
+                assert!(
+                    sent.len() == 3 && sent.iter().all(is_stored),
+                    "{at}: {sent:?}"
+                );
+                taken(folder.path(), &files, &at);
+            }
+        }
+    }
+}
+
+/// Each file's data set is among those that a peer keeps, as it was sent.
+fn taken(folder: &Path, sent: &[PathBuf], at: &str) {
+    let kept: Vec<Vec<u8>> = archive::files_in(folder)
+        .iter()
+        .map(|file| data_set(&std::fs::read(file).unwrap()).to_vec())
+        .collect();
+    assert_eq!(kept.len(), sent.len(), "{at}");
+    for file in sent {
+        let whole = std::fs::read(file).unwrap();
+        let found = kept.iter().any(|kept| kept == data_set(&whole));
+        assert!(found, "{at}: {} came otherwise", file.display());
+    }
+}
+
+/// What follows the file's header, when it has one.
+fn data_set(file: &[u8]) -> &[u8] {
+    if file.get(128..132) != Some(b"DICM") {
+        return file;
+    }
+    let length = u32::from_le_bytes(file[140..144].try_into().unwrap());
+    &file[144 + length as usize..]
 }
 
 #[tokio::test]
@@ -325,12 +465,18 @@ fn peer(appliance: &Appliance) -> Peer {
 }
 
 async fn send(appliance: &Appliance, paths: &[PathBuf]) -> Vec<(PathBuf, FileOutcome)> {
+    send_over(&Line::plain(), &peer(appliance), paths).await
+}
+
+async fn send_over(line: &Line, to: &Peer, paths: &[PathBuf]) -> Vec<(PathBuf, FileOutcome)> {
+    let caller = Caller {
+        tls: line.ours(),
+        ..caller()
+    };
     let mut told = 0;
     let progress =
         |p: SubmitProgress<'_>| told += usize::from(matches!(p, SubmitProgress::File { .. }));
-    let outcomes = send_files(&caller(), &peer(appliance), paths, progress)
-        .await
-        .unwrap();
+    let outcomes = send_files(&caller, to, paths, progress).await.unwrap();
     assert_eq!(told, outcomes.len());
     outcomes
 }
@@ -344,6 +490,12 @@ async fn converted(dir: &Path, file: &Path, program: &str, option: &str) -> Path
     command.arg(file).arg(&out);
     run(command).await;
     out
+}
+
+/// Runs a command to its end. Panics when it fails.
+async fn run_with(command: &mut Command) {
+    let (ok, said) = outcome(command).await;
+    assert!(ok, "{command:?} failed:\n{said}");
 }
 
 /// What was kept is a file that DCMTK reads to its end.

@@ -3,11 +3,18 @@
 use pericard_dimse::{Peer, Tls, TlsIdentity};
 use pericard_domain::digest::Digest;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// For scripts of pynetdicom, whose last arguments are [`Line::files`]: what its two sides take.
 pub(crate) const CONTEXTS: &str = r"
@@ -24,6 +31,11 @@ over_tls = sys.argv[-1].endswith('.crt')
 calling = {'tls_args': (context(ssl.PROTOCOL_TLS_CLIENT), None)} if over_tls else {}
 listening = {'ssl_context': context(ssl.PROTOCOL_TLS_SERVER)} if over_tls else {}
 ";
+
+/// What bytes go over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Plain TCP, or TLS on which every peer shows one and the same certificate.
 pub(crate) struct Line(Option<Secured>);
@@ -79,6 +91,32 @@ impl Line {
     /// What we show on it.
     pub(crate) fn ours(&self) -> Option<Tls> {
         Some(self.0.as_ref()?.tls.clone())
+    }
+
+    /// A connection as a peer makes it: over TLS with its certificate, the handshake behind it.
+    pub(crate) async fn connected(&self, to: SocketAddr) -> Box<dyn Stream> {
+        let tcp = TcpStream::connect(to).await.unwrap();
+        let files = self.files();
+        let [key, certificate, authorities] = files.as_slice() else {
+            return Box::new(tcp);
+        };
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(authorities).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_file(certificate).unwrap()],
+                PrivateKeyDer::from_pem_file(key).unwrap(),
+            )
+            .unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connecting = TlsConnector::from(Arc::new(client)).connect(name, tcp);
+        Box::new(connecting.await.unwrap())
     }
 
     /// A peer that is heard and called over this line only.

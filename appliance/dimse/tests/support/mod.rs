@@ -10,8 +10,9 @@ pub(crate) mod line;
 pub(crate) mod scanning;
 
 use bytes::Bytes;
+use line::Line;
 use pericard_dicom::meta::file_meta;
-use pericard_dimse::{DimseConfig, Door, OpenParcel, listen};
+use pericard_dimse::{DimseConfig, Door, Listeners, OpenParcel, listen};
 use pericard_domain::actor::Actor;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
@@ -134,6 +135,28 @@ impl Appliance {
         let address = listener.local_addr().unwrap();
         let (door, stop) = (MemoryDoor::default(), CancellationToken::new());
         let ended = tokio::spawn(listen(listener, config, door.clone(), stop.clone()));
+        Self {
+            door,
+            address,
+            stop,
+            ended,
+        }
+    }
+
+    /// Over that line, on which the peers of `config` are bound.
+    pub(crate) async fn start_over(line: &Line, config: DimseConfig) -> Self {
+        let Some(tls) = line.ours() else {
+            return Self::start(config).await;
+        };
+        let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (plain, secured) = (bind().await, bind().await);
+        let address = secured.local_addr().unwrap();
+        let listeners = Listeners {
+            plain,
+            tls: Some((secured, tls)),
+        };
+        let (door, stop) = (MemoryDoor::default(), CancellationToken::new());
+        let ended = tokio::spawn(listen(listeners, config, door.clone(), stop.clone()));
         Self {
             door,
             address,
