@@ -12,6 +12,8 @@ pub const ESTIMATE_MIN: f64 = 50.0;
 pub const POSITIVE_FROM: usize = BINS / 2;
 /// How many standard deviations a 95 % interval reaches to each side.
 const REACH: f64 = 1.959_964;
+/// How often what is true may lie outside an interval.
+const OUTSIDE: f64 = 0.05;
 /// The places in which two distributions over the bins are compared: behind each bin but the last.
 const CUTS: usize = BINS - 1;
 /// The states of review, by their place in a histogram.
@@ -189,6 +191,10 @@ pub(crate) fn share_of(part: (f64, usize), rest: (f64, usize), noise: f64) -> Es
 pub struct Distance {
     /// The greatest difference between two cumulated shares (Kolmogorov and Smirnov), 0 to 1.
     pub value: f64,
+    /// The lower end of the interval that holds the true one at least 95 times in 100.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
     /// What chance alone, of sampling and of noise, passes at most as often as was asked for.
     pub threshold: f64,
 }
@@ -205,25 +211,34 @@ impl Distance {
 /// changes nothing. `false_alarms` is how often the threshold may be passed by chance. `None` without anything to compare.
 #[must_use]
 pub fn distance(pairs: &[(Pool, Pool)], false_alarms: f64) -> Option<Distance> {
-    let mut sums = [(0.0, 0.0); CUTS];
+    let mut sums = [(0.0, 0.0, 0.0); CUTS];
     let mut weight = 0.0;
     for (reference, week) in pairs {
         let size = week.total().value;
         let expected = reference.with(week).shares_below();
         let (then, now) = (reference.below(&expected), week.below(&expected));
-        for (cut, (difference, variance)) in sums.iter_mut().enumerate() {
+        // The threshold supposes that nothing moved; the interval takes each as it is.
+        let own = [reference, week].map(|pool| pool.below(&pool.shares_below()));
+        for (cut, (difference, variance, spread)) in sums.iter_mut().enumerate() {
             *difference += size * (now[cut].0 - then[cut].0);
             *variance += size.powi(2) * (now[cut].1 + then[cut].1);
+            *spread += size.powi(2) * (own[0][cut].1 + own[1][cut].1);
         }
         weight += size;
     }
     if weight < ESTIMATE_MIN {
         return None;
     }
-    let sds = sums.map(|(_, variance): (f64, f64)| variance.sqrt() / weight);
-    let values = sums.map(|(difference, _): (f64, f64)| difference.abs() / weight);
+    let sds = sums.map(|(_, variance, _): (f64, f64, f64)| variance.sqrt() / weight);
+    let spreads = sums.map(|(_, _, spread): (f64, f64, f64)| spread.sqrt() / weight);
+    let values = sums.map(|(difference, _, _): (f64, f64, f64)| difference.abs() / weight);
+    let value = values.into_iter().fold(0.0, f64::max);
+    // No cut is farther off than this, and the greatest of them is off by no more than the worst of them.
+    let reach = threshold(&spreads, OUTSIDE);
     Some(Distance {
-        value: values.into_iter().fold(0.0, f64::max),
+        value,
+        low: (value - reach).max(0.0),
+        high: (value + reach).min(1.0),
         threshold: threshold(&sds, false_alarms),
     })
 }
@@ -326,22 +341,55 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn chance_alone_passes_the_threshold_less_often_than_was_asked_for() {
-        let mut chance = Chance(2);
-        let runs = 3000;
+    /// Of one seed's weeks without drift, the share that passes the threshold.
+    fn false_alarms(seed: u64, runs: u32, asked: f64) -> f64 {
+        let mut chance = Chance(seed);
         let mut passed = 0;
         for _ in 0..runs {
             let (reference, week) = (chance.pool(800, 0.3), chance.pool(200, 0.3));
-            let far = distance(&[(reference, week)], 0.02).expect("comparable");
+            let far = distance(&[(reference, week)], asked).expect("comparable");
             passed += u32::from(far.is_beyond());
         }
-        let share = f64::from(passed) / f64::from(runs);
-        assert!(share < 0.02, "{share}");
-        assert!(share > 0.001, "{share}: it would find nothing");
+        f64::from(passed) / f64::from(runs)
+    }
+
+    #[test]
+    fn chance_alone_passes_the_threshold_less_often_than_was_asked_for() {
+        const SEEDS: [u64; 8] = [2, 11, 23, 97, 1009, 65_537, 7_777_777, u64::MAX / 3];
+        let shares = SEEDS.map(|seed| false_alarms(seed, 1500, 0.02));
+        // Each seed by itself, and all together.
+        assert!(shares.iter().all(|share| *share < 0.02), "{shares:?}");
+        let all = shares.iter().sum::<f64>() / SEEDS.len() as f64;
+        assert!(all < 0.02, "{all}");
+        assert!(all > 0.001, "{all}: it would find nothing");
+    }
+
+    #[test]
+    fn what_moved_is_found() {
+        let mut chance = Chance(2);
         let (reference, week) = (chance.pool(2000, 0.3), chance.pool(500, 0.5));
         let far = distance(&[(reference, week)], 0.002).expect("comparable");
         assert!(far.is_beyond(), "{far:?}");
+    }
+
+    #[test]
+    fn a_distances_interval_holds_what_is_true_at_least_as_often_as_it_says() {
+        const RUNS: u32 = 1500;
+        let mut chance = Chance(4);
+        // Positive are tenths from 0.5 on, each as often as the others: the shares up to 0.5 differ by as much.
+        for (then, now) in [(0.3, 0.3), (0.3, 0.35), (0.3, 0.6), (0.02, 0.1)] {
+            let (truth, mut held, mut widest) = (now - then, 0, 0.0_f64);
+            for _ in 0..RUNS {
+                let pair = (chance.pool(800, then), chance.pool(400, now));
+                let far = distance(&[pair], 0.02).expect("comparable");
+                assert!((far.low..=far.high).contains(&far.value), "{far:?}");
+                held += u32::from((far.low..=far.high).contains(&truth));
+                widest = widest.max(far.high - far.low);
+            }
+            let share = f64::from(held) / f64::from(RUNS);
+            assert!(share >= 0.95, "{then} and {now}: {share}");
+            assert!(widest < 0.5, "{then} and {now}: {widest} says nothing");
+        }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use crate::findings::FindingKind;
 use crate::reading::{
-    Access, ESTIMATES, EVALUATIONS, FINDINGS, Route, WEEKS, WEEKS_CSV, WEEKS_PARQUET, table,
+    Access, ESTIMATES, EVALUATIONS, FINDINGS, OPERATION, Route, WEEKS, WEEKS_CSV, WEEKS_PARQUET,
+    table,
 };
 use crate::weeks::{COLUMNS, REVIEW_NAMES};
+use pericard_frame::Stage;
 use pericard_frame::layout::BINS;
 use pericard_frame::plan::Metric;
 use serde_json::{Map, Value, json};
@@ -37,19 +39,20 @@ pub fn document() -> Value {
             },
             "schemas": {
                 "Week": week(), "Estimate": estimate(), "Estimates": estimates(), "Finding": finding(),
-                "Evaluation": evaluation(), "Score": score(),
+                "Evaluation": evaluation(), "Score": score(), "Operation": operated(), "StageTime": stage(),
             },
         },
     })
 }
 
 fn operation(route: &Route) -> Value {
-    let is_weeks = [WEEKS, WEEKS_CSV, WEEKS_PARQUET, ESTIMATES].contains(&route.path);
+    let is_weeks = [WEEKS, WEEKS_CSV, WEEKS_PARQUET, ESTIMATES, OPERATION].contains(&route.path);
     let item = match route.path {
         WEEKS => Some("Week"),
         ESTIMATES => Some("Estimates"),
         FINDINGS => Some("Finding"),
         EVALUATIONS => Some("Evaluation"),
+        OPERATION => Some("Operation"),
         _ => None,
     };
     let schema = item.map_or_else(
@@ -66,12 +69,12 @@ fn operation(route: &Route) -> Value {
         operation["responses"]["401"] = problem("No token, or one that is not good any more");
     }
     if is_weeks {
-        let parameter = |name| json!({"name": name, "in": "query", "required": false, "schema": {"type": "integer", "minimum": 0}});
-        operation["parameters"] = ["hospital", "model", "from_week", "to_week"]
-            .map(parameter)
-            .into();
+        let parameter = |name: &&str| json!({"name": name, "in": "query", "required": false, "schema": {"type": "integer", "minimum": 0}});
+        let names = ["hospital", "from_week", "to_week", "model"];
+        let taken = if route.path == OPERATION { 3 } else { 4 };
+        operation["parameters"] = names[..taken].iter().map(parameter).collect();
         operation["responses"]["400"] = problem("A question that is none");
-        if route.path != ESTIMATES {
+        if ![ESTIMATES, OPERATION].contains(&route.path) {
             operation["responses"]["422"] = problem("Too many rows");
         }
     }
@@ -158,6 +161,8 @@ fn estimate() -> Value {
 fn estimates() -> Value {
     let distance = object(json!({
         "value": number("the greatest difference between two cumulated shares of scores, noised: compare it with the threshold"),
+        "low": number("the lower end of an interval that holds the true one at least 95 times in 100"),
+        "high": number("the upper end"),
         "threshold": number("what chance alone, of sampling and of noise, passes at most once in 500 weeks"),
     }));
     object(json!({
@@ -173,6 +178,34 @@ fn estimates() -> Value {
             "description": "how far scores lie from each hospital's own first weeks; null when nothing can be compared",
             "oneOf": [distance, {"type": "null"}],
         },
+        "p50_bucket": {
+            "type": ["integer", "null"],
+            "description": "the bucket of the median duration in the middle hospital, from 1: bucket N holds what took more than \
+                            2^(N-2) and at most 2^(N-1) ms; null where no hospital had 200 to tell it of",
+        },
+        "p95_bucket": {"type": ["integer", "null"], "description": "the same for 95 of 100"},
+    }))
+}
+
+fn operated() -> Value {
+    object(json!({
+        "hospital": integer("the number of the hospital's appliance"),
+        "week": integer("counted from Monday 5 January 1970"),
+        "uptime_h": integer("hours of the week in which the appliance ran"),
+        "cpu_tenths": integer("how busy its processors were, in tenths, cut off"),
+        "gpu_tenths": {"type": ["integer", "null"], "description": "the same of its GPU; null without one"},
+        "stages": {"type": "array", "items": of("StageTime"), "description": "how long each stage took"},
+    }))
+}
+
+fn stage() -> Value {
+    let stages = Stage::ALL.map(Stage::name);
+    object(json!({
+        "stage": {"type": "string", "enum": stages, "description": "what is timed; queue is the wait of a job that is due"},
+        "p50_bucket": integer("the bucket of the median duration, from 1: bucket N holds what took more than 2^(N-2) and at most \
+                               2^(N-1) ms; 0 when fewer than 200 stand behind it"),
+        "p95_bucket": integer("the same for 95 of 100"),
+        "p99_bucket": integer("the same for 99 of 100"),
     }))
 }
 

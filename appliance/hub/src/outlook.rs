@@ -138,8 +138,16 @@ pub struct TrendWeek {
     pub told: usize,
     /// How far it lies from the references, hospital by hospital, without the farthest one.
     pub distance: Option<Distance>,
-    /// The buckets of the median durations, smallest first.
+    /// The buckets of the median durations, smallest first, of the hospitals that had enough to tell.
     pub p50: Vec<u8>,
+    /// The same of those that 95 of 100 stay within.
+    pub p95: Vec<u8>,
+}
+
+/// The bucket of the middle hospital; nothing where none could tell.
+#[must_use]
+pub fn middle(sorted: &[u8]) -> Option<u8> {
+    sorted.get(sorted.len() / 2).copied()
 }
 
 /// All of it.
@@ -395,8 +403,12 @@ fn trend_week(week: u16, all: &[(&Live, &Week)]) -> TrendWeek {
         .iter()
         .filter_map(|(_, w)| Some(&w.told.as_ref()?.1))
         .collect();
-    let mut p50: Vec<u8> = all.iter().map(|(_, w)| w.p50).filter(|b| *b > 0).collect();
-    p50.sort_unstable();
+    let buckets = |of: fn(&Week) -> u8| {
+        let told = all.iter().map(|(_, week)| of(week));
+        let mut told: Vec<u8> = told.filter(|bucket| *bucket > 0).collect();
+        told.sort_unstable();
+        told
+    };
     TrendWeek {
         week,
         hospitals: all.len(),
@@ -404,7 +416,8 @@ fn trend_week(week: u16, all: &[(&Live, &Week)]) -> TrendWeek {
         pool: Pool::of(told.iter().copied()),
         told: told.len(),
         distance: without_the_farthest(all),
-        p50,
+        p50: buckets(|week| week.p50),
+        p95: buckets(|week| week.p95),
     }
 }
 

@@ -5,9 +5,9 @@ use crate::evaluation::scorecard;
 use crate::figures::Estimate;
 use crate::findings::findings;
 use crate::openapi;
-use crate::outlook::{Live, Outlook, TrendWeek, trends};
+use crate::outlook::{Live, Outlook, TrendWeek, middle, trends};
 use crate::problem::Problem;
-use crate::records::{Snapshot, Viewer};
+use crate::records::{Received, Snapshot, Viewer};
 use crate::site::Site;
 use crate::weeks::{ROWS_MAX, Row, Wanted, csv, is_shown, rows};
 use axum::Json;
@@ -16,6 +16,7 @@ use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::{StatusCode, header};
+use pericard_frame::{Stage, layout};
 use serde_json::{Value, json};
 
 /// Who may use a route.
@@ -57,6 +58,7 @@ pub(crate) fn table() -> Vec<Route> {
         route(FINDINGS, Token, "What somebody should look into, the gravest first", JSON, || get(found)),
         route(EVALUATIONS, Token, "Evaluation plans, and what hospitals measured, together", JSON, || get(evaluations)),
         route(ESTIMATES, Token, "How each model does, week by week, in all hospitals together, with intervals", JSON, || get(estimates)),
+        route(OPERATION, Token, "How each hospital's appliance ran, week by week: hours, how busy, how long each stage took", JSON, || get(operation)),
         route(WEEKS, Token, "What each model did in each hospital's weeks; small cells left out", JSON, || get(weeks)),
         route(WEEKS_CSV, Token, "The same for researchers", CSV, || get(weeks_csv)),
         route(WEEKS_PARQUET, Token, "The same with the columns' types", PARQUET, || get(weeks_parquet)),
@@ -65,6 +67,8 @@ pub(crate) fn table() -> Vec<Route> {
 
 pub(crate) const FINDINGS: &str = "/hub/v1/findings";
 pub(crate) const EVALUATIONS: &str = "/hub/v1/evaluations";
+/// Takes the hospital and the weeks of [`Wanted`].
+pub(crate) const OPERATION: &str = "/hub/v1/operation";
 /// Takes the model and the weeks of [`Wanted`].
 pub(crate) const ESTIMATES: &str = "/hub/v1/estimates";
 /// Routes that take the questions of [`Wanted`].
@@ -221,7 +225,43 @@ fn estimated(model: u16, week: &TrendWeek) -> Value {
         "model": model, "week": week.week, "hospitals": week.hospitals, "done": done,
         "done_left_out": week.done.len() - shown.count(), "told_by": week.told,
         "positivity": estimate(week.pool.positivity()), "concordance": estimate(week.pool.concordance()),
-        "distance": week.distance.map(|far| json!({"value": far.value, "threshold": far.threshold})),
+        "distance": week.distance.map(|far| {
+            json!({"value": far.value, "low": far.low, "high": far.high, "threshold": far.threshold})
+        }),
+        "p50_bucket": middle(&week.p50), "p95_bucket": middle(&week.p95),
+    })
+}
+
+async fn operation(
+    State(site): State<Site>,
+    Extension(viewer): Extension<Viewer>,
+    asked: Asked,
+) -> Result<Json<Value>, Problem> {
+    let wanted = asked_for(asked)?;
+    if wanted.model.is_some() {
+        let detail = "ask by hospital, from_week and to_week: how an appliance ran is no model's";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let now = site.hub().records().snapshot();
+    let seen = now.frames.iter().filter(|f| viewer.sees(f.appliance));
+    let asked = seen.filter(|f| wanted.hospital.is_none_or(|number| number == f.appliance));
+    let asked = asked.filter(|f| wanted.has(f.week));
+    Ok(Json(asked.map(|received| operated(received)).collect()))
+}
+
+fn operated(received: &Received) -> Value {
+    let frame = &received.frame;
+    let stages = Stage::ALL.map(|stage| {
+        let bucket = |field| frame.get(field, stage.place());
+        json!({
+            "stage": stage.name(), "p50_bucket": bucket(&layout::LATENCY_P50), "p95_bucket": bucket(&layout::LATENCY_P95),
+            "p99_bucket": bucket(&layout::LATENCY_P99),
+        })
+    });
+    json!({
+        "hospital": received.appliance, "week": received.week, "uptime_h": frame.get(&layout::UPTIME_H, 0),
+        "cpu_tenths": frame.get(&layout::CPU_BUCKET, 0), "gpu_tenths": frame.get(&layout::GPU_BUCKET, 0).checked_sub(1),
+        "stages": stages,
     })
 }
 

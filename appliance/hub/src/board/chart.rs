@@ -1,6 +1,6 @@
 //! Charts over weeks: SVG made here, with the same numbers as a table below, for who cannot see it and for who copies them.
 
-use super::pieces::{monday, nothing};
+use super::pieces::{between, duration, monday, nothing};
 use crate::figures::Estimate;
 use maud::{Markup, html};
 use std::fmt::Write as _;
@@ -15,9 +15,6 @@ const BOTTOM: f64 = 170.0;
 /// Lines across, with their numbers.
 const TICKS: usize = 4;
 
-/// What is said of a distance instead of an interval.
-const NOISED: &str = "noised; compare with the threshold";
-
 /// What the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -27,6 +24,8 @@ pub(super) enum Unit {
     Count,
     /// Distances between 0 and 1.
     Distance,
+    /// Durations, milliseconds, each known by the ends of its bucket.
+    Millis,
 }
 
 /// One week of a chart.
@@ -78,7 +77,7 @@ impl Chart<'_> {
             figure.sheet.chart {
                 h2 #(self.id) { (self.title) }
                 @if told { (self.picture()) } @else { (nothing("Too few stand behind it in any week.")) }
-                figcaption.quiet.small { (self.what) @if self.unit == Unit::Distance { " The distance is " (NOISED) "." } }
+                figcaption.quiet.small { (self.what) }
                 @if told { (self.numbers()) }
             }
         }
@@ -135,7 +134,7 @@ impl Chart<'_> {
                 summary { "The numbers" span.unseen { " of " (self.title) } }
                 table.stack {
                     thead { tr {
-                        th scope="col" { "Week of" } th scope="col" { "Value" @if self.unit == Unit::Distance { " (" (NOISED) ")" } }
+                        th scope="col" { "Week of" } th scope="col" { "Value" @if self.unit == Unit::Distance { " (95 % interval)" } }
                         @if limits { th scope="col" { "Alarm at" } }
                     } }
                     tbody { @for point in &self.points { tr {
@@ -155,6 +154,9 @@ impl Chart<'_> {
         match value {
             None => "left out".to_owned(),
             Some(v) if v.low == v.high => self.said(v.value),
+            Some(v) if self.unit == Unit::Millis => {
+                between(v.low as u64, v.high.is_finite().then_some(v.high as u64))
+            }
             Some(v) => format!(
                 "{} ({} to {})",
                 self.said(v.value),
@@ -169,6 +171,7 @@ impl Chart<'_> {
             Unit::Percent => format!("{:.1} %", 100.0 * value),
             Unit::Count => super::pieces::thousands(value.round() as u64),
             Unit::Distance => format!("{value:.3}"),
+            Unit::Millis => duration(value.round() as u64),
         }
     }
 }
@@ -183,7 +186,10 @@ struct Scale {
 impl Scale {
     fn of(points: &[Point], unit: Unit) -> Self {
         let weeks = || points.iter().map(|point| point.week);
-        let highs = points.iter().filter_map(|point| Some(point.value?.high));
+        let highs = points.iter().filter_map(|point| {
+            let Estimate { value, high, .. } = point.value?;
+            Some(if high.is_finite() { high } else { value })
+        });
         let limits = points.iter().filter_map(|point| point.limit);
         let max = highs.chain(limits).fold(0.0, f64::max);
         let whole = match unit {
@@ -261,6 +267,7 @@ fn tenth(place: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pieces::bucket_estimate;
     use super::*;
 
     fn chart(points: Vec<Point>) -> String {
@@ -287,14 +294,47 @@ mod tests {
         assert_eq!(drawn.matches("class=\"beyond\"").count(), 1);
         assert!(drawn.contains("left out") && drawn.contains(" beyond"));
         assert_eq!(
-            drawn.matches("noised; compare with the threshold").count(),
-            2,
-            "below the picture and above the numbers"
+            drawn.matches("Value (95 % interval)").count(),
+            1,
+            "above the numbers"
         );
         assert!(
             !drawn.contains("style="),
             "the policy of the page forbids it"
         );
+    }
+
+    #[test]
+    fn a_distance_stands_with_its_interval_and_a_duration_with_its_ends() {
+        let far = Estimate {
+            value: 0.1,
+            low: 0.04,
+            high: 0.16,
+        };
+        let point = |value| Point {
+            week: 2900,
+            value: Some(value),
+            limit: Some(0.12),
+        };
+        let drawn = chart(vec![point(far)]);
+        assert!(drawn.contains("0.100 (0.040 to 0.160)"), "{drawn}");
+        assert!(
+            !drawn.contains(" beyond\""),
+            "the value counts, not the end"
+        );
+        let durations = Chart {
+            id: "a",
+            title: "Durations",
+            what: "How long.",
+            unit: Unit::Millis,
+            points: [10, 24]
+                .map(|number| point(bucket_estimate(number).expect("told")))
+                .to_vec(),
+        };
+        let drawn = durations.draw().into_string();
+        assert!(drawn.contains("256 ms to 512 ms"), "{drawn}");
+        assert!(drawn.contains("more than 70 min"), "{drawn}");
+        assert!(!drawn.contains("inf") && !drawn.contains("NaN"), "{drawn}");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::chart::{Chart, Point, Unit};
 use super::layout::{Page, page};
 use super::model::moved;
 use super::pieces::{
-    bucket, exact, model, model_name, moment, noised_distance, nothing, percent, share, state, sum,
-    summed, verdict, week,
+    bucket, bucket_estimate, exact, model, model_name, moment, noised_distance, nothing, percent,
+    share, state, sum, summed, tenths, verdict, week,
 };
 use super::visit::{Visit, nothing_there};
 use super::{nation, witness};
@@ -18,7 +18,7 @@ use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use pericard_frame::layout::{self, MODELS};
-use pericard_frame::{Counter, Frame};
+use pericard_frame::{Counter, Frame, Stage};
 
 /// The alarms of a hospital that are listed.
 const LISTED_MAX: usize = 20;
@@ -54,10 +54,14 @@ pub(super) fn page_of(visit: &Visit, snapshot: &Snapshot, outlook: &Outlook, num
         div.cards {
             (facts(stands))
             (operation(stands, is_own))
+            (stages(stands))
             (witness::card(snapshot, number))
         }
         (models(snapshot, visit, outlook, number))
-        div.charts { @for live in outlook.lives_of(number) { (drift(snapshot, live)) } }
+        div.charts {
+            @for live in outlook.lives_of(number) { (drift(snapshot, live)) }
+            (queue_wait(snapshot, number))
+        }
         (alarms(snapshot, number))
         (advisories(snapshot))
     };
@@ -108,14 +112,8 @@ const GIVEN_UP: [Counter; 6] = [
 
 /// Exact operational counts of the last week.
 fn operation(stands: &Stands, is_own: bool) -> Markup {
-    const TOLD: [Counter; 6] = [
-        Counter::ObjectsAdmitted,
-        Counter::JobsDone,
-        Counter::JobsUndecodable,
-        Counter::JobsUnsuitableInput,
-        Counter::JobsModelFailed,
-        Counter::JobsWorkerLost,
-    ];
+    let told = [Counter::ObjectsAdmitted, Counter::JobsDone];
+    let told = told.into_iter().chain(GIVEN_UP);
     html! {
         section.sheet aria-labelledby="operation" {
             h2 #operation { "Operation, in its last week" }
@@ -123,11 +121,12 @@ fn operation(stands: &Stands, is_own: bool) -> Markup {
                 @let frame = &last.frame;
                 dl.facts {
                     div { dt { "ran" } dd.number { (frame.get(&layout::UPTIME_H, 0)) " of 168 hours" } }
-                    div { dt { "processors busy" } dd.number { "about " (10 * frame.get(&layout::CPU_BUCKET, 0)) " %" } }
+                    div { dt { "processors busy" } dd.number { (tenths(frame.get(&layout::CPU_BUCKET, 0))) } }
+                    div { dt { "GPU busy" } dd.number { (gpu(frame)) } }
                     div { dt { "version" } dd.number {
                         (frame.get(&layout::RELEASE, 0)) "." (frame.get(&layout::RELEASE, 1)) "." (frame.get(&layout::RELEASE, 2))
                     } }
-                    @for counter in TOLD { div {
+                    @for counter in told { div {
                         dt { (counter.family()) ", " (counter.class().replace('_', " ")) }
                         dd { (counted(frame, counter, is_own)) }
                     } }
@@ -135,6 +134,74 @@ fn operation(stands: &Stands, is_own: bool) -> Markup {
             } @else { (nothing("It was never heard.")) }
         }
     }
+}
+
+/// How busy its GPU was: tenths and one more, since none is not an idle one.
+fn gpu(frame: &Frame) -> String {
+    let busy = frame.get(&layout::GPU_BUCKET, 0).checked_sub(1);
+    busy.map_or_else(|| "it has none".to_owned(), tenths)
+}
+
+/// What each stage is, for people.
+const fn meaning(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Admit => "an object, from its last byte until it is on disk",
+        Stage::Infer => "an inference",
+        Stage::Deliver => "a result, from its being due until the peer has taken it",
+        Stage::FirstToken => "a chat, until its first word",
+        Stage::Queue => "queue wait: a job, from its being due until it is begun",
+    }
+}
+
+/// How long each stage took. What fewer than 200 stand behind is in no frame.
+fn stages(stands: &Stands) -> Markup {
+    let told = |frame: &Frame, field: &layout::Field<u8>, stage: Stage| {
+        bucket(frame.get(field, stage.place()) as u8)
+    };
+    html! {
+        section.sheet aria-labelledby="stages" {
+            h2 #stages { "How long it took, in its last week" }
+            @if let Some(last) = &stands.last { table.stack {
+                thead { tr {
+                    th scope="col" { "Stage" } th scope="col" { "Half stay within" } th scope="col" { "95 of 100" } th scope="col" { "99 of 100" }
+                } }
+                tbody { @for stage in Stage::ALL { tr {
+                    td data-name="Stage" { (meaning(stage)) }
+                    td data-name="Half stay within" { (told(&last.frame, &layout::LATENCY_P50, stage)) }
+                    td data-name="95 of 100" { (told(&last.frame, &layout::LATENCY_P95, stage)) }
+                    td data-name="99 of 100" { (told(&last.frame, &layout::LATENCY_P99, stage)) }
+                } } }
+            } } @else { (nothing("It was never heard.")) }
+            p.quiet.small {
+                "Each duration is known by the ends of its bucket, and told only when " (layout::MIN_TIMED) " or more stand behind it."
+            }
+        }
+    }
+}
+
+/// How long jobs waited, week by week.
+fn queue_wait(snapshot: &Snapshot, number: u32) -> Markup {
+    let own = snapshot.frames.iter().filter(|f| f.appliance == number);
+    let waited = own.map(|received| Point {
+        week: received.week,
+        value: bucket_estimate(
+            received
+                .frame
+                .get(&layout::LATENCY_P95, Stage::Queue.place()) as u8,
+        ),
+        limit: None,
+    });
+    let mut points: Vec<Point> = waited.collect();
+    points.sort_by_key(|point| point.week);
+    Chart {
+        id: "queue-wait",
+        title: "Queue wait that 95 of 100 jobs stay within",
+        what: "From a job's being due to its being begun; the band is what is known of it, from one end of its bucket to the \
+               other. Weeks of fewer than 200 jobs tell none.",
+        unit: Unit::Millis,
+        points,
+    }
+    .draw()
 }
 
 /// A counter. It is a sum over the models, or nearly one: beside their cells it would give away one that is hidden. So others
@@ -203,7 +270,8 @@ fn drift(snapshot: &Snapshot, live: &Live) -> Markup {
         .rev()
         .find_map(|week| week.told?.1.positivity());
     let what = format!(
-        "Distance of each week from this hospital's own first weeks, with the alarm threshold of the week's counts and noise. \
+        "Distance of each week from this hospital's own first weeks, with the alarm threshold of the week's counts and noise; \
+         the band is the 95 % interval. \
          Positive in its newest histogram: {}.",
         last.map_or_else(|| "left out".to_owned(), percent)
     );

@@ -5,12 +5,12 @@ use super::chart::{Chart, Point, Unit};
 use super::layout::page;
 use super::models::{drift, lately, warnings};
 use super::pieces::{
-    Tone, bucket, chip, exact, hospital, model_name, noised, noised_distance, nothing, share, sum,
-    summed, verdict, week,
+    Tone, apart, bucket, bucket_estimate, chip, exact, hospital, model_name, noised,
+    noised_distance, nothing, share, sum, summed, verdict, week,
 };
 use super::visit::{Visit, nothing_there};
 use crate::figures::Pool;
-use crate::outlook::{DISTANCE_MIN, FALSE_ALARMS, Live, Outlook, Trend, TrendWeek};
+use crate::outlook::{DISTANCE_MIN, FALSE_ALARMS, Live, Outlook, Trend, TrendWeek, middle};
 use crate::records::{Model, Snapshot};
 use crate::site::Site;
 use axum::extract::{Extension, Path, State};
@@ -84,10 +84,10 @@ fn durations(weeks: &[TrendWeek]) -> String {
         .flat_map(|week| week.p50.iter().copied())
         .collect();
     all.sort_unstable();
-    match (all.get(all.len() / 2), all.last()) {
+    match (middle(&all), all.last()) {
         (Some(middle), Some(slowest)) => format!(
             "{} in the middle hospital, {} in the slowest",
-            bucket(*middle),
+            bucket(middle),
             bucket(*slowest)
         ),
         _ => "too few to tell".to_owned(),
@@ -104,7 +104,7 @@ fn charts(trend: &Trend) -> Markup {
     let alarm = format!(
         "The greatest difference between the cumulated scores of the week and of each hospital's own first weeks, hospital by \
          hospital, without the one that lies farthest. The threshold follows from the week's counts and noise: chance alone \
-         passes it at most once in {} weeks. Drift is said after two in a row of {DISTANCE_MIN} or more.",
+         passes it at most once in {} weeks. The band is the 95 % interval. Drift is said after two in a row of {DISTANCE_MIN} or more.",
         1.0 / FALSE_ALARMS
     );
     let all = [
@@ -142,9 +142,27 @@ fn charts(trend: &Trend) -> Markup {
                 Point::exact(week.week, sum(week.done.iter().copied()).0 as f64)
             }),
         },
+        Chart {
+            id: "duration",
+            title: "Median duration of an inference",
+            what: DURATIONS,
+            unit: Unit::Millis,
+            points: points(&|week| estimate(week, middle(&week.p50).and_then(bucket_estimate))),
+        },
+        Chart {
+            id: "duration-95",
+            title: "Duration that 95 of 100 inferences stay within",
+            what: DURATIONS,
+            unit: Unit::Millis,
+            points: points(&|week| estimate(week, middle(&week.p95).and_then(bucket_estimate))),
+        },
     ];
     html! { @for chart in &all { (chart.draw()) } }
 }
+
+/// What is said of both charts of durations.
+const DURATIONS: &str = "Of the middle hospital among those that had 200 inferences or more to tell it of; the band is what \
+                         is known of it, from one end of its bucket to the other.";
 
 /// Where it is live.
 fn places(snapshot: &Snapshot, outlook: &Outlook, id: u16) -> Markup {
@@ -191,7 +209,7 @@ pub(super) fn moved(live: &Live) -> Markup {
     html! { @match (live.apart_since, live.compared().next_back()) {
         (Some(since), _) => { (chip("moved", Tone::Bad)) " since " (week(since)) },
         (None, Some((_, far))) => {
-            (chip("as before", Tone::Good)) " " span.quiet { (format!("{:.3}, noised; alarm at {:.3}", far.value, far.threshold)) }
+            (chip("as before", Tone::Good)) " " span.quiet { (apart(&far)) }
         },
         (None, None) => (chip("not compared yet", Tone::Quiet)),
     } }

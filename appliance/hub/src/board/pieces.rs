@@ -104,13 +104,21 @@ pub(super) fn noised(count: Estimate) -> Markup {
     (thousands(count.high.round() as u64)) ")" } }
 }
 
-/// A distance, as charts draw it. It has no interval: its threshold says what chance makes of it.
+/// A distance, as charts draw it.
 pub(super) fn noised_distance(far: Distance) -> Estimate {
     Estimate {
         value: far.value,
-        low: far.value,
-        high: far.value,
+        low: far.low,
+        high: far.high,
     }
+}
+
+/// A distance in words: with its interval, and the threshold that says what chance makes of it.
+pub(super) fn apart(far: &Distance) -> String {
+    format!(
+        "{:.3} ({:.3} to {:.3}), alarm at {:.3}",
+        far.value, far.low, far.high, far.threshold
+    )
 }
 
 /// An exact count, unless it is small and somebody else's.
@@ -153,19 +161,57 @@ pub(super) fn thousands(number: u64) -> String {
     text
 }
 
-/// A duration's bucket, as the frame numbers them.
+/// A duration as its bucket, as the frame numbers them: it is known to lie between the ends, and no better.
 pub(super) fn bucket(number: u8) -> String {
-    let Some(place) = usize::from(number).checked_sub(1) else {
-        return "too few to tell".to_owned();
-    };
-    let told = |end: u64, word| match end {
-        ..1000 => format!("{word} {end} ms"),
-        1000..60_000 => format!("{word} {:.1} s", end as f64 / 1000.0),
-        _ => format!("{word} {:.0} min", end as f64 / 60_000.0),
-    };
-    match bucket_end_ms(place) {
-        Some(end) => told(end, "at most"),
-        None => told(1 << (place - 1), "more than"),
+    match ends_ms(number) {
+        None => "too few to tell".to_owned(),
+        Some((from, end)) => between(from, end),
+    }
+}
+
+/// The same as charts draw it.
+pub(super) fn bucket_estimate(number: u8) -> Option<Estimate> {
+    let (from, end) = ends_ms(number)?;
+    let low = from as f64;
+    let high = end.map_or(f64::INFINITY, |end| end as f64);
+    let middle = (low.max(1.0) * high).sqrt();
+    Some(Estimate {
+        value: if high.is_finite() { middle } else { low },
+        low,
+        high,
+    })
+}
+
+/// That a duration lies between these ends, milliseconds; the last bucket has none above.
+pub(super) fn between(from_ms: u64, end_ms: Option<u64>) -> String {
+    match (from_ms, end_ms) {
+        (0, Some(end)) => format!("at most {}", duration(end)),
+        (from, Some(end)) => format!("{} to {}", duration(from), duration(end)),
+        (from, None) => format!("more than {}", duration(from)),
+    }
+}
+
+/// A duration of so many milliseconds.
+pub(super) fn duration(ms: u64) -> String {
+    match ms {
+        ..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        _ => format!("{:.0} min", ms as f64 / 60_000.0),
+    }
+}
+
+/// What lies in a bucket took longer than the first, and at most as long as the second; `None` for too few to tell.
+fn ends_ms(number: u8) -> Option<(u64, Option<u64>)> {
+    let place = usize::from(number).checked_sub(1)?;
+    let from = place.checked_sub(1).and_then(bucket_end_ms);
+    Some((from.unwrap_or(0), bucket_end_ms(place)))
+}
+
+/// Tenths of the time in which something was busy, as they were cut off.
+pub(super) fn tenths(tenths: u64) -> String {
+    match tenths {
+        10.. => "100 %".to_owned(),
+        some => format!("{} to {} %", 10 * some, 10 * (some + 1)),
     }
 }
 
@@ -210,9 +256,19 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(monday(2_968), "2026-11-23");
         assert_eq!(bucket(0), "too few to tell");
-        assert_eq!(bucket(10), "at most 512 ms");
-        assert_eq!(bucket(14), "at most 8.2 s");
+        assert_eq!(bucket(1), "at most 1 ms");
+        assert_eq!(bucket(10), "256 ms to 512 ms");
+        assert_eq!(bucket(11), "512 ms to 1.0 s");
+        assert_eq!(bucket(14), "4.1 s to 8.2 s");
         assert_eq!(bucket(24), "more than 70 min");
+        let ends = |number| bucket_estimate(number).map(|e| (e.low, e.high));
+        assert_eq!(ends(0), None);
+        assert_eq!(ends(10), Some((256.0, 512.0)));
+        assert!(ends(24).is_some_and(|(low, high)| low > 4e6 && high.is_infinite()));
+        assert_eq!(
+            (&*tenths(0), &*tenths(7), &*tenths(10)),
+            ("0 to 10 %", "70 to 80 %", "100 %")
+        );
     }
 
     #[test]

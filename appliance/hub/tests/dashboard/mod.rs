@@ -357,6 +357,18 @@ async fn pages_name_the_five_and_show_their_uncertainty() {
         model.matches(" to ").count() > 60,
         "shares stand with their intervals"
     );
+    for chart in ["duration", "duration-95"] {
+        let (_, chart) = model
+            .split_once(&format!("<h2 id=\"{chart}\">"))
+            .expect("a chart");
+        let (chart, _) = chart.split_once("</figure>").expect("its end");
+        assert!(chart.contains("<polyline class=\"line\""), "{chart}");
+        let weeks = chart.matches("512 ms to 1.0 s").count();
+        assert!(
+            weeks > 20,
+            "{weeks} weeks of a model that takes 200 to 900 ms"
+        );
+    }
     let (_, witness) = browser.get("/witness").await;
     assert_eq!(witness.matches("fork: it did not continue").count(), 1);
     let (_, camera) = browser.get(&format!("/hospitals/{BAD_CAMERA}")).await;
@@ -582,6 +594,7 @@ async fn what_programs_are_told_is_what_the_document_says() {
         "/hub/v1/estimates",
         "/hub/v1/findings",
         "/hub/v1/evaluations",
+        "/hub/v1/operation",
     ] {
         let told = browser.json(ANALYST, path).await;
         let told = told.as_array().expect("a list");
@@ -851,6 +864,73 @@ fn no_small_cell_can_be_worked_out_from_what_others_are_shown() {
         let whole = own.json(HOSPITAL, "/hub/v1/weeks").await;
         let whole = [&whole[1]["done"], &whole[1]["failed"]].map(Value::as_u64);
         assert_eq!(whole, [Some(3), Some(2)], "its own are whole");
+    });
+}
+
+#[test]
+fn a_hospitals_page_shows_how_its_appliance_ran() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 2);
+    let mut busy = first(1);
+    busy.put(&layout::UPTIME_H, 0, 160_u16);
+    busy.put(&layout::CPU_BUCKET, 0, 3_u8);
+    busy.put(&layout::GPU_BUCKET, 0, 8_u8);
+    for (field, buckets) in [
+        (&layout::LATENCY_P50, [1_u8, 11, 0, 0, 14]),
+        (&layout::LATENCY_P95, [2, 12, 0, 0, 17]),
+        (&layout::LATENCY_P99, [3, 13, 0, 0, 24]),
+    ] {
+        busy.put_all(field, 0, buckets);
+    }
+    let (missing, internal) = (Counter::JobsModelUnavailable, Counter::JobsInternal);
+    busy.put(&layout::COUNTERS, missing.place(), 71_u32);
+    busy.put(&layout::COUNTERS, internal.place(), 53_u32);
+    takes(&hub, &signed(1, busy));
+    takes(&hub, &signed(2, first(2)));
+    asked(async {
+        let analyst = Browser::logged_in(&hub, ANALYST).await;
+        let own = Browser::logged_in(&hub, HOSPITAL).await;
+        let (_, seen) = analyst.get("/hospitals/1").await;
+        for page in [seen, own.get("/").await.1] {
+            for expected in [
+                "160 of 168 hours",
+                "30 to 40 %",
+                "70 to 80 %",
+                "queue wait",
+                "4.1 s to 8.2 s",
+                "32.8 s to 1 min",
+                "more than 70 min",
+                "at most 1 ms",
+                "512 ms to 1.0 s",
+                "too few to tell",
+                "Queue wait that 95 of 100",
+                "jobs, failed model unavailable",
+                "jobs, failed internal",
+            ] {
+                assert!(page.contains(expected), "{expected} is missing in {page}");
+            }
+            assert!(page.contains(&shown(71)) && page.contains(&shown(53)));
+        }
+        let (_, other) = analyst.get("/hospitals/2").await;
+        assert!(other.contains("it has none"), "no GPU: {other}");
+
+        let all = analyst.json(ANALYST, "/hub/v1/operation").await;
+        let one = &all[0];
+        let told = ["uptime_h", "cpu_tenths", "gpu_tenths"].map(|name| one[name].as_u64());
+        assert_eq!(told, [Some(160), Some(3), Some(7)]);
+        let queue = &one["stages"][4];
+        assert_eq!(queue["stage"], "queue");
+        let told = ["p50_bucket", "p95_bucket", "p99_bucket"].map(|name| queue[name].as_u64());
+        assert_eq!(told, [Some(14), Some(17), Some(24)]);
+        assert!(all[1]["gpu_tenths"].is_null());
+        let own = own.json(HOSPITAL, "/hub/v1/operation").await;
+        assert_eq!(own.as_array().map(Vec::len), Some(1), "its own only");
+        let request = Request::get("/hub/v1/operation?model=7")
+            .header(header::AUTHORIZATION, format!("Bearer {ANALYST}"));
+        let request = request.body(Body::empty()).expect("a request");
+        assert_eq!(analyst.send(request).await.0, StatusCode::BAD_REQUEST);
     });
 }
 
