@@ -18,7 +18,7 @@ use pericard_audit::{Frontier, Hash, SigningKey, proof};
 use pericard_frame::reply::Status;
 use pericard_frame::{Draft, FRAME_SIGNED_AS, Frame, layout};
 use pericard_hub::intake::Intake;
-use pericard_hub::{Hub, Token, Viewer, Way};
+use pericard_hub::{Hub, Keys, Registrar, Shown, Token, Viewer, Way};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
@@ -85,7 +85,11 @@ async fn pages() {
     };
     hub.create_token(&token).expect("created");
     let (intake, _thread) = Intake::start(Arc::clone(&hub)).expect("a thread");
-    let router = pericard_hub::site::router(hub, intake);
+    let shown = Shown::Made(vec!["localhost".into()]);
+    let keys = Keys::open(&folder.path().join("keys"), "hub.example", &shown, NOW_S);
+    let at = ([127, 0, 0, 1], 9443).into();
+    let registrar = Arc::new(Registrar::new(keys.expect("keys"), at));
+    let router = pericard_hub::site::router((hub, registrar), intake);
     let login = Request::post("/login")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from(format!("token={SECRET}")));
@@ -104,6 +108,7 @@ async fn pages() {
         &model,
         "/hospitals",
         &own,
+        "/enrolments",
         "/evaluations",
         "/incidents",
         "/witness",

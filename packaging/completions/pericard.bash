@@ -343,6 +343,9 @@ _pericard() {
             pericard__subcmd__help__subcmd__hub__subcmd__advisory,list)
                 cmd="pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__list"
                 ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__audit,show)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__audit__subcmd__show"
+                ;;
             pericard__subcmd__help__subcmd__hub__subcmd__audit,verify)
                 cmd="pericard__subcmd__help__subcmd__hub__subcmd__audit__subcmd__verify"
                 ;;
@@ -478,11 +481,17 @@ _pericard() {
             pericard__subcmd__hub__subcmd__audit,help)
                 cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help"
                 ;;
+            pericard__subcmd__hub__subcmd__audit,show)
+                cmd="pericard__subcmd__hub__subcmd__audit__subcmd__show"
+                ;;
             pericard__subcmd__hub__subcmd__audit,verify)
                 cmd="pericard__subcmd__hub__subcmd__audit__subcmd__verify"
                 ;;
             pericard__subcmd__hub__subcmd__audit__subcmd__help,help)
                 cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__audit__subcmd__help,show)
+                cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__show"
                 ;;
             pericard__subcmd__hub__subcmd__audit__subcmd__help,verify)
                 cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__verify"
@@ -555,6 +564,9 @@ _pericard() {
                 ;;
             pericard__subcmd__hub__subcmd__help__subcmd__advisory,list)
                 cmd="pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__audit,show)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__audit__subcmd__show"
                 ;;
             pericard__subcmd__hub__subcmd__help__subcmd__audit,verify)
                 cmd="pericard__subcmd__hub__subcmd__help__subcmd__audit__subcmd__verify"
@@ -2064,8 +2076,22 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__hub__subcmd__audit)
-            opts="verify"
+            opts="show verify"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__audit__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -2802,7 +2828,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__hub__subcmd__audit)
-            opts="-h --help verify help"
+            opts="-h --help show verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2816,7 +2842,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__hub__subcmd__audit__subcmd__help)
-            opts="verify help"
+            opts="show verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2843,6 +2869,20 @@ _pericard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pericard__subcmd__hub__subcmd__audit__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
@@ -2850,6 +2890,24 @@ _pericard() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__audit__subcmd__show)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -3120,8 +3178,22 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__hub__subcmd__help__subcmd__audit)
-            opts="verify"
+            opts="show verify"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__audit__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -322,6 +322,7 @@ complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_s
 complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from take" -l config -d 'The hub\'s configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from take" -s h -l help -d 'Print help'
 complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from audit" -s h -l help -d 'Print help'
+complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Print the hub\'s audit log as JSON lines: who changed what, and when'
 complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Recompute the hub\'s audit log: finds any line that was changed, removed or added'
 complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from audit" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand hub; and __fish_seen_subcommand_from backup" -l config -d 'The hub\'s configuration file' -r -F

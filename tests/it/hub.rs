@@ -82,6 +82,26 @@ impl National {
         (status.trim().parse().unwrap_or(0), body.to_owned())
     }
 
+    /// A request for enrolment, by whoever was given one: no token is needed to ask.
+    fn asks(&self, request: &str) -> (u16, Value) {
+        self.posts(
+            &["-H", "Content-Type: text/plain"],
+            "/hub/v1/enrolments",
+            request,
+        )
+    }
+
+    fn posts(&self, args: &[&str], path: &str, body: &str) -> (u16, Value) {
+        let file = self.path("posted");
+        fs::write(&file, body).expect("written");
+        let data = format!("@{}", file.display());
+        let output = self.curl(&[&["--data-binary", &data], args].concat(), path);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, status) = text.rsplit_once('\n').unwrap_or((&text, "0"));
+        let said = serde_json::from_str(body).unwrap_or_default();
+        (status.trim().parse().unwrap_or(0), said)
+    }
+
     fn curl(&self, args: &[&str], path: &str) -> Output {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--noproxy", "*", "--max-time", "60"])
@@ -243,6 +263,46 @@ fn the_national_side_by_its_commands() {
     clinic.run(&["run", "--once"]);
 }
 
+/// Enrolment without the hub's shell: the request goes over the door, an admin grants it there, and the log says who.
+#[test]
+fn an_admin_enrols_a_hospital_over_the_door() {
+    let mut hub = National::new();
+    let key = hub.run(&["key"]);
+    let issue = |role: &str| {
+        let issued = hub.run(&["token", "issue", "--label", role, "--role", role]);
+        format!("Authorization: Bearer {}", issued.trim())
+    };
+    let (admin, analyst) = (issue("admin"), issue("analyst"));
+    hub.serve();
+    let clinic = Clinic::new(hub.dir.path());
+    let (status, told) = hub.asks(&clinic.run(&["enrol-request"]));
+    assert_eq!((status, &told["number"]), (202, &1.into()), "{told}");
+    let listed = hub.run(&["hospitals", "--json"]);
+    assert_eq!(listed.trim(), "[]", "nobody is enrolled for asking");
+
+    let read = hub.curl(&["-H", &admin], "/hub/v1/enrolments");
+    let read = String::from_utf8_lossy(&read.stdout).into_owned();
+    let (waits, _) = read.rsplit_once('\n').expect("an answer");
+    let waits: Value = serde_json::from_str(waits).expect("JSON");
+    let granting = serde_json::json!({"name": "A clinic", "frame_key": waits[0]["frame_key"]});
+    let grant = |who: &str| {
+        let args = ["-H", who, "-H", "Content-Type: application/json"];
+        hub.posts(&args, "/hub/v1/enrolments/1/grant", &granting.to_string())
+    };
+    assert_eq!(grant(&analyst).0, 403);
+    let (status, granted) = grant(&admin);
+    assert_eq!(status, 200, "{granted}");
+    let note = hub.path("enrolment");
+    fs::write(&note, granted["note"].as_str().expect("a note")).expect("written");
+    let note = note.to_str().expect("a path");
+    clinic.run(&["enrol", note, "--hub-key", key.trim()]);
+    clinic.tell(1, this_week() - 2);
+    assert!(clinic.run(&["run", "--once"]).contains("frame 1: accepted"));
+    let log = hub.run(&["audit", "show"]);
+    assert!(log.contains("1 by token 1, request 1"), "{log}");
+    assert!(hub.run(&["audit", "verify"]).starts_with("ok: "));
+}
+
 #[test]
 fn no_hub_opens_beyond_loopback_before_somebody_is_known() {
     let hub = National::new();
@@ -272,7 +332,12 @@ fn every_page_of_the_dashboard_in_a_browser() {
         key,
         pericard::hub::now_s(),
     ));
+    let own = format!("hospital {}", nation::BAD_CAMERA);
+    let own = hub.run(&["token", "issue", "--label", "own", "--role", &own]);
     hub.serve();
+    // A hospital that waits to be enrolled.
+    let asked = Clinic::new(hub.dir.path()).run(&["enrol-request"]);
+    assert_eq!(hub.asks(&asked).0, 202);
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hub");
     let frame = hub.path("1.frame");
     fs::write(&frame, [0; 4096]).expect("written");
@@ -289,6 +354,7 @@ fn every_page_of_the_dashboard_in_a_browser() {
             &nation::DRIFTING.to_string(),
             &nation::BAD_CAMERA.to_string(),
             &path(&frame),
+            own.trim(),
         ],
     );
     let printed = printed.expect("python");

@@ -6,7 +6,7 @@
 
 use crate::support::{PERICARD, needed, program, run, until, venv};
 use pericard_frame::FRAME_BYTES;
-use pericard_hub::{Hub, Keys, Shown, enrolment};
+use pericard_hub::{Hub, Keys, Registrar, Shown, enrolment};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -236,7 +236,12 @@ fn hub_within() {
             .expect("a door");
         fs::write(dir.join("open"), "").expect("written");
         let stop = CancellationToken::new();
-        let served = pericard_hub::serve(door, keys.tls().expect("TLS"), Arc::new(hub), stop);
+        let (tls, at) = (
+            keys.tls().expect("TLS"),
+            door.local_addr().expect("an address"),
+        );
+        let behind = (Arc::new(hub), Arc::new(Registrar::new(keys, at)));
+        let served = pericard_hub::serve(door, tls, behind, stop);
         served.await.expect("served");
     });
 }

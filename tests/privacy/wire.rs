@@ -4,7 +4,7 @@ use pericard_audit::VerifierKey;
 use pericard_frame::{Draft, FromHub, PLAN_SIGNED_AS, Plan};
 use pericard_gate::{Desk, Gate, GateError, Rules, Slot, Spool, Status, Watch};
 use pericard_hub::records::Model;
-use pericard_hub::{Hub, Keys, Shown, enrolment};
+use pericard_hub::{Hub, Keys, Registrar, Shown, enrolment};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -155,7 +155,8 @@ impl Founded {
             runtime.block_on(async {
                 let door = tokio::net::TcpListener::from_std(door).expect("a door");
                 let tls = keys.tls().expect("TLS");
-                pericard_hub::serve(door, tls, hub, stop)
+                let registrar = Arc::new(Registrar::new(keys, behind));
+                pericard_hub::serve(door, tls, (hub, registrar), stop)
                     .await
                     .expect("served");
             });

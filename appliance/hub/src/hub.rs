@@ -2,7 +2,7 @@
 
 use crate::ingest::{Pace, Sent, judge};
 use crate::records::{Issued, Model, Published, Received, Records, Viewer};
-use crate::store::{Change, Lines, Place, Store, StoreError};
+use crate::store::{Change, Grant, Lines, Place, Store, StoreError};
 use crate::token::Token;
 use crate::words::words_of;
 use pericard_audit::{SigningKey, VerifierKey};
@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Tells the time, seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How many requests for enrolment may wait that came over the door: anybody can send one.
+pub const REQUESTS_WAITING_MAX: u32 = 64;
 
 /// The national side, over one database and one signing key.
 pub struct Hub {
@@ -155,8 +158,8 @@ impl Hub {
         &self.store
     }
 
-    /// Enrols an appliance: its frames are believed by this key, its connections by the SHA-256 of this certificate.
-    /// Gives its number.
+    /// Enrols an appliance on the hub's own machine: its frames are believed by this key, its connections by the SHA-256 of
+    /// this certificate. Gives its number.
     ///
     /// # Errors
     /// When the certificate is another appliance's, or nothing can be written.
@@ -166,7 +169,43 @@ impl Hub {
         frame_key: &VerifierKey,
         certificate_sha256: &[u8; 32],
     ) -> Result<u32, StoreError> {
-        self.changed(|change| change.enrol(name, &frame_key.to_string(), certificate_sha256))
+        let (key, by) = (frame_key.to_string(), "command line");
+        self.changed(|change| change.enrol(name, &key, certificate_sha256, by))
+    }
+
+    /// Keeps what a hospital asks for until an admin decides on it; `by` is the token of the admin who brought it, and nothing
+    /// when it came over the door, where only so many may wait. Gives its number; the same one asked again has the same.
+    ///
+    /// # Errors
+    /// When as many wait as may, or nothing can be written.
+    pub fn ask(
+        &self,
+        frame_key: &VerifierKey,
+        csr: &[u8],
+        by: Option<u32>,
+    ) -> Result<u32, StoreError> {
+        let (waiting_max, how) = match by {
+            Some(token) => (u32::MAX, format!("by token {token}")),
+            None => (REQUESTS_WAITING_MAX, "over the door".to_owned()),
+        };
+        let key = frame_key.to_string();
+        self.changed(|change| change.ask((&key, csr), waiting_max, &how))
+    }
+
+    /// Grants a request that waits. Gives the number of the appliance.
+    ///
+    /// # Errors
+    /// When none of this number and key waits, or nothing can be written.
+    pub(crate) fn grant(&self, grant: &Grant<'_>) -> Result<u32, StoreError> {
+        self.changed(|change| change.grant(grant))
+    }
+
+    /// Refuses a request that waits, by the admin with this token.
+    ///
+    /// # Errors
+    /// When none of this number waits, or nothing can be written.
+    pub fn refuse(&self, request: u32, by: u32) -> Result<(), StoreError> {
+        self.changed(|change| change.refuse(request, by))
     }
 
     /// Refuses an appliance's frames for the time being, or takes them again.

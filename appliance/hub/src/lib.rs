@@ -6,6 +6,7 @@
 //! - [`ingest`]: what becomes of a frame, check by check.
 //! - [`records`]: what the hub knows, as pages and exports read it.
 //! - [`keys`], [`enrolment`]: what the hub is known by, and how a hospital comes to know it.
+//! - `reading`, `enrolling`: the API, route by route.
 //! - [`intake`]: one thread that takes all frames.
 //! - [`site`]: what stands behind the hub's door.
 //! - [`weeks`]: what each model did in each hospital's weeks, for the read API and researchers; small cells left out.
@@ -18,6 +19,7 @@
 
 mod access;
 mod board;
+mod enrolling;
 pub mod enrolment;
 pub mod evaluation;
 pub mod figures;
@@ -38,6 +40,7 @@ pub mod token;
 pub mod weeks;
 mod words;
 
+pub use enrolment::Registrar;
 pub use hub::{Asking, Clock, Hub, Warning};
 pub use ingest::{Sent, Way};
 pub use keys::{Keys, Shown};

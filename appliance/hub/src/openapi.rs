@@ -1,9 +1,10 @@
 //! The OpenAPI document of the hub, made from the table of routes.
 
+use crate::enrolling::{NAME_CHARS_MAX, REQUEST_BYTES_MAX};
 use crate::findings::FindingKind;
 use crate::reading::{
-    Access, ESTIMATES, EVALUATIONS, FINDINGS, OPERATION, Route, WEEKS, WEEKS_CSV, WEEKS_PARQUET,
-    table,
+    Access, ENROLMENTS, ESTIMATES, EVALUATIONS, FINDINGS, GRANT, OPERATION, Route, WEEKS,
+    WEEKS_CSV, WEEKS_PARQUET, table,
 };
 use crate::weeks::{COLUMNS, REVIEW_NAMES};
 use pericard_frame::Stage;
@@ -14,11 +15,13 @@ use serde_json::{Map, Value, json};
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
-    let mut paths: Map<String, Value> = table()
-        .iter()
-        .map(|route| (route.path.to_owned(), json!({"get": operation(route)})))
-        .collect();
-    paths.insert("/hub/v1/frames".into(), json!({"post": frames()}));
+    let mut paths = json!({"/hub/v1/frames": {"post": frames()}});
+    for route in &table() {
+        paths[route.path][route.verb] = match route.verb {
+            "post" => change(route),
+            _ => operation(route),
+        };
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -39,7 +42,7 @@ pub fn document() -> Value {
             },
             "schemas": {
                 "Week": week(), "Estimate": estimate(), "Estimates": estimates(), "Finding": finding(),
-                "Evaluation": evaluation(), "Score": score(), "Operation": operated(), "StageTime": stage(),
+                "Evaluation": evaluation(), "Score": score(), "Operation": operated(), "Enrolment": enrolment(), "StageTime": stage(),
             },
         },
     })
@@ -52,6 +55,7 @@ fn operation(route: &Route) -> Value {
         ESTIMATES => Some("Estimates"),
         FINDINGS => Some("Finding"),
         EVALUATIONS => Some("Evaluation"),
+        ENROLMENTS => Some("Enrolment"),
         OPERATION => Some("Operation"),
         _ => None,
     };
@@ -64,10 +68,7 @@ fn operation(route: &Route) -> Value {
         "responses": {"200": {"description": "OK", "content": {route.produces: schema}}},
         "security": [],
     });
-    if route.access == Access::Token {
-        operation["security"] = json!([{"token": []}]);
-        operation["responses"]["401"] = problem("No token, or one that is not good any more");
-    }
+    guarded(&mut operation, route.access);
     if is_weeks {
         let parameter = |name: &&str| json!({"name": name, "in": "query", "required": false, "schema": {"type": "integer", "minimum": 0}});
         let names = ["hospital", "from_week", "to_week", "model"];
@@ -78,6 +79,72 @@ fn operation(route: &Route) -> Value {
             operation["responses"]["422"] = problem("Too many rows");
         }
     }
+    operation
+}
+
+/// Who may, and what others hear.
+fn guarded(operation: &mut Value, access: Access) {
+    if access != Access::Open {
+        operation["security"] = json!([{"token": []}]);
+        operation["responses"]["401"] = problem("No token, or one that is not good any more");
+    }
+    if access == Access::Admin {
+        operation["responses"]["403"] = problem("The token is no admin's");
+    }
+}
+
+/// A route that changes something: enrolments.
+fn change(route: &Route) -> Value {
+    let content = |schema: Value| json!({"application/json": {"schema": schema}});
+    let text = json!({"text/plain": {
+        "schema": {"type": "string", "maxLength": REQUEST_BYTES_MAX, "description": "what `pericard egress enrol-request` prints"},
+    }});
+    let asked = object(json!({"number": integer("the number of the request")}));
+    let granting = object(json!({
+        "name": {"type": "string", "maxLength": NAME_CHARS_MAX, "description": "what the hospital is called from now on"},
+        "frame_key": {"type": "string", "description": "the key of the request, as it was compared by telephone"},
+    }));
+    let granted = object(json!({
+        "hospital": integer("the number of the hospital's appliance"),
+        "note": {"type": "string", "description": "the signed note that goes back; `pericard egress enrol` takes it"},
+    }));
+    let (body, responses) = match route.path {
+        ENROLMENTS => (
+            Some(text),
+            json!({
+                "202": {"description": "It waits; the same request again has the same number", "content": content(asked)},
+                "409": problem("As many wait as may"),
+                "422": problem("It is no request, or was changed on its way"),
+            }),
+        ),
+        GRANT => (
+            Some(content(granting)),
+            json!({
+                "200": {"description": "The hospital is enrolled", "content": content(granted)},
+                "404": problem("No request of this number waits"),
+                "409": problem("The request holds another key"),
+                "422": problem("No name, or no key"),
+            }),
+        ),
+        _ => (
+            None,
+            json!({
+                "204": {"description": "It waits no more"},
+                "404": problem("No request of this number waits"),
+            }),
+        ),
+    };
+    let mut operation = json!({"summary": route.summary, "responses": responses, "security": []});
+    if let Some(content) = body {
+        operation["requestBody"] = json!({"required": true, "content": content});
+    }
+    if route.path.contains("{number}") {
+        operation["parameters"] = json!([{
+            "name": "number", "in": "path", "required": true, "schema": {"type": "integer", "minimum": 1},
+        }]);
+    }
+    operation["responses"]["503"] = problem("Nothing can be written now");
+    guarded(&mut operation, route.access);
     operation
 }
 
@@ -206,6 +273,19 @@ fn stage() -> Value {
                                2^(N-1) ms; 0 when fewer than 200 stand behind it"),
         "p95_bucket": integer("the same for 95 of 100"),
         "p99_bucket": integer("the same for 99 of 100"),
+    }))
+}
+
+fn enrolment() -> Value {
+    let perhaps = |meaning| json!({"type": ["integer", "null"], "description": meaning});
+    object(json!({
+        "number": integer("the number of the request"),
+        "frame_key": {"type": "string", "description": "what its frames would be believed by: compare it by telephone"},
+        "asked_at_s": integer("when it came, seconds since 1970"),
+        "hospital": perhaps("the number of the hospital's appliance; null while the request waits"),
+        "granted_at_s": perhaps("when it was granted, seconds since 1970"),
+        "granted_by": perhaps("the number of the admin's token"),
+        "note": {"type": ["string", "null"], "description": "the signed note that goes back to the hospital"},
     }))
 }
 

@@ -1,6 +1,8 @@
-//! The read API: what the hub knows, as JSON and CSV. Every route stands once, in one table, from which the OpenAPI document
-//! is made too. Nothing is changed here: who changes something does so on the hub's own machine.
+//! The API: what the hub knows, as JSON and CSV. Every route stands once, in one table, from which the OpenAPI document is made
+//! too. Nothing is changed here but enrolments (`enrolling`): who changes something else does so on the hub's own machine, or
+//! on its pages.
 
+use crate::enrolling;
 use crate::evaluation::scorecard;
 use crate::figures::Estimate;
 use crate::findings::findings;
@@ -14,7 +16,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use http::{StatusCode, header};
 use pericard_frame::{Stage, layout};
 use serde_json::{Value, json};
@@ -26,11 +28,15 @@ pub(crate) enum Access {
     Open,
     /// Whoever shows a token; each sees what it may.
     Token,
+    /// Whoever shows an admin's token.
+    Admin,
 }
 
 /// One route.
 pub(crate) struct Route {
     pub(crate) path: &'static str,
+    /// `get`, or `post` where something is changed.
+    pub(crate) verb: &'static str,
     pub(crate) access: Access,
     pub(crate) summary: &'static str,
     pub(crate) produces: &'static str,
@@ -41,15 +47,20 @@ const JSON: &str = "application/json";
 const CSV: &str = "text/csv";
 const PARQUET: &str = "application/vnd.apache.parquet";
 
-/// Every route of the read API.
+/// Every route of the API.
 #[rustfmt::skip] // a table
 pub(crate) fn table() -> Vec<Route> {
-    use Access::{Open, Token};
-    let route = |path, access, summary, produces, handler| Route { path, access, summary, produces, handler };
+    use Access::{Admin, Open, Token};
+    let route = |path, access, summary, produces, handler| Route { path, verb: "get", access, summary, produces, handler };
+    let change = |path, access, summary, handler| Route { verb: "post", ..route(path, access, summary, JSON, handler) };
     vec![
         route("/healthz", Open, "The process is alive", "text/plain", || get(async || "ok\n")),
         route("/readyz", Open, "The database can be read, and frames are taken", JSON, || get(ready)),
         route("/hub/v1/openapi.json", Open, "This document", JSON, || get(async || Json(openapi::document()))),
+        route(ENROLMENTS, Admin, "Requests for enrolment that wait or were granted", JSON, || get(enrolling::list)),
+        change(ENROLMENTS, Open, "A hospital asks to be enrolled, and waits until an admin decides", || post(enrolling::ask)),
+        change(GRANT, Admin, "Grant a request: the hospital is enrolled, and the note goes back to it", || post(enrolling::grant)),
+        change(REFUSE, Admin, "Refuse a request", || post(enrolling::refuse)),
         route("/hub/v1/hospitals", Token, "Hospitals, with when each was heard last", JSON, || get(hospitals)),
         route("/hub/v1/models", Token, "The catalogue of models", JSON, || get(models)),
         route("/hub/v1/advisories", Token, "Recalls and advisories", JSON, || get(advisories)),
@@ -65,6 +76,9 @@ pub(crate) fn table() -> Vec<Route> {
     ]
 }
 
+pub(crate) const ENROLMENTS: &str = "/hub/v1/enrolments";
+pub(crate) const GRANT: &str = "/hub/v1/enrolments/{number}/grant";
+pub(crate) const REFUSE: &str = "/hub/v1/enrolments/{number}/refuse";
 pub(crate) const FINDINGS: &str = "/hub/v1/findings";
 pub(crate) const EVALUATIONS: &str = "/hub/v1/evaluations";
 /// Takes the hospital and the weeks of [`Wanted`].

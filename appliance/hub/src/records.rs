@@ -18,6 +18,34 @@ pub struct Hospital {
     pub suspended: bool,
 }
 
+/// What a hospital's officer asked for, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentRequest {
+    /// Its number among the requests.
+    pub number: u32,
+    /// What the appliance's frames would be believed by: to be compared by telephone before it is granted.
+    pub frame_key: String,
+    /// What is to be certified (PKCS#10, DER).
+    pub csr: Vec<u8>,
+    /// When it came, seconds since 1970.
+    pub asked_at_s: u64,
+    /// What it was granted; nothing while it waits for an admin.
+    pub granted: Option<Granted>,
+}
+
+/// An enrolment that an admin granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The number of the appliance.
+    pub hospital: u32,
+    /// When, seconds since 1970.
+    pub at_s: u64,
+    /// The number of the admin's token.
+    pub by: u32,
+    /// The certificate (DER).
+    pub certificate: Vec<u8>,
+}
+
 /// A frame that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -144,6 +172,8 @@ pub struct Published {
 pub struct Snapshot {
     /// By number.
     pub hospitals: Vec<Hospital>,
+    /// By number.
+    pub requests: Vec<EnrolmentRequest>,
     /// By appliance, then sequence. A nation of 50 hospitals over ten years is 26 000 of them, 106 MB.
     pub frames: Vec<Arc<Received>>,
     /// By time.

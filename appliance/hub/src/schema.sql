@@ -7,6 +7,17 @@ CREATE TABLE IF NOT EXISTS hospitals (
     enrolled_at_s INTEGER NOT NULL,
     suspended INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+-- What hospitals asked for, until an admin grants it; what was refused is a line of the audit log only.
+CREATE TABLE IF NOT EXISTS enrolment_requests (
+    number INTEGER PRIMARY KEY,
+    frame_key TEXT NOT NULL,
+    csr BLOB NOT NULL,
+    asked_at_s INTEGER NOT NULL,
+    hospital INTEGER REFERENCES hospitals (number),
+    granted_at_s INTEGER,
+    granted_by INTEGER,
+    certificate BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS frames (
     appliance INTEGER NOT NULL REFERENCES hospitals (number),
     sequence INTEGER NOT NULL,

@@ -1,7 +1,8 @@
 //! What stands behind the hub's door: the frames' route for gates, the read API for programs, and pages for people.
 
-use crate::access::guard;
+use crate::access::{admin, guard};
 use crate::board;
+use crate::enrolment::Registrar;
 use crate::hub::Hub;
 use crate::ingest::{Way, stranger};
 use crate::intake::Intake;
@@ -57,6 +58,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Clone)]
 pub struct Site {
     hub: Arc<Hub>,
+    registrar: Arc<Registrar>,
     intake: Intake,
     sessions: Arc<Sessions>,
 }
@@ -64,6 +66,10 @@ pub struct Site {
 impl Site {
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn registrar(&self) -> &Registrar {
+        &self.registrar
     }
 
     /// The hub: its records are what pages show.
@@ -80,11 +86,11 @@ impl Site {
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
-    hub: Arc<Hub>,
+    (hub, registrar): (Arc<Hub>, Arc<Registrar>),
     stop: CancellationToken,
 ) -> io::Result<()> {
     let (intake, thread) = Intake::start(Arc::clone(&hub))?;
-    let behind = (router(hub, intake), Journal);
+    let behind = (router((hub, registrar), intake), Journal);
     pericard_door::serve(listener, tls, behind, LIMITS, stop).await?;
     // The router is gone, and with it every way to the thread, which ends.
     let ended = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -95,18 +101,24 @@ pub async fn serve(
 }
 
 /// All that stands behind the door. Public for who measures it without a door: [`serve`] is how it is opened.
-pub fn router(hub: Arc<Hub>, intake: Intake) -> Router {
+pub fn router((hub, registrar): (Arc<Hub>, Arc<Registrar>), intake: Intake) -> Router {
     let site = Site {
         hub,
+        registrar,
         intake,
         sessions: Arc::new(Sessions::new(board::SESSIONS)),
     };
     let mut router = Router::new();
+    // Two methods of one path are two routes: each has a guard of its own.
     for route in table() {
         let method = match route.access {
             Access::Open => (route.handler)(),
             Access::Token => {
                 let guard = middleware::from_fn_with_state(site.clone(), guard);
+                (route.handler)().route_layer(guard)
+            }
+            Access::Admin => {
+                let guard = middleware::from_fn_with_state(site.clone(), admin);
                 (route.handler)().route_layer(guard)
             }
         };

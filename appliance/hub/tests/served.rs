@@ -2,7 +2,7 @@
 
 use pericard_frame::{Draft, ToHub, layout};
 use pericard_gate::{Desk, Gate, Line, Reason, Rules, Slot, Spool, Status};
-use pericard_hub::{Hub, Keys, Shown, enrolment};
+use pericard_hub::{Hub, Keys, Registrar, Shown, enrolment};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,10 +71,11 @@ async fn a_gate_is_heard_over_its_own_certificate_and_over_no_other() {
     let second = gate(&dir.path().join("second"), (&hub, &keys), door);
     let stop = CancellationToken::new();
     let tls = keys.tls().expect("a door");
+    let registrar = Arc::new(Registrar::new(keys, door));
     let served = tokio::spawn(pericard_hub::serve(
         listener,
         tls,
-        Arc::clone(&hub),
+        (Arc::clone(&hub), registrar),
         stop.clone(),
     ));
 

@@ -154,6 +154,7 @@ impl HubStage {
     /// Serves until the stop, and lets the simulated hospitals tell of their weeks; gives a task that ends when they have.
     pub(super) fn open(self, stop: CancellationToken) -> (Served, tokio::task::JoinHandle<Told>) {
         let Self {
+            at,
             hub,
             keys,
             door,
@@ -161,7 +162,7 @@ impl HubStage {
             nation,
             ..
         } = self;
-        let served = tokio::spawn(national::serve(door, (hub, keys), stop));
+        let served = tokio::spawn(national::serve(door, (hub, keys, at), stop));
         let told = tokio::spawn(async move {
             let mut hospitals = JoinSet::new();
             for hospital in nation {

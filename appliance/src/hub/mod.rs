@@ -7,7 +7,7 @@ use config::HubConfig;
 use pericard_domain::time::Clock as _;
 use pericard_hub::keys::KeysError;
 use pericard_hub::store::{Place, StoreError};
-use pericard_hub::{Hub, Keys};
+use pericard_hub::{Hub, Keys, Registrar};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -97,13 +97,13 @@ pub async fn door(config: &HubConfig, hub: &Hub) -> Result<TcpListener, HubError
     opened.map_err(|error| HubError::Door { at, error })
 }
 
-/// Serves behind this door until the stop.
+/// Serves behind this door until the stop. Hospitals are enrolled with the address that they call.
 ///
 /// # Errors
 /// When door or certificate cannot be used.
 pub async fn serve(
     door: TcpListener,
-    (hub, keys): (Arc<Hub>, Keys),
+    (hub, keys, called): (Arc<Hub>, Keys, SocketAddr),
     stop: CancellationToken,
 ) -> Result<(), HubError> {
     let at = door.local_addr();
@@ -116,7 +116,8 @@ pub async fn serve(
     tracing::info!(%at, key = %keys.signing().verifier(), "the hub serves");
     crate::systemd::ready("serving");
     let watchdog = tokio::spawn(crate::systemd::watchdog(stop.clone()));
-    let served = pericard_hub::serve(door, tls, hub, stop.clone()).await;
+    let registrar = Arc::new(Registrar::new(keys, called));
+    let served = pericard_hub::serve(door, tls, (hub, registrar), stop.clone()).await;
     stop.cancel();
     let _ = watchdog.await; // it ends with the stop, and cannot fail
     served.map_err(|error| HubError::Door { at, error })

@@ -1,6 +1,6 @@
 """The hub's dashboard in a real browser: every page, wide and narrow, light and dark, with keys alone and without a script.
 
-Usage: hub_browser.py CHROMIUM URL TOKEN OUT DISK MODEL_THAT_DRIFTS HOSPITAL_APART FILE_TO_DECODE
+Usage: hub_browser.py CHROMIUM URL TOKEN OUT DISK MODEL_THAT_DRIFTS HOSPITAL_APART FILE_TO_DECODE HOSPITALS_TOKEN
 """
 
 import importlib.util
@@ -48,6 +48,43 @@ def check_decoder(browser, origin, file):
     assert "This is no frame" in browser.js("document.querySelector('main').innerText")
 
 
+def check_enrolment(browser, axe, origin, out):
+    """An admin grants the request that waits; its note can be copied."""
+    browser.open(f"{origin}/enrolments")
+    form = "form[action$='/grant']"
+    browser.js(f"""document.querySelector("{form} input[name=name]").value = 'A clinic of the test';
+        document.querySelector("{form} input[name=sure]").checked = true;""")
+    browser.submit(f'document.querySelector("{form} button").click()')
+    assert browser.js("location.pathname") == "/enrolments", browser.js("document.body.innerText")[:500]
+    browser.js("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert "pericard-enrolment/v1" in browser.js("document.querySelector('textarea[readonly]').value")
+    check_page(browser, axe, origin, "enrolment-granted", out)
+
+
+def check_refusal(browser, axe, origin, name, path, status, out):
+    """A page that says no is a page like any other."""
+    browser.open(origin + path)
+    said = browser.js("document.querySelector('h1').innerText")
+    assert said == status, (path, said)
+    browser.events = []  # Chromium logs the refusal that was asked for
+    check_page(browser, axe, origin, name, out)
+
+
+def check_hospital(browser, axe, origin, token, hospital, out):
+    """What a hospital's own token opens, and what it does not."""
+    log_in(browser, origin, token)
+    menu = browser.js("[...document.querySelectorAll('nav a')].map((a) => a.innerText)")
+    assert menu == ["Overview", "Privacy"], menu
+    check_page(browser, axe, origin, "own", out)
+    check_print(browser, origin, "/")
+    browser.shoot(out / "own-print.png")
+    browser.look(1280, 900, "light")
+    browser.open(f"{origin}/privacy")
+    check_page(browser, axe, origin, "own-privacy", out)
+    check_refusal(browser, axe, origin, "refused-role", "/models", "Forbidden", out)
+    check_refusal(browser, axe, origin, "refused-hospital", f"/hospitals/{int(hospital) + 1}", "Not Found", out)
+
+
 def check_print(browser, origin, path):
     """What is folded away on the screen stands on paper."""
     shown = "[...document.querySelectorAll('details table')].map((table) => table.checkVisibility())"
@@ -61,7 +98,7 @@ def check_print(browser, origin, path):
 
 
 def main():
-    chromium, origin, token, out, disk, model, hospital, file = sys.argv[1:]
+    chromium, origin, token, out, disk, model, hospital, file, hospitals_token = sys.argv[1:]
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     package = importlib.util.find_spec("axe_core_python").submodule_search_locations[0]
@@ -72,7 +109,7 @@ def main():
         check_page(browser, axe, origin, "login", out)
         log_in(browser, origin, token)
         pages = {"overview": "/", "models": "/models", "model": f"/models/{model}", "hospitals": "/hospitals",
-                 "hospital": f"/hospitals/{hospital}", "incidents": "/incidents", "evaluations": "/evaluations", "witness": "/witness",
+                 "hospital": f"/hospitals/{hospital}", "incidents": "/incidents", "enrolments": "/enrolments", "evaluations": "/evaluations", "witness": "/witness",
                  "privacy": "/privacy"}
         for name, path in pages.items():
             browser.open(origin + path)
@@ -84,6 +121,7 @@ def main():
             browser.shoot(out / f"{name}-print.png")
         browser.look(1280, 900, "light")
         check_recall(browser, origin, model)
+        check_enrolment(browser, axe, origin, out)
         check_decoder(browser, origin, file)
         check_page(browser, axe, origin, "decoded", out)
         assert not browser.complaints(origin)
@@ -91,6 +129,7 @@ def main():
         assert browser.js("location.pathname") == "/login"
         browser.open(f"{origin}/hospitals")
         assert browser.js("location.pathname") == "/login", "the session is over"
+        check_hospital(browser, axe, origin, hospitals_token, hospital, out)
     finally:
         browser.end()
     print("ok")

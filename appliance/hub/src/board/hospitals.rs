@@ -14,7 +14,7 @@ pub(super) async fn list(State(site): State<Site>, Extension(visit): Extension<V
     let found = findings(&snapshot, &outlook, visit.viewer);
     let content = html! {
         h1 { "Hospitals" }
-        @if outlook.sites.is_empty() { (nothing("No hospital is enrolled: `pericard hub enrol` begins.")) }
+        @if outlook.sites.is_empty() { (nothing("No hospital is enrolled: an admin grants a request, here or by `pericard hub enrol`.")) }
         @else { div.sheet { table.stack {
             thead { tr {
                 th scope="col" { "Hospital" } th scope="col" { "State" } th scope="col" { "Last week told of" }

@@ -5,6 +5,7 @@
 
 mod chart;
 mod decoder;
+mod enrolments;
 mod evaluations;
 mod hospital;
 mod hospitals;
@@ -50,6 +51,10 @@ fn pages() -> Vec<(&'static str, Option<&'static str>, Who, MethodRouter<Site>)>
         ("/models/{model}", None, National, get(model::show)),
         ("/hospitals", Some("Hospitals"), National, get(hospitals::list)),
         ("/hospitals/{hospital}", None, Everybody, get(hospital::show)),
+        ("/enrolments", Some("Enrolments"), Admin, get(enrolments::show)),
+        ("/enrolments/asked", None, Admin, post(enrolments::ask)),
+        ("/enrolments/{number}/grant", None, Admin, post(enrolments::grant)),
+        ("/enrolments/{number}/refuse", None, Admin, post(enrolments::refuse)),
         ("/evaluations", Some("Evaluations"), National, get(evaluations::show)),
         ("/incidents", Some("Incidents"), National, get(incidents::show)),
         ("/incidents/advisories", None, Admin, post(incidents::issue)),

@@ -13,6 +13,20 @@ pub(crate) struct Change<'c> {
     at_s: u64,
 }
 
+/// What an admin grants.
+pub(crate) struct Grant<'g> {
+    /// The number of the request.
+    pub(crate) request: u32,
+    /// The key that was compared with the hospital.
+    pub(crate) frame_key: &'g str,
+    /// What the hospital is called.
+    pub(crate) name: &'g str,
+    pub(crate) certificate: &'g [u8],
+    pub(crate) certificate_sha256: [u8; 32],
+    /// The number of the admin's token.
+    pub(crate) by: u32,
+}
+
 /// Parameters of a statement.
 macro_rules! values {
     ($($value:expr),* $(,)?) => { &[$(Value::from($value)),*] };
@@ -58,6 +72,7 @@ impl<'c> Change<'c> {
         name: &str,
         frame_key: &str,
         certificate: &[u8; 32],
+        by: &str,
     ) -> Result<u32, StoreError> {
         let renewed = self.one(
             "UPDATE hospitals SET certificate_sha256 = ?2 WHERE frame_key = ?1 RETURNING number",
@@ -65,7 +80,8 @@ impl<'c> Change<'c> {
         )?;
         if let Some(row) = renewed {
             let number = row.narrow(0)?;
-            self.note("renew certificate of hospital", &format!("{number}"))?;
+            let subject = format!("{number} by {by}");
+            self.note("renew certificate of hospital", &subject)?;
             return Ok(number);
         }
         let number = self.numbered(
@@ -73,8 +89,65 @@ impl<'c> Change<'c> {
              VALUES ((SELECT coalesce(max(number), 0) + 1 FROM hospitals), ?1, ?2, ?3, ?4) RETURNING number",
             values![name, frame_key, *certificate, self.at_s],
         )?;
-        self.note("enrol hospital", &number.to_string())?;
+        self.note("enrol hospital", &format!("{number} by {by}"))?;
         Ok(number)
+    }
+
+    /// Keeps a request until an admin decides on it, unless so many wait already; the same one is kept once. Gives its number.
+    pub(crate) fn ask(
+        &mut self,
+        (frame_key, csr): (&str, &[u8]),
+        waiting_max: u32,
+        how: &str,
+    ) -> Result<u32, StoreError> {
+        let sql = "SELECT number FROM enrolment_requests WHERE frame_key = ?1 AND csr = ?2 AND hospital IS NULL";
+        if let Some(row) = self.one(sql, values![frame_key, csr])? {
+            return row.narrow(0);
+        }
+        let sql = "SELECT count(*) FROM enrolment_requests WHERE hospital IS NULL";
+        if self.numbered(sql, &[])? >= waiting_max {
+            return Err(StoreError::Refused(
+                "as many requests as may be wait for an admin already; have this one brought to one by hand",
+            ));
+        }
+        let nothing: &[u8] = &[];
+        let number = self.numbered(
+            "INSERT INTO enrolment_requests (number, frame_key, csr, asked_at_s, certificate) \
+             VALUES ((SELECT coalesce(max(number), 0) + 1 FROM enrolment_requests), ?1, ?2, ?3, ?4) RETURNING number",
+            values![frame_key, csr, self.at_s, nothing],
+        )?;
+        self.note("ask for enrolment", &format!("{number} {how}"))?;
+        Ok(number)
+    }
+
+    /// Grants a request that waits, and gives the number of the hospital's appliance.
+    pub(crate) fn grant(&mut self, grant: &Grant<'_>) -> Result<u32, StoreError> {
+        let Grant { request, by, .. } = grant;
+        let sql = "SELECT frame_key FROM enrolment_requests WHERE number = ?1 AND hospital IS NULL";
+        let waits = self.one(sql, values![*request])?;
+        let waits = waits.ok_or(StoreError::NotFound("waiting request"))?;
+        // A number can be another request's since it was looked at.
+        if waits.text(0)? != grant.frame_key {
+            return Err(StoreError::Refused(
+                "this request holds another key than the one that was compared; look at it again",
+            ));
+        }
+        let by = format!("token {by}, request {request}");
+        let number = self.enrol(grant.name, grant.frame_key, &grant.certificate_sha256, &by)?;
+        self.tx.execute(
+            "UPDATE enrolment_requests SET hospital = ?2, granted_at_s = ?3, granted_by = ?4, certificate = ?5 WHERE number = ?1",
+            values![*request, number, self.at_s, grant.by, grant.certificate],
+        )?;
+        Ok(number)
+    }
+
+    /// Refuses a request that waits.
+    pub(crate) fn refuse(&mut self, request: u32, by: u32) -> Result<(), StoreError> {
+        let sql = "DELETE FROM enrolment_requests WHERE number = ?1 AND hospital IS NULL";
+        if self.tx.execute(sql, values![request])? == 0 {
+            return Err(StoreError::NotFound("waiting request"));
+        }
+        self.note("refuse enrolment", &format!("{request} by token {by}"))
     }
 
     pub(crate) fn suspend(&mut self, number: u32, suspended: bool) -> Result<(), StoreError> {

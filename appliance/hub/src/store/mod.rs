@@ -10,7 +10,7 @@ mod rows;
 
 use crate::records::{Received, Snapshot, Witnessed};
 use crate::token::Token;
-pub(crate) use change::Change;
+pub(crate) use change::{Change, Grant};
 use engine::{Engine, Row};
 use pericard_audit::{Frontier, leaf};
 use std::path::{Path, PathBuf};
@@ -197,6 +197,14 @@ impl Store {
         Ok(recomputed.size())
     }
 
+    /// The lines of the hub's own audit log, as JSON, the oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn audit(&self) -> Result<Vec<String>, StoreError> {
+        all(&mut self.engine(), rows::AUDIT, |row| row.text(1))
+    }
+
     fn engine(&self) -> MutexGuard<'_, Engine> {
         // A panic left no transaction open: it was rolled back when it was dropped.
         let lock = self.engine.lock();
@@ -209,6 +217,7 @@ impl Store {
         Ok(Snapshot {
             frames,
             hospitals: all(engine, rows::HOSPITALS, rows::hospital)?,
+            requests: all(engine, rows::REQUESTS, rows::request)?,
             alarms: all(engine, rows::ALARMS, rows::alarm)?,
             witnessed: all(engine, rows::WITNESSED, |row| Ok(rows::witness(row)?.seen))?,
             models: all(engine, rows::MODELS, rows::model)?,

@@ -3,7 +3,8 @@
 use super::engine::Row;
 use super::{Enrolled, StoreError, Witness};
 use crate::records::{
-    Alarm, AlarmKind, Hospital, Issued, Model, Published, Received, Viewer, Witnessed,
+    Alarm, AlarmKind, EnrolmentRequest, Granted, Hospital, Issued, Model, Published, Received,
+    Viewer, Witnessed,
 };
 use crate::token::Token;
 use crate::words::words_of;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 pub(super) const HOSPITALS: &str =
     "SELECT number, name, enrolled_at_s, suspended FROM hospitals ORDER BY number";
+pub(super) const REQUESTS: &str = "SELECT number, frame_key, csr, asked_at_s, hospital, granted_at_s, granted_by, certificate \
+     FROM enrolment_requests ORDER BY number";
 pub(super) const FRAMES: &str =
     "SELECT bytes, received_at_s, carried FROM frames ORDER BY appliance, sequence";
 pub(super) const ALARMS: &str =
@@ -44,6 +47,25 @@ pub(super) fn hospital(row: &Row) -> Result<Hospital, StoreError> {
         name: row.text(1)?,
         enrolled_at_s: row.number(2)?,
         suspended: row.number(3)? != 0,
+    })
+}
+
+pub(super) fn request(row: &Row) -> Result<EnrolmentRequest, StoreError> {
+    let granted = match row.maybe(4)? {
+        None => None,
+        Some(_) => Some(Granted {
+            hospital: row.narrow(4)?,
+            at_s: row.number(5)?,
+            by: row.narrow(6)?,
+            certificate: row.bytes(7)?.to_vec(),
+        }),
+    };
+    Ok(EnrolmentRequest {
+        number: row.narrow(0)?,
+        frame_key: row.text(1)?,
+        csr: row.bytes(2)?.to_vec(),
+        asked_at_s: row.number(3)?,
+        granted,
     })
 }
 

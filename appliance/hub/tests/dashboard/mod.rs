@@ -18,11 +18,14 @@ use parquet::record::{Field, Row};
 use pericard_audit::{Hash, SigningKey};
 use pericard_frame::layout::{BINS, LABELS};
 use pericard_frame::{Counter, Draft, FRAME_SIGNED_AS, Frame, ToHub, layout};
+use pericard_gate::Desk;
 use pericard_hub::findings::{Finding, FindingKind, findings};
+use pericard_hub::hub::REQUESTS_WAITING_MAX;
 use pericard_hub::intake::Intake;
 use pericard_hub::outlook::{FALSE_ALARMS, Outlook, State};
 use pericard_hub::records::Model;
-use pericard_hub::{Asking, Cause, Hub, Metric, Sent, Status, Token, Viewer, Way};
+use pericard_hub::{Asking, Cause, Hub, Keys, Metric, Registrar, Sent, Shown, Status};
+use pericard_hub::{Token, Viewer, Way};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -100,7 +103,9 @@ fn small(database: &Database, hospitals: u8) -> Arc<Hub> {
         let enrolled = hub.enrol("A clinic", &key_of(number).verifier(), &[number; 32]);
         assert_eq!(enrolled.expect("enrolled"), u32::from(number));
     }
-    grant(&hub, 1);
+    if hospitals > 0 {
+        grant(&hub, 1);
+    }
     hub
 }
 
@@ -234,6 +239,18 @@ fn a_hospital_learns_of_itself_only() {
     );
 }
 
+/// Who enrols in these tests, with keys of its own.
+fn registrar() -> Arc<Registrar> {
+    static REGISTRAR: OnceLock<Arc<Registrar>> = OnceLock::new();
+    let registrar = REGISTRAR.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shown = Shown::Made(vec!["localhost".into()]);
+        let keys = Keys::open(folder.path(), "hub.example", &shown, NOW_S).expect("keys");
+        Arc::new(Registrar::new(keys, ([127, 0, 0, 1], 9443).into()))
+    });
+    Arc::clone(registrar)
+}
+
 /// A browser of sorts: it keeps its cookie.
 struct Browser {
     router: axum::Router,
@@ -245,7 +262,7 @@ impl Browser {
     fn at(hub: &Arc<Hub>) -> Self {
         let (intake, _thread) = Intake::start(Arc::clone(hub)).expect("a thread");
         Self {
-            router: pericard_hub::site::router(Arc::clone(hub), intake),
+            router: pericard_hub::site::router((Arc::clone(hub), registrar()), intake),
             cookie: String::new(),
         }
     }
@@ -319,6 +336,22 @@ impl Browser {
                 .expect("a request"),
         )
         .await
+    }
+
+    /// What a program hears that posts this, with this token or none.
+    async fn posts(&self, secret: &str, path: &str, body: &str) -> (StatusCode, Value) {
+        let kind = if body.starts_with('{') {
+            "application/json"
+        } else {
+            "text/plain"
+        };
+        let mut request = Request::post(path).header(header::CONTENT_TYPE, kind);
+        if !secret.is_empty() {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
+        }
+        let request = request.body(Body::from(body.to_owned()));
+        let (status, _, body) = self.sent(request.expect("a request")).await;
+        (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
     async fn word(&self) -> String {
@@ -755,6 +788,267 @@ fn an_evaluation_shows_nothing_of_fewer_than_five_hospitals_or_of_too_few_cases(
     assert!(!page.contains("180"), "whoever has too few stays out");
     assert_eq!(page.matches(&left_out).count(), 0, "{page}");
     assert_eq!(page.matches(">too few<").count(), 2, "{page}");
+}
+
+/// What a hospital's officer sends, and where its keys lie.
+fn request(dir: &tempfile::TempDir, hospital: u8) -> (Desk, String) {
+    let desk = Desk::at(dir.path().join(hospital.to_string()));
+    let asked = pericard_gate::request(&desk, &[hospital; 32]).expect("a request");
+    (desk, asked)
+}
+
+/// The key that an officer reads out.
+fn key_in(request: &str) -> String {
+    let mut lines = request.lines();
+    let key = lines.find_map(|line| line.strip_prefix("frame_key "));
+    key.expect("a key").to_owned()
+}
+
+/// What the hub's own log says that somebody did, as verb and subject.
+fn done_in(hub: &Hub) -> Vec<String> {
+    let lines = hub.store().audit().expect("the log").into_iter();
+    let said = lines.map(|line| {
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        let word = |name: &str| line[name].as_str().expect("a word").to_owned();
+        format!("{} {}", word("verb"), word("subject"))
+    });
+    said.collect()
+}
+
+#[test]
+fn who_asks_waits_until_an_admin_grants_it_and_the_log_says_who_did() {
+    const ASKS: &str = "/hub/v1/enrolments";
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 1);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (desk, asked_for) = request(&dir, 41);
+    let key = key_in(&asked_for);
+    let granting =
+        |key: &str, name: &str| serde_json::json!({"frame_key": key, "name": name}).to_string();
+    asked(async {
+        let browser = Browser::at(&hub);
+        let posts =
+            async |secret: &str, path: &str, body: &str| browser.posts(secret, path, body).await;
+        let (status, told) = posts("", ASKS, &asked_for).await;
+        assert_eq!((status, &told["number"]), (StatusCode::ACCEPTED, &1.into()));
+        let (status, again) = posts("", ASKS, &asked_for).await;
+        assert_eq!(
+            (status, again),
+            (StatusCode::ACCEPTED, told),
+            "asked twice, waiting once"
+        );
+        let changed = asked_for.replace("csr M", "csr N");
+        for none in [&*changed, "Doe^Jane", &"x".repeat(5000)] {
+            let (status, problem) = posts("", ASKS, none).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+            assert!(!problem.to_string().contains("Doe"), "{problem}");
+        }
+        assert_eq!(
+            hub.records().snapshot().hospitals.len(),
+            1,
+            "nobody is enrolled for asking"
+        );
+
+        // Only an admin sees who waits, and decides.
+        let reads = |secret: &'static str| {
+            let request =
+                Request::get(ASKS).header(header::AUTHORIZATION, format!("Bearer {secret}"));
+            browser.send(request.body(Body::empty()).expect("a request"))
+        };
+        for secret in [ANALYST, HOSPITAL] {
+            assert_eq!(reads(secret).await.0, StatusCode::FORBIDDEN);
+            let (status, _) = posts(secret, &format!("{ASKS}/1/grant"), &granting(&key, "A")).await;
+            assert_eq!(status, StatusCode::FORBIDDEN);
+            let (status, _) = posts(secret, &format!("{ASKS}/1/refuse"), "").await;
+            assert_eq!(status, StatusCode::FORBIDDEN);
+        }
+        assert_eq!(reads("pcd_nobody").await.0, StatusCode::UNAUTHORIZED);
+        let waits = browser.json(ADMIN, ASKS).await;
+        assert_eq!(
+            (&waits[0]["frame_key"], &waits[0]["hospital"]),
+            (&key.clone().into(), &Value::Null)
+        );
+        let other = key_in(&request(&dir, 43).1);
+        for (number, body, status) in [
+            ("1", granting(&other, "A clinic"), StatusCode::CONFLICT),
+            ("1", granting(&key, " "), StatusCode::UNPROCESSABLE_ENTITY),
+            (
+                "1",
+                granting(&key, &"x".repeat(121)),
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            ("1", "{}".to_owned(), StatusCode::UNPROCESSABLE_ENTITY),
+            ("9", granting(&key, "A clinic"), StatusCode::NOT_FOUND),
+            ("x", granting(&key, "A clinic"), StatusCode::NOT_FOUND),
+        ] {
+            let (said, problem) = posts(ADMIN, &format!("{ASKS}/{number}/grant"), &body).await;
+            assert_eq!(said, status, "{problem}");
+        }
+        assert_eq!(hub.records().snapshot().hospitals.len(), 1);
+        let grant = format!("{ASKS}/1/grant");
+        let (status, told) = posts(ADMIN, &grant, &granting(&key, "Lakeside clinic")).await;
+        assert_eq!(
+            (status, &told["hospital"]),
+            (StatusCode::OK, &2.into()),
+            "{told}"
+        );
+        let (status, _) = posts(ADMIN, &grant, &granting(&key, "Lakeside clinic")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "it waits no more");
+        let note = told["note"].as_str().expect("a note");
+        let enrolled = pericard_gate::accept(&desk, note, &registrar().key().to_string());
+        assert_eq!(enrolled.expect("what its officer accepts").appliance, 2);
+        let listed = browser.json(ADMIN, ASKS).await;
+        assert_eq!(listed[0]["note"], note, "it can be had again");
+        assert_eq!(
+            (&listed[0]["granted_by"], &listed[0]["hospital"]),
+            (&1.into(), &2.into())
+        );
+        let document = browser.json(ADMIN, "/hub/v1/openapi.json").await;
+        fits(
+            &document,
+            &document["components"]["schemas"]["Enrolment"],
+            &listed[0],
+            ASKS,
+        );
+        // The same key once more: its certificate is renewed, and its number stays.
+        posts("", ASKS, &asked_for).await;
+        let (status, told) = posts(
+            ADMIN,
+            &format!("{ASKS}/2/grant"),
+            &granting(&key, "Lakeside clinic"),
+        )
+        .await;
+        assert_eq!(
+            (status, &told["hospital"]),
+            (StatusCode::OK, &2.into()),
+            "{told}"
+        );
+    });
+    let said = done_in(&hub);
+    for line in [
+        "ask for enrolment 1 over the door",
+        "enrol hospital 2 by token 1, request 1",
+        "renew certificate of hospital 2 by token 1, request 2",
+        "enrol hospital 1 by command line",
+    ] {
+        assert!(said.iter().any(|said| said == line), "{line}: {said:?}");
+    }
+    hub.store().verify_audit().expect("whole");
+}
+
+#[test]
+fn an_admin_grants_and_refuses_on_a_page_of_its_own() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 1);
+    let dir = tempfile::tempdir().expect("a folder");
+    let encoded = |text: &str| -> String {
+        let each = text.bytes().map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        });
+        each.collect()
+    };
+    asked(async {
+        let anybody = Browser::at(&hub);
+        let (admin, analyst) = (anybody.enters(ADMIN).await, anybody.enters(ANALYST).await);
+        assert_eq!(analyst.get("/enrolments").await.0, StatusCode::FORBIDDEN);
+        assert!(
+            !analyst.get("/").await.1.contains("/enrolments"),
+            "nor is it in the menu"
+        );
+        let word = admin.word().await;
+        // One comes over the door, and one is brought, as a form sends it.
+        let (_, first) = request(&dir, 51);
+        anybody.posts("", "/hub/v1/enrolments", &first).await;
+        let (_, second) = request(&dir, 52);
+        let brought = encoded(&second.replace('\n', "\r\n"));
+        let bring = async |word: &str| {
+            let form = format!("word={word}&request={brought}");
+            admin.post("/enrolments/asked", &form).await.0
+        };
+        assert_eq!(bring("made-up").await, StatusCode::FORBIDDEN);
+        assert_eq!(bring(&word).await, StatusCode::SEE_OTHER);
+        let (_, page) = admin.get("/enrolments").await;
+        for expected in ["Request 1", "Request 2", &key_in(&first), &key_in(&second)] {
+            assert!(page.contains(expected), "{expected}: {page}");
+        }
+        let key = encoded(&key_in(&first));
+        let form =
+            |word: &str, rest: &str| format!("word={word}&key={key}&name=Hill+%3Cclinic%3E{rest}");
+        let grant = "/enrolments/1/grant";
+        let said = analyst
+            .post(grant, &form(&analyst.word().await, "&sure=yes"))
+            .await;
+        assert_eq!(said.0, StatusCode::FORBIDDEN, "an analyst reads only");
+        for (form, status) in [
+            (form("made-up", "&sure=yes"), StatusCode::FORBIDDEN),
+            (form(&word, ""), StatusCode::BAD_REQUEST),
+            (
+                form(&word, "&sure=yes").replace("Hill", "%00"),
+                StatusCode::BAD_REQUEST,
+            ),
+            (
+                form(&word, "&sure=yes").replace(&key, "other"),
+                StatusCode::CONFLICT,
+            ),
+        ] {
+            assert_eq!(admin.post(grant, &form).await.0, status);
+        }
+        assert_eq!(hub.records().snapshot().hospitals.len(), 1);
+        assert_eq!(
+            admin.post(grant, &form(&word, "&sure=yes")).await.0,
+            StatusCode::SEE_OTHER
+        );
+        let (_, page) = admin.get("/enrolments").await;
+        assert!(
+            page.contains("pericard-enrolment/v1\nappliance 2\n"),
+            "the note: {page}"
+        );
+        assert!(page.contains("Hill &lt;clinic&gt;"), "{page}");
+        let refuse = async || {
+            admin
+                .post("/enrolments/2/refuse", &format!("word={word}"))
+                .await
+                .0
+        };
+        assert_eq!(refuse().await, StatusCode::SEE_OTHER);
+        assert_eq!(refuse().await, StatusCode::NOT_FOUND, "it waits no more");
+        let (_, page) = admin.get("/enrolments").await;
+        assert!(page.contains("No request waits."), "{page}");
+    });
+    let said = done_in(&hub);
+    for line in [
+        "ask for enrolment 2 by token 1",
+        "enrol hospital 2 by token 1, request 1",
+        "refuse enrolment 2 by token 1",
+    ] {
+        assert!(said.iter().any(|said| said == line), "{line}: {said:?}");
+    }
+}
+
+/// Anybody may ask, so that only so many wait; what an admin brings waits all the same.
+#[test]
+fn strangers_cannot_fill_the_hub_with_requests() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 0);
+    let ask = |number: u32, by| hub.ask(&key_of(1).verifier(), &number.to_le_bytes(), by);
+    for number in 1..=REQUESTS_WAITING_MAX {
+        assert_eq!(ask(number, None).expect("it waits"), number);
+    }
+    assert!(ask(1000, None).is_err());
+    assert_eq!(ask(7, None).expect("it waits already"), 7);
+    let brought = ask(1000, Some(3)).expect("an admin's waits");
+    assert_eq!(brought, REQUESTS_WAITING_MAX + 1);
+    hub.refuse(7, 3).expect("refused");
+    hub.refuse(8, 3).expect("refused");
+    ask(1001, None).expect("there is room");
+    assert_eq!(hub.records().snapshot().hospitals.len(), 0);
 }
 
 /// How a page shows an exact count.

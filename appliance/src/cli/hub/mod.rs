@@ -110,6 +110,11 @@ pub(crate) enum HubCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
+    /// Print the hub's audit log as JSON lines: who changed what, and when
+    Show {
+        #[command(flatten)]
+        config: HubFile,
+    },
     /// Recompute the hub's audit log: finds any line that was changed, removed or added
     Verify {
         #[command(flatten)]
@@ -142,6 +147,11 @@ pub(crate) fn run(command: HubCommand) -> Result<(), CommandError> {
         HubCommand::Evaluation(command) => evaluation::run(command),
         HubCommand::Token(command) => token::run(command),
         HubCommand::Take { config, files } => carried::take(&config.open()?.hub, &files),
+        HubCommand::Audit(AuditCommand::Show { config }) => {
+            let lines = config.open()?.hub.store().audit()?;
+            lines.into_iter().for_each(output::line);
+            Ok(())
+        }
         HubCommand::Audit(AuditCommand::Verify { config }) => {
             let lines = config.open()?.hub.store().verify_audit()?;
             output::line(format!("ok: {lines} lines"));
@@ -181,7 +191,8 @@ fn serve(file: &HubFile) -> Result<(), CommandError> {
         let stop = CancellationToken::new();
         stop_on_signal(stop.clone()).map_err(CommandError::failed)?;
         let door = hub::door(&config, &hub).await?;
-        Ok(hub::serve(door, (Arc::clone(&hub), keys), stop).await?)
+        let behind = (Arc::clone(&hub), keys, config.hospitals_call());
+        Ok(hub::serve(door, behind, stop).await?)
     });
     // The hub goes last, outside: a connection to PostgreSQL cannot end within a runtime.
     drop(runtime);
