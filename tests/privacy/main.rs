@@ -11,6 +11,7 @@
 //! - `reviews`: how radiologists' opinions come in, of which frames tell with noise only.
 //! - `recalls`: what a hub can do here: stop a model, where the configuration lets it.
 //! - `evaluation`: what a hub may ask to be measured, and what comes of it.
+//! - `federated`: the same from the hub and back to it, over the gate's own line.
 //! - `closes`: weeks closed by processes that are killed at every step.
 //!
 //! `PERICARD_LONG=1` (`cargo xtask test --long`) takes two hundred pairs of weeks instead of twenty.
@@ -23,6 +24,7 @@ mod closes;
 mod detector;
 mod dumps;
 mod evaluation;
+mod federated;
 mod interference;
 mod life;
 mod national;
