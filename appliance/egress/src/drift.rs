@@ -93,6 +93,57 @@ mod tests {
         cells
     }
 
+    /// A number out of a generator of known ones (Vigna's splitmix64), 0 to 1.
+    fn unit(state: &mut u64) -> f64 {
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A week of so many patients whose scores lie as they always do; some move to the highest tenth.
+    fn drawn(state: &mut u64, patients: u32, moved: f64) -> [u32; CELLS] {
+        let mut bins = [0; BINS];
+        for _ in 0..patients {
+            let usual = (unit(state) * unit(state) * BINS as f64) as usize;
+            let bin = if unit(state) < moved { BINS - 1 } else { usual };
+            bins[bin.min(BINS - 1)] += 1;
+        }
+        week(bins)
+    }
+
+    #[test]
+    fn chance_alone_alarms_no_more_often_than_is_said_whatever_the_seed() {
+        const SEEDS: u64 = 20;
+        const WEEKS: u32 = 100;
+        let (mut beyond, mut drifted) = (0, 0);
+        for seed in 1..=SEEDS {
+            let mut state = seed.wrapping_mul(0xD1B5_4A32_D192_ED03);
+            let mut judge = Judge::default();
+            for _ in 0..REFERENCE_WEEKS {
+                judge.hear(&drawn(&mut state, 400, 0.0));
+            }
+            for _ in 0..WEEKS {
+                let verdict = judge.hear(&drawn(&mut state, 400, 0.0));
+                beyond += u32::from(judge.beyond > 0);
+                drifted += u32::from(verdict == DRIFT);
+            }
+            // Drift that is there is found within two weeks of it.
+            let told = [0, 1].map(|_| judge.hear(&drawn(&mut state, 400, 0.2)));
+            assert_eq!(told[1], DRIFT, "seed {seed}");
+        }
+        let weeks = SEEDS as u32 * WEEKS;
+        assert!(
+            beyond * 100 <= weeks,
+            "{beyond} of {weeks}: one in a hundred"
+        );
+        assert!(
+            drifted * 1000 <= weeks,
+            "{drifted} of {weeks}: two in a row are rarer"
+        );
+    }
+
     #[test]
     fn a_verdict_needs_patients_and_changes_only_with_persistence() {
         let (usual, other) = (
