@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +12,8 @@ const CONFIGURATION: &str = "concurrent_max = 1\n\
     [[rules]]\nname = 'urgent'\nmodels = ['burned-in-text']\npriority = 'stat'\nidle_timeout_s = 1\n\
     when.descriptions = ['*stat*']\n";
 
+/// How long the routine studies are held, seconds: longer than it takes to assemble all of them on a slow machine.
+const HELD_S: u32 = 60;
 /// How many routine studies wait when the urgent one comes.
 const ROUTINE: usize = 50;
 
@@ -28,11 +30,15 @@ fn copy(appliance: &Appliance, name: &str, changes: &[&str]) -> PathBuf {
 }
 
 fn started() -> Option<Appliance> {
+    started_with(CONFIGURATION)
+}
+
+fn started_with(toml: &str) -> Option<Appliance> {
     sample("us1")?;
     program("dcmodify")?;
     program("storescu")?;
     Appliance::start(Given {
-        toml: CONFIGURATION,
+        toml,
         models: &["burned-in-text"],
     })
 }
@@ -143,18 +149,80 @@ fn a_study_in_pieces_late_twice_and_changed_ends_as_it_should() {
         (&held["instances"], &held["revision"]),
         (&4.into(), &last["revision"])
     );
-    let reports = appliance.reports(&study).len() as u64;
+    if let (Some(before), Some(now)) = (dumped(&appliance, &superseding), dumped(&appliance, &last))
+    {
+        // The same pictures under other bytes: the same findings, by their old names.
+        assert_eq!(tracked(&before), tracked(&now));
+    }
+    none_is_lost(&appliance, &study, first_revision + 2);
+}
+
+/// Every revision was looked at, or given up unbegun because the next was there already; the last three, whose reports were
+/// waited for, were looked at.
+fn none_is_lost(appliance: &Appliance, study: &str, last: u64) {
+    let jobs = appliance.jobs_ended(study);
+    let state_of = |revision: u64| {
+        let of =
+            |job: &&Value| job["work"]["kind"] == "infer" && job["work"]["revision"] == revision;
+        let states: Vec<_> = jobs
+            .iter()
+            .filter(of)
+            .map(|job| job["state"].to_string())
+            .collect();
+        assert_eq!(states.len(), 1, "revision {revision}: {jobs:?}");
+        states[0].clone()
+    };
+    let states: Vec<_> = (1..=last).map(state_of).collect();
+    let (early, looked_at) = states.split_at(states.len() - 3);
     assert!(
-        reports >= 3 && reports <= first_revision + 2,
-        "none is lost: {reports}"
+        looked_at.iter().all(|state| state == "\"done\""),
+        "{states:?}"
+    );
+    let ended = |state: &String| ["\"done\"", "\"cancelled\""].contains(&state.as_str());
+    assert!(early.iter().all(ended), "{states:?}");
+    let revisions = |state: &str| -> Vec<u64> {
+        let is = |revision: &u64| states[*revision as usize - 1] == state;
+        (1..=last).filter(is).collect()
+    };
+    let reports = appliance.reports(study);
+    let mut reported: Vec<u64> = reports
+        .iter()
+        .filter_map(|r| r["revision"].as_u64())
+        .collect();
+    reported.sort_unstable();
+    assert_eq!(
+        reported,
+        revisions("\"done\""),
+        "each of them has its report"
     );
 }
 
 #[test]
-fn an_urgent_study_overtakes_all_that_have_not_begun() {
-    let Some(appliance) = started() else { return };
+fn an_urgent_study_is_delivered_before_all_that_had_not_begun() {
+    let Some(storescp) = program("storescp") else {
+        return;
+    };
+    let (archive, closed) = (free_port(), free_port());
+    // The routine studies wait for earlier ones from an archive that is closed: until all of them wait.
+    let toml = format!(
+        "{CONFIGURATION}destinations = ['pacs']\n\
+         [[rules]]\nname = 'held'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\nwhen.descriptions = ['*held*']\n\
+         destinations = ['pacs']\npriors = {{ from = 'closed', wait_max_s = {HELD_S} }}\n\
+         [[peers]]\nname = 'pacs'\nae_title = 'ARCHIVE'\naddress = '127.0.0.1'\nport = {archive}\n\
+         [[peers]]\nname = 'closed'\nae_title = 'CLOSED'\naddress = '127.0.0.1'\nport = {closed}\nfetch = ['get']\n"
+    );
+    let Some(appliance) = started_with(&toml) else {
+        return;
+    };
+    let received = appliance.dir.path().join("received");
+    std::fs::create_dir(&received).expect("a directory");
+    let log = appliance.dir.path().join("storescp");
+    let (folder, port) = (received.to_str().expect("a path"), archive.to_string());
+    let args = ["+B", "-od", folder, "-aet", "ARCHIVE", &port];
+    let _archive = Process::start(&storescp, &args, &log);
+    let changes = ["-gst", "-gse", "-gin", "-i", "StudyDescription=held"];
     let routine: Vec<_> = (0..ROUTINE)
-        .map(|n| copy(&appliance, &format!("{n}.dcm"), &["-gst", "-gse", "-gin"]))
+        .map(|n| copy(&appliance, &format!("{n}.dcm"), &changes))
         .collect();
     let files: Vec<_> = routine.iter().map(PathBuf::as_path).collect();
     send(&appliance, &files);
@@ -166,11 +234,21 @@ fn an_urgent_study_overtakes_all_that_have_not_begun() {
             .filter(|job| job["work"]["kind"] == "infer");
         infers.collect()
     };
-    until("routine work in hand", || {
-        infers()
-            .iter()
-            .any(|job| job["state"] == "leased")
-            .then_some(())
+    until(
+        "every routine study's inference, none of them begun",
+        || {
+            let infers = infers();
+            let begun = infers.iter().find(|job| job["state"] != "waiting");
+            assert!(begun.is_none(), "{begun:?} was not held for long enough");
+            (infers.len() == ROUTINE).then_some(())
+        },
+    );
+    until("routine work in hand, and all the rest of it due", || {
+        let infers = infers();
+        let last = infers.iter().filter_map(|job| job["due_at"].as_str()).max();
+        let is_due = last.is_some_and(|last| last < now().as_str());
+        let in_hand = infers.iter().any(|job| job["state"] == "leased");
+        (in_hand && is_due).then_some(())
     });
     let changes = ["-gst", "-gse", "-gin", "-i", "StudyDescription=chest STAT"];
     let urgent = copy(&appliance, "urgent.dcm", &changes);
@@ -186,17 +264,50 @@ fn an_urgent_study_overtakes_all_that_have_not_begun() {
         (&"done".into(), &"stat".into())
     );
     assert_eq!(job["work"]["rule"], "text, urgent", "both rules asked");
-    let (planned, ended) = (job["created_at"].to_string(), job["ended_at"].to_string());
-    let others = infers();
-    let between = |other: &&Value| {
-        let end = other["ended_at"].to_string();
-        other["id"] != job["id"] && other["state"] == "done" && planned < end && end < ended
-    };
-    // The one that was in hand when it came.
-    assert!(others.iter().filter(between).count() <= 1, "{others:?}");
-    let waiting = others
+    let planned = job["created_at"].as_str().expect("a time");
+    let result = report_object(&appliance.reports(&study)[0]).to_owned();
+    let arrived = until("the urgent result at the archive", || {
+        let arrived = arrived(&received);
+        arrived.contains(&result).then_some(arrived)
+    });
+    let waiting = infers()
         .iter()
         .filter(|job| job["state"] == "waiting")
         .count();
     assert!(waiting > 0, "there was something to overtake");
+    // Those that came before it had ended when it was planned, but for the one that was in hand then.
+    let before = arrived.iter().take_while(|uid| **uid != result);
+    let ended: BTreeMap<String, String> = infers()
+        .iter()
+        .filter(|job| job["state"] == "done")
+        .filter_map(|job| {
+            let reports = appliance.reports(job["work"]["study"].as_str()?);
+            let ended = job["ended_at"].as_str()?.to_owned();
+            Some((report_object(&reports[0]).to_owned(), ended))
+        })
+        .collect();
+    let overtook: Vec<_> = before
+        .filter(|uid| ended[*uid].as_str() > planned)
+        .collect();
+    assert!(overtook.len() <= 1, "before the urgent one: {overtook:?}");
+}
+
+/// The objects that storescp took into that folder, in the order in which they came: one association brings one at a time.
+fn arrived(folder: &Path) -> Vec<String> {
+    let came = |file: PathBuf| {
+        let written = file.metadata().and_then(|of| of.modified());
+        // It names files after the kind of object and its UID.
+        let name = file.file_name()?.to_str()?.split_once('.')?.1.to_owned();
+        Some((written.expect("a time"), name))
+    };
+    let mut came: Vec<_> = files_in(folder).into_iter().filter_map(came).collect();
+    came.sort();
+    came.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The time, as the appliance writes it.
+fn now() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    let millis = i64::try_from(since.as_millis()).expect("before the year 292 million");
+    pericard_domain::time::Timestamp::from_millis(millis).rfc3339()
 }
