@@ -18,7 +18,7 @@ use pericard_api::{ApiConfig, Appliance, Talker};
 use pericard_dicom::report::Device;
 use pericard_dimse::{
     Archive, Caller, CommitmentConfig, DeliveryConfig, DimseConfig, InquiryConfig, Listeners,
-    RequestLimits, Tls,
+    RequestLimits, Rewriting, Tls,
 };
 use pericard_domain::model::Package;
 use pericard_domain::time::Clock;
@@ -433,6 +433,11 @@ impl Ground {
         })
     }
 
+    /// Who writes objects anew.
+    fn rewriting(&self) -> Arc<dyn Rewriting> {
+        Arc::new(BehindWalls(self.runner.clone()))
+    }
+
     /// What is held, for DICOM peers.
     fn archive(&self) -> Archive {
         Archive {
@@ -524,6 +529,7 @@ impl Ground {
         dimse.limits.pdu_bytes_max = dicom.pdu_max_kib * 1024;
         dimse.meter = self.meter.clone();
         dimse.archive = Some(self.archive());
+        dimse.rewriting = Some(self.rewriting());
         dimse
     }
 
@@ -533,6 +539,7 @@ impl Ground {
             backoff_min: Duration::from_secs(jobs.delivery_retry_s.into()),
             backoff_max: Duration::from_secs(jobs.delivery_retry_max_s.into()),
             meter: self.meter.clone(),
+            rewriting: Some(self.rewriting()),
             ..DeliveryConfig::default()
         };
         let caller = self.caller();

@@ -1,9 +1,14 @@
 //! What a worker answers, beside what the same model answers without one.
 
-use crate::stage::{config, package};
+use crate::stage::{cached, config, package};
+use pericard_dicom::anew::written_anew;
+use pericard_dicom::scan::{ScanLimits, scan_file};
+use pericard_dicom::source::Source;
 use pericard_domain::image::{Channels, Frame, FrameRef, ImagingInput};
 use pericard_domain::uid::InstanceUid;
-use pericard_runner::{Picture, Runner};
+use pericard_runner::{Picture, RunFailure, Runner};
+use std::fs::File;
+use std::io::BufReader;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_answers_what_the_model_answers_in_the_process() {
@@ -50,4 +55,58 @@ fn every_frame_of_a_picture_crosses() {
     let input = ImagingInput::Frames(vec![frame; 4]);
     let picture = Picture::of(&input).expect("shared memory");
     assert_eq!(picture.frames(), 4);
+}
+
+/// Real objects of several makers: what a result is made from, and what a peer gets in the other uncompressed syntax, is what
+/// it would be without a process in between.
+#[test]
+fn a_reader_hands_over_what_the_file_says() {
+    const OBJECTS_MIN: usize = 8;
+    const BYTES_MAX: u64 = 256 << 20;
+    let (Some(config), Some(samples)) = (config(), cached("samples")) else {
+        return;
+    };
+    let runner = Runner::new(config);
+    let (mut objects, mut rewritten) = (0, 0);
+    for folder in ["chest", "clean", "echo", "leg", "ob", "pelvis"] {
+        for entry in std::fs::read_dir(samples.join(folder)).expect("a sample") {
+            let path = entry.expect("an entry").path();
+            let opened = || BufReader::new(File::open(&path).expect("a file"));
+            let here = Source::read(&mut opened(), &ScanLimits::default()).expect("a source");
+            let mut reader = runner.reader();
+            let there = reader.source(here.instance(), &path).expect("a source");
+            assert_eq!(there.to_bytes(), here.to_bytes(), "{path:?}");
+            assert_eq!(
+                (there.study(), there.frames()),
+                (here.study(), here.frames())
+            );
+            let header = scan_file(&mut opened(), &ScanLimits::default()).expect("it is whole");
+            let explicit = header.identity.transfer_syntax.as_str() == "1.2.840.10008.1.2";
+            let here_anew = written_anew(&mut opened(), explicit, BYTES_MAX);
+            let there_anew = reader.written_anew(here.instance(), &path, explicit);
+            match (here_anew, there_anew) {
+                (Ok(here), Ok(there)) => {
+                    assert!(here == there, "{path:?}");
+                    rewritten += 1;
+                }
+                (Err(here), Err(RunFailure::Undecodable(there))) => {
+                    assert!(there.contains(&here.to_string()), "{there}");
+                }
+                (here, there) => panic!("{path:?}: {:?} {:?}", here.map(drop), there.map(drop)),
+            }
+            objects += 1;
+        }
+    }
+    assert!(objects >= OBJECTS_MIN, "{objects}");
+    assert!(
+        rewritten > 0 && rewritten < objects,
+        "of both kinds: {rewritten}"
+    );
+    let other = InstanceUid::new("1.2.3").expect("a UID");
+    let path = samples.join("chest/RG1_UNCR.dcm");
+    let refused = runner.reader().source(&other, &path).map(drop);
+    assert!(
+        matches!(&refused, Err(RunFailure::Lost(why)) if why.contains("another")),
+        "a reader is not believed that gives another object: {refused:?}"
+    );
 }

@@ -2,10 +2,12 @@
 
 use crate::archive::Archive;
 use crate::peers::Peers;
+use crate::sending::Rewriting;
 use pericard_domain::ae::AeTitle;
 use pericard_domain::uid::SopClassUid;
 use pericard_egress::Meter;
 use pericard_intake::Pace;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the DICOM door stands.
@@ -23,6 +25,8 @@ pub struct DimseConfig {
     pub further_sop_classes: Vec<SopClassUid>,
     /// What is held, for those who search and retrieve. Without it neither is offered.
     pub archive: Option<Archive>,
+    /// Who writes objects anew for peers that take only the other uncompressed syntax. Without anybody they do not get them.
+    pub rewriting: Option<Arc<dyn Rewriting>>,
     /// How much, how long.
     pub limits: Limits,
     /// Where associations are counted.
@@ -40,6 +44,7 @@ impl DimseConfig {
             unlisted: Unlisted::FromLoopback,
             further_sop_classes: Vec::new(),
             archive: None,
+            rewriting: None,
             limits: Limits::default(),
             meter: Meter::in_memory(),
         }

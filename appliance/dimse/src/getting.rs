@@ -89,10 +89,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
             .contexts()
             .iter()
             .filter(|c| c.requestor.scp);
-        let Some(way) = sending::way(as_provider, &head) else {
+        let Some(way) = sending::way(as_provider, &head, self.rewriter) else {
             return Ok(not_sent);
         };
-        let Some(body) = sending::body(way, path, &head).await? else {
+        let Some(body) = sending::body(way, path, &head, self.rewriter).await? else {
             return Ok(not_sent);
         };
         let request = sending::request(message_id, &head, None);

@@ -68,6 +68,7 @@ pub use outbox::{DeliveryConfig, Mail, deliver};
 pub use peer::{Address, AddressError, Fetch, Peer, Rights};
 pub use peers::Peers;
 pub use request::{CallError, Caller, RequestLimits};
+pub use sending::{Rewriting, Rewritten};
 pub use submit::{FileOutcome, SubmitProgress, send_files};
 pub use tls::{Tls, TlsIdentity, TlsUnusable};
 pub use web::WebAddress;

@@ -286,6 +286,7 @@ impl<D: Door> Reception<D> {
             our_title: &self.config.ae_title,
             peers: &self.config.peers,
             archive: self.config.archive.as_ref(),
+            rewriter: self.config.rewriting.as_deref(),
             waiting: None,
             tally: Tally::default(),
         };

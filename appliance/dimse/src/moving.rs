@@ -8,7 +8,7 @@ use crate::part10::FileHead;
 use crate::peer::Peer;
 use crate::request::{Call, Proposal};
 use crate::retrieval::SubOperations;
-use crate::sending::{self, Origin};
+use crate::sending::{self, Origin, Rewriter};
 use crate::service::Root;
 use crate::session::Session;
 use crate::status::Status;
@@ -37,7 +37,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
         let mut rest = instances.as_slice();
         let mut status = None;
         while !rest.is_empty() && status.is_none() {
-            let (batch, proposals) = batch(rest);
+            let (batch, proposals) = batch(rest, self.rewriter);
             rest = &rest[batch.len()..];
             status = self
                 .move_batch(
@@ -97,7 +97,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
                 message_id: command.message_id(),
             };
             let sent = match &mut call {
-                Some(open) => sub_operation(open, archive, instance, &origin).await,
+                Some(open) => {
+                    sub_operation(open, archive, instance, (&origin, self.rewriter)).await
+                }
                 None => Ok(None),
             };
             let sent = match sent {
@@ -136,13 +138,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'a, S, D> {
 type ToMove<'a> = (&'a Archive, Peer, Vec<Instance>);
 
 /// As many objects from the front as fit one association, and what to propose for them.
-fn batch(instances: &[Instance]) -> (&[Instance], Vec<Proposal>) {
+fn batch<'i>(instances: &'i [Instance], rewriter: Rewriter<'_>) -> (&'i [Instance], Vec<Proposal>) {
     let mut proposals: Vec<Proposal> = Vec::new();
     for (at, instance) in instances.iter().enumerate() {
-        let further: Vec<Proposal> = sending::proposals(&instance.identity, instance.size_bytes)
-            .into_iter()
-            .filter(|proposal| !proposals.contains(proposal))
-            .collect();
+        let further: Vec<Proposal> =
+            sending::proposals(&instance.identity, instance.size_bytes, rewriter)
+                .into_iter()
+                .filter(|proposal| !proposals.contains(proposal))
+                .collect();
         if proposals.len() + further.len() > CONTEXTS_MAX {
             return (&instances[..at], proposals);
         }
@@ -156,7 +159,7 @@ async fn sub_operation(
     call: &mut Call,
     archive: &Archive,
     instance: &Instance,
-    origin: &Origin,
+    (origin, rewriter): (&Origin, Rewriter<'_>),
 ) -> Result<Option<u16>, LinkError> {
     let path = archive.store.object_path(instance);
     let reading = path.clone();
@@ -166,10 +169,10 @@ async fn sub_operation(
         return Ok(None);
     };
     let accepted = call.association.contexts().iter();
-    let Some(way) = sending::way(accepted, &head) else {
+    let Some(way) = sending::way(accepted, &head, rewriter) else {
         return Ok(None);
     };
-    let Some(body) = sending::body(way, path, &head).await? else {
+    let Some(body) = sending::body(way, path, &head, rewriter).await? else {
         return Ok(None);
     };
     let request = sending::request(call.next_message_id(), &head, Some(origin));

@@ -7,7 +7,7 @@ use crate::part10::FileHead;
 use crate::peer::Peer;
 use crate::peers::{Peers, one_worker_each};
 use crate::request::{Answer, Call, CallError, Caller, Proposal};
-use crate::sending;
+use crate::sending::{self, Rewriter, Rewriting};
 use crate::status::Status;
 use futures_util::FutureExt;
 use pericard_domain::study::{Instance, ObjectIdentity};
@@ -41,6 +41,8 @@ pub struct DeliveryConfig {
     pub look_every: Duration,
     /// Where deliveries are counted.
     pub meter: Meter,
+    /// Who writes objects anew for peers that take only the other uncompressed syntax. Without anybody they do not get them.
+    pub rewriting: Option<Arc<dyn Rewriting>>,
 }
 
 impl Default for DeliveryConfig {
@@ -52,6 +54,7 @@ impl Default for DeliveryConfig {
             backoff_max: Duration::from_secs(15 * 60),
             look_every: Duration::from_secs(30),
             meter: Meter::in_memory(),
+            rewriting: None,
         }
     }
 }
@@ -236,7 +239,8 @@ impl<M: Mail> Postman<M> {
         if parcels.is_empty() {
             return Ok(Round::Nothing);
         }
-        let proposals = proposals(&parcels);
+        let rewriter = self.config.rewriting.as_deref();
+        let proposals = proposals(&parcels, rewriter);
         let mut call = match self.caller.call(&self.peer, &proposals).await {
             Ok(call) => call,
             Err(error) => {
@@ -245,7 +249,7 @@ impl<M: Mail> Postman<M> {
             }
         };
         for (at, parcel) in parcels.iter().enumerate() {
-            match attempt(&mut call, parcel).await {
+            match attempt(&mut call, parcel, rewriter).await {
                 Ok(attempt) => self.settle(&parcel.0, attempt).await?,
                 Err(reason) => {
                     let name = self.peer.name.clone();
@@ -342,7 +346,7 @@ impl<M: Mail> Postman<M> {
 }
 
 /// What to propose for these parcels, each once.
-fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
+fn proposals(parcels: &[Parcel], rewriter: Rewriter<'_>) -> Vec<Proposal> {
     let mut proposals = Vec::new();
     for (delivery, _, head) in parcels {
         let identity = ObjectIdentity {
@@ -350,7 +354,7 @@ fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
             transfer_syntax: head.transfer_syntax.clone(),
             ..delivery.instance.identity.clone()
         };
-        for proposal in sending::proposals(&identity, head.data_bytes) {
+        for proposal in sending::proposals(&identity, head.data_bytes, rewriter) {
             if !proposals.contains(&proposal) {
                 proposals.push(proposal);
             }
@@ -359,12 +363,16 @@ fn proposals(parcels: &[Parcel]) -> Vec<Proposal> {
     proposals
 }
 
-async fn attempt(call: &mut Call, (_, path, head): &Parcel) -> Result<Attempt, crate::LinkError> {
-    let Some(way) = sending::way(call.association.contexts().iter(), head) else {
+async fn attempt(
+    call: &mut Call,
+    (_, path, head): &Parcel,
+    rewriter: Rewriter<'_>,
+) -> Result<Attempt, crate::LinkError> {
+    let Some(way) = sending::way(call.association.contexts().iter(), head, rewriter) else {
         let reason = "the peer does not accept this SOP class in a transfer syntax that we have";
         return Ok(Attempt::Never(reason.to_owned()));
     };
-    let Some(body) = sending::body(way, path.clone(), head).await? else {
+    let Some(body) = sending::body(way, path.clone(), head, rewriter).await? else {
         let reason = "the object cannot be written in the only transfer syntax that the peer takes";
         return Ok(Attempt::Never(reason.to_owned()));
     };

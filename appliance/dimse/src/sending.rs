@@ -6,10 +6,12 @@ use crate::command::{CommandSet, field, tag};
 use crate::part10::FileHead;
 use crate::request::{Answer, Call, Proposal};
 use crate::wire::LinkError;
-use pericard_dicom::anew;
 use pericard_domain::study::ObjectIdentity;
-use std::io::{BufReader, Cursor, SeekFrom};
+use pericard_domain::uid::InstanceUid;
+use std::fmt::Debug;
+use std::io::{Cursor, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite};
 
@@ -17,6 +19,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite};
 const PRIORITY_MEDIUM: u16 = 0;
 /// The largest object that is written anew for a peer that wants the other uncompressed syntax: it is done in memory.
 const REWRITTEN_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A data set on its way: without its file header, in the syntax that was asked for; or why there is none.
+pub type Rewritten = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+/// Writes objects anew for peers that take them only in the other uncompressed syntax. Nothing of an object is parsed in this
+/// room: somebody is asked who can be lost over it.
+pub trait Rewriting: Debug + Send + Sync + 'static {
+    /// The data set of this object, whose file is at `path`, in Explicit or else Implicit VR Little Endian.
+    fn rewritten(&self, instance: &InstanceUid, path: PathBuf, explicit: bool) -> Rewritten;
+}
+
+/// Who writes objects anew; without anybody they go only as they are.
+pub(crate) type Rewriter<'a> = Option<&'a dyn Rewriting>;
 
 /// On whose behalf an object is sent (PS3.7 section 9.1.1.1): of a C-MOVE.
 pub(crate) struct Origin {
@@ -45,9 +60,14 @@ impl Way {
 }
 
 /// What to propose for an object: its own transfer syntax, and the other uncompressed one when it can be written anew.
-pub(crate) fn proposals(identity: &ObjectIdentity, size_bytes: u64) -> Vec<Proposal> {
+pub(crate) fn proposals(
+    identity: &ObjectIdentity,
+    size_bytes: u64,
+    rewriter: Rewriter<'_>,
+) -> Vec<Proposal> {
     let own = identity.transfer_syntax.as_str();
-    let all = std::iter::once(own).chain(other(own).filter(|_| size_bytes <= REWRITTEN_BYTES_MAX));
+    let may = rewriter.is_some() && size_bytes <= REWRITTEN_BYTES_MAX;
+    let all = std::iter::once(own).chain(other(own).filter(|_| may));
     all.map(|transfer_syntax| Proposal::new(identity.sop_class.as_str(), transfer_syntax))
         .collect()
 }
@@ -56,6 +76,7 @@ pub(crate) fn proposals(identity: &ObjectIdentity, size_bytes: u64) -> Vec<Propo
 pub(crate) fn way<'a>(
     contexts: impl Iterator<Item = &'a Context> + Clone,
     head: &FileHead,
+    rewriter: Rewriter<'_>,
 ) -> Option<Way> {
     let own = head.transfer_syntax.as_str();
     let fitting = |syntax: &str| {
@@ -65,7 +86,8 @@ pub(crate) fn way<'a>(
         contexts.clone().find(is).map(|c| c.id)
     };
     let anew = || {
-        let syntax = other(own).filter(|_| head.data_bytes <= REWRITTEN_BYTES_MAX)?;
+        let may = rewriter.is_some() && head.data_bytes <= REWRITTEN_BYTES_MAX;
+        let syntax = other(own).filter(|_| may)?;
         fitting(syntax).map(|context| Way::Anew {
             context,
             explicit: syntax == EXPLICIT_LE,
@@ -88,30 +110,26 @@ pub(crate) async fn body(
     way: Way,
     path: PathBuf,
     head: &FileHead,
+    rewriter: Rewriter<'_>,
 ) -> Result<Option<Body>, LinkError> {
-    match way {
-        Way::AsItIs(_) => {
+    match (way, rewriter) {
+        (Way::AsItIs(_), _) => {
             let mut file = File::open(path).await?;
             file.seek(SeekFrom::Start(head.data_offset)).await?;
             Ok(Some((Box::new(file), head.data_bytes)))
         }
-        Way::Anew { explicit, .. } => {
-            let anew = tokio::task::spawn_blocking(move || written_anew(&path, explicit)).await;
-            let bytes = anew.ok().flatten();
-            Ok(bytes.map(|bytes| {
+        (Way::Anew { .. }, None) => Ok(None),
+        (Way::Anew { explicit, .. }, Some(rewriter)) => {
+            let anew = rewriter.rewritten(&head.instance, path, explicit).await;
+            let anew =
+                anew.inspect_err(|why| tracing::warn!("an object cannot be written anew: {why}"));
+            Ok(anew.ok().map(|bytes| {
                 let length = bytes.len() as u64;
                 let body: Box<dyn AsyncRead + Unpin + Send> = Box::new(Cursor::new(bytes));
                 (body, length)
             }))
         }
     }
-}
-
-fn written_anew(path: &Path, explicit: bool) -> Option<Vec<u8>> {
-    let file = std::fs::File::open(path).ok()?;
-    let anew = anew::written_anew(&mut BufReader::new(file), explicit, REWRITTEN_BYTES_MAX);
-    anew.inspect_err(|error| tracing::warn!("an object cannot be written anew: {error}"))
-        .ok()
 }
 
 /// A C-STORE-RQ.

@@ -7,6 +7,7 @@ use crate::config::Limits;
 use crate::door::{Door, OpenParcel};
 use crate::peer::Peer;
 use crate::peers::Peers;
+use crate::sending::Rewriter;
 use crate::service::{Service, TABLE};
 use crate::status::Status;
 use crate::wire::{AbortReason, LinkError};
@@ -42,6 +43,7 @@ pub(crate) struct Session<'a, S, D> {
     /// Everybody whom the hospital has named, by now.
     pub(crate) peers: &'a Peers,
     pub(crate) archive: Option<&'a Archive>,
+    pub(crate) rewriter: Rewriter<'a>,
     /// A request that came while another was being answered.
     pub(crate) waiting: Option<(u8, CommandSet)>,
     pub(crate) tally: Tally,

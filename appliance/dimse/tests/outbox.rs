@@ -15,6 +15,7 @@ use pericard_store::outbox::{Delivery, DeliveryTrouble};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::rewriting::RewrittenHere;
 use support::{Appliance, EXPLICIT_LE, SECONDARY_CAPTURE, config, secondary_capture_file, until};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -163,6 +164,7 @@ fn hurried() -> DeliveryConfig {
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(200),
         look_every: Duration::from_millis(200),
+        rewriting: Some(Arc::new(RewrittenHere)),
         ..DeliveryConfig::default()
     }
 }

@@ -295,6 +295,27 @@ impl Reader {
         }
     }
 
+    /// An object's data set in the other of the two uncompressed little endian syntaxes, without its file header. Blocking.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn written_anew(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        explicit: bool,
+    ) -> Result<Vec<u8>, RunFailure> {
+        let read = Read::Anew {
+            instance: instance.clone(),
+            explicit,
+        };
+        let (answer, room) = self.ask_of_file(&read, instance, path)?;
+        match answer {
+            ReadAnswer::Filled { bytes } => taken(room, bytes, instance),
+            other => Err(self.failure(other, instance)),
+        }
+    }
+
     fn ask_of_file(
         &mut self,
         read: &Read,

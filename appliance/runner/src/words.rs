@@ -127,6 +127,12 @@ pub(crate) enum Read {
     Bulk { instance: InstanceUid, path: String },
     /// Gives what results are made from of the object whose file comes with the message, in the room that comes with it.
     Source(InstanceUid),
+    /// Writes the data set of the object whose file comes with the message in the other uncompressed syntax, in the room that
+    /// comes with it.
+    Anew {
+        instance: InstanceUid,
+        explicit: bool,
+    },
     /// Says what the report whose file comes with the message says of results.
     Agreement(InstanceUid),
     /// Says what the open segmentation marks.

@@ -1,6 +1,7 @@
 //! An appliance with a real store behind its door, and Orthanc.
 
 use super::line::Line;
+use super::rewriting::RewrittenHere;
 use super::scanning::ScannedHere;
 use super::{config, free_port, until};
 use pericard_dimse::{
@@ -133,6 +134,7 @@ impl Held {
         ];
         named.extend(peers);
         config.peers = named.into();
+        config.rewriting = Some(Arc::new(RewrittenHere));
         config.archive = Some(Archive {
             store: store.clone(),
             caller: caller.clone(),

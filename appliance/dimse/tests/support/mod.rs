@@ -7,6 +7,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod line;
+pub(crate) mod rewriting;
 pub(crate) mod scanning;
 
 use bytes::Bytes;

@@ -5,13 +5,13 @@ use super::show;
 use crate::view::{Raw, ShownFacts, View};
 use crate::words::{FrameHead, Read, ReadAnswer, VolumeHead};
 use pericard_confine::{Channel, Room};
-use pericard_dicom::agreement;
 use pericard_dicom::geometry::{Place, Slice, assemble, suitable_series};
 use pericard_dicom::json::{self, JsonError};
 use pericard_dicom::pixels::Pixels;
 use pericard_dicom::scan::ScanLimits;
 use pericard_dicom::segments;
 use pericard_dicom::source::Source;
+use pericard_dicom::{agreement, anew};
 use pericard_domain::image::{Frame, FrameRef};
 use pericard_domain::uid::InstanceUid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +96,12 @@ impl Desk {
                     return Err(unsuitable("there is no file or no room"));
                 };
                 source(&instance, file.into(), &received(room)?)
+            }
+            Read::Anew { instance, explicit } => {
+                let (Some(file), Some(room)) = (descriptor, second) else {
+                    return Err(unsuitable("there is no file or no room"));
+                };
+                written_anew(&instance, file.into(), explicit, &received(room)?)
             }
             Read::Agreement(instance) => {
                 let file = descriptor.ok_or_else(|| unsuitable("there is no file"))?;
@@ -308,6 +314,13 @@ fn source(instance: &InstanceUid, file: File, room: &Room) -> Answer {
     let source = Source::read(&mut BufReader::new(file), &ScanLimits::default())
         .map_err(|e| undecodable(instance, &e))?;
     let bytes = source.to_bytes().map_err(|e| undecodable(instance, &e))?;
+    fill(instance, &bytes, room)
+}
+
+fn written_anew(instance: &InstanceUid, file: File, explicit: bool, room: &Room) -> Answer {
+    let bytes_max = room.bytes() as u64;
+    let anew = anew::written_anew(&mut BufReader::new(file), explicit, bytes_max);
+    let bytes = anew.map_err(|e| undecodable(instance, &e))?;
     fill(instance, &bytes, room)
 }
 
