@@ -135,7 +135,125 @@ fn an_analysis_is_ordered_on_the_worklist_and_read_by_fhir() {
     assert!(counts["Observation"].as_u64() >= Some(1), "{counts}");
 }
 
-/// How much there is of a study, by QIDO-RS, and the study before it, by WADO-RS. Its DICOM door gives neither.
+/// With an order that names two objects, the first alone is no study, however long nothing comes.
+#[test]
+fn an_order_that_names_its_objects_is_begun_when_all_of_them_are_here() {
+    let (Some(us1), Some(dcmodify)) = (sample("us1"), program("dcmodify")) else {
+        return;
+    };
+    let toml = "[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n";
+    let Some(appliance) = Appliance::start(Given {
+        toml,
+        models: &["burned-in-text"],
+    }) else {
+        return;
+    };
+    let first = &files_in(&us1)[0];
+    let second = appliance.dir.path().join("second.dcm");
+    std::fs::copy(first, &second).expect("a copy");
+    run(std::process::Command::new(dcmodify)
+        .args(["-nb", "-gin"])
+        .arg(&second));
+    let study = study_of(first);
+    let files = [first, &second].map(|path| path.to_str().expect("a path"));
+    let Some(told) = ordered(&appliance, &["--named"], &study, &files) else {
+        return;
+    };
+    assert_eq!(told["told"], json!(["IN PROGRESS", "COMPLETED"]), "{told}");
+    let reports = appliance.reports(&study);
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert_eq!(reports[0]["evidence"].as_array().map(Vec::len), Some(2));
+    let log = appliance.pericard(&["audit", "show", "--json"]);
+    let uid = told["workitem"]["00080018"]["Value"][0].as_str();
+    let source = format!("workitem {}", uid.expect("its UID"));
+    assert!(
+        log.contains("counted") && log.contains(&source),
+        "the order is why the study was complete: {log}"
+    );
+}
+
+/// An order of a rule is an order of all its models, after the earlier studies that the rule asks for; one model that cannot do
+/// it is told, with what the other did.
+#[test]
+fn an_order_of_a_rule_runs_every_model_of_it() {
+    let Some(ultrasound) = sample("us1") else {
+        return;
+    };
+    let closed = free_port();
+    let toml = format!(
+        "[[peers]]\nname = 'archive'\nae_title = 'ARCHIVE'\naddress = '127.0.0.1'\nport = {closed}\nfetch = ['get']\n\
+         [[rules]]\nname = 'both'\nmodels = ['burned-in-text', 'brain-extraction']\nidle_timeout_s = 1\n\
+         when = {{ modalities = ['XX'] }}\npriors = {{ from = 'archive', wait_max_s = 3 }}\n"
+    );
+    let Some(appliance) = Appliance::start(Given {
+        toml: &toml,
+        models: &["burned-in-text", "brain-extraction"],
+    }) else {
+        return;
+    };
+    let file = &files_in(&ultrasound)[0];
+    let (study, path) = (study_of(file), file.to_str().expect("a path"));
+    let Some(told) = ordered(&appliance, &["--rule=both"], &study, &[path]) else {
+        return;
+    };
+    assert_eq!(told["told"], json!(["IN PROGRESS", "CANCELED"]), "{told}");
+    let workitem = &told["workitem"];
+    let reason = workitem["00741238"]["Value"][0].as_str();
+    let reason = reason.expect("a reason");
+    assert!(reason.starts_with("brain-extraction "), "{reason}");
+    let jobs = appliance.jobs_ended(&study);
+    let mut ends: Vec<_> = jobs
+        .iter()
+        .filter(|job| job["work"]["kind"] == "infer")
+        .map(|job| {
+            (
+                &job["work"]["model"]["name"],
+                &job["state"],
+                &job["priority"],
+            )
+        })
+        .collect();
+    ends.sort_by_key(|(name, _, _)| name.to_string());
+    let stat = json!("stat");
+    let expected = [
+        (&json!("brain-extraction"), &json!("failed"), &stat),
+        (&json!("burned-in-text"), &json!("done"), &stat),
+    ];
+    assert_eq!(ends, expected);
+    let outputs = &workitem["00741216"]["Value"][0]["00404033"]["Value"];
+    let instance = &outputs[0]["00081199"]["Value"][0]["00081155"]["Value"][0];
+    assert_eq!(
+        *instance,
+        appliance.reports(&study)[0]["objects"][0]["instance"]
+    );
+    let held = appliance.json(&format!("/api/v1/studies/{study}"));
+    let prior = &held["priors"][0];
+    assert_eq!(
+        (&prior["from"], &prior["state"]),
+        (&json!("archive"), &json!("late"))
+    );
+    let log = appliance.pericard(&["audit", "show", "--json"]);
+    assert!(log.contains("go on without priors"), "{log}");
+}
+
+/// What the hospital's information system in `ris.py` was told.
+fn ordered(appliance: &Appliance, options: &[&str], study: &str, files: &[&str]) -> Option<Value> {
+    let dicomweb = format!("https://{}/dicomweb", appliance.https);
+    let ca = appliance.ca();
+    let mut args = options.to_vec();
+    args.extend([
+        &*dicomweb,
+        &appliance.token,
+        ca.to_str().expect("a path"),
+        study,
+    ]);
+    args.extend(files);
+    let printed = python("ris.py", &args)?;
+    Some(serde_json::from_str(&printed).expect("JSON"))
+}
+
+/// How much there is of a study, by QIDO-RS, and the study before it, by WADO-RS, once C-GET and C-MOVE were tried: its DICOM
+/// door gives neither.
 #[test]
 fn orthanc_says_how_much_it_has_and_gives_earlier_studies_by_dicomweb() {
     let (Some(us1), Some(_)) = (sample("us1"), program("dcmodify")) else {
@@ -157,7 +275,7 @@ fn orthanc_says_how_much_it_has_and_gives_earlier_studies_by_dicomweb() {
         "{}{}[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 600\nwait_max_s = 900\n\
          priors = {{ from = 'archive', wait_max_s = 120 }}\n",
         peer("counter", closed, "counts = true"),
-        peer("archive", orthanc.dicom, "fetch = ['web']"),
+        peer("archive", orthanc.dicom, "fetch = ['get', 'move', 'web']"),
     );
     let Some(appliance) = Appliance::start(Given {
         toml: &toml,

@@ -46,7 +46,10 @@ const WORKLIST: &str = "\
 Workitems are matched by any attribute, also within sequences (`ScheduledWorkitemCodeSequence.CodeValue`). A workitem whose \
 Scheduled Workitem Code has the scheme `99PERICARD` and names a model, or the scheme `99PERICARD_RULE` and names a rule, orders an \
 analysis of the study in its Input Information Sequence, with its priority (HIGH: before everything that has not begun); the \
-appliance claims it once the study is complete. All others are for whoever claims them. Notifications go over a WebSocket, as text \
+appliance claims it once the study is complete. An order of a rule is one of all its models, after the earlier studies that the rule \
+asks for: it is completed when all of them are done, and cancelled with the reasons, and with what was done, when one has failed or \
+is not live. A study whose objects an open order names (Referenced SOP Sequence (0008,1199) of its inputs) is not complete before they \
+are here, as long as its rules wait for it. All others are for whoever claims them. Notifications go over a WebSocket, as text \
 in the DICOM JSON model, and wait for a subscriber whose channel is closed (the latest 10000 of all). Workitems that have ended \
 are kept for 30 days, longer under a deletion lock.\n\n";
 

@@ -136,7 +136,7 @@ fn not_live(lacking: &[String]) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use pericard_domain::digest::Digest;
     use pericard_domain::job::Priority;
@@ -147,7 +147,7 @@ mod tests {
     use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, TransferSyntaxUid};
     use std::collections::BTreeMap;
 
-    fn package(name: &str) -> Package {
+    pub(crate) fn package(name: &str) -> Package {
         let model = ModelRef {
             name: name.into(),
             version: "1.0.0".into(),
@@ -200,7 +200,13 @@ mod tests {
         }
     }
 
-    fn rule(name: &str, modality: &str, models: &[&str], priority: Priority, to: &[&str]) -> Rule {
+    pub(crate) fn rule(
+        name: &str,
+        modality: &str,
+        models: &[&str],
+        priority: Priority,
+        to: &[&str],
+    ) -> Rule {
         let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         Rule {
             name: name.into(),

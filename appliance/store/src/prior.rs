@@ -260,6 +260,9 @@ pub(crate) fn order(
     const ORDER: &str = "-- order priors\n\
         INSERT INTO prior_orders (study_id, revision, source, terms, state, deadline, due_at, created_at) \
         VALUES (?1, ?2, ?3, ?4, 'waiting', ?5, ?6, ?6) ON CONFLICT DO NOTHING";
+    const OPEN_ORDER: &str = "-- find open prior order\n\
+        SELECT deadline FROM prior_orders WHERE study_id = ?1 AND revision = ?2 AND source = ?3 \
+            AND state IN ('waiting', 'leased')";
     let deadline = tx.now.after(Duration::from_secs(terms.wait_max_s.into()));
     let values = (
         study_id,
@@ -269,8 +272,14 @@ pub(crate) fn order(
         deadline.as_millis(),
         tx.now.as_millis(),
     );
-    tx.change(ORDER, values)?;
-    Ok(deadline)
+    if tx.change(ORDER, values)? > 0 {
+        return Ok(deadline);
+    }
+    // Ordered for this revision already: what waits, waits as long as that, and not at all when it has ended.
+    let open = tx.one(OPEN_ORDER, (study_id, revision, &terms.from), |row| {
+        time(row, "deadline")
+    })?;
+    Ok(open.unwrap_or(tx.now))
 }
 
 /// Whether objects of that study that come from that title were sent for.

@@ -64,6 +64,15 @@ pub struct Completion {
     pub lacks: Option<Failure>,
 }
 
+/// What an order on the worklist gives rise to: all of it or nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ordered {
+    /// The inferences.
+    pub planned: Vec<PlannedInference>,
+    /// The earlier studies that they wait for.
+    pub priors: Vec<Priors>,
+}
+
 impl From<Vec<PlannedInference>> for Completion {
     fn from(planned: Vec<PlannedInference>) -> Self {
         Self {

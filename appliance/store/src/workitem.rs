@@ -25,8 +25,8 @@ pub struct Workitem {
     pub claimed_here: bool,
     /// The study whose analysis by this appliance it orders, when it does.
     pub study: Option<StudyUid>,
-    /// The inference that it gave rise to.
-    pub job: Option<JobId>,
+    /// The inferences that it gave rise to: one for each model that it asks for.
+    pub jobs: Vec<JobId>,
     /// Whether somebody asked for its cancellation.
     pub cancel_asked: bool,
     /// All else that is known of it, in the DICOM JSON model, without its transaction UID. Patient data.

@@ -4,7 +4,8 @@ use crate::StoreError;
 use crate::change::{Done, Tx};
 use crate::error::Fault;
 use crate::journal::Line;
-use crate::queue::PlannedInference;
+use crate::prior;
+use crate::queue::{Ordered, PlannedInference};
 use crate::rows::{self, rank, select_jobs};
 use crate::sql::{closed, json, time, to_json, word};
 use crate::store::Store;
@@ -91,19 +92,20 @@ impl Store {
             .await
     }
 
-    /// Plans the inference that a workitem orders, over the study's latest revision, and notes it with the workitem; one
-    /// that is planned or done already serves it. `None` when the study is not complete yet.
+    /// Plans the inferences that a workitem orders, over the study's latest revision, and notes them with the workitem; one
+    /// that is planned or done already serves it. They wait for the earlier studies that the order asks for. `None` when the
+    /// study is not complete yet.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] as [`Store::alter_workitem`].
     pub async fn plan_order(
         &self,
         altered: Altered,
-        planned: PlannedInference,
+        ordered: Ordered,
         by: Actor,
-    ) -> Result<Option<JobId>, StoreError> {
+    ) -> Result<Option<Vec<JobId>>, StoreError> {
         self.change("plan order", move |tx| {
-            plan_order(tx, altered, &planned, by)
+            plan_order(tx, altered, &ordered, by)
         })
         .await
     }
@@ -287,7 +289,7 @@ fn alter(tx: Tx<'_>, altered: &Altered, by: Actor) -> Result<Done<()>, Fault> {
     const ALTER: &str = "-- alter workitem\n\
         UPDATE workitems SET state = ?3, version = version + 1, transaction_uid = ?4, job_id = ?5, \
             cancel_asked_at = CASE WHEN ?6 THEN coalesce(cancel_asked_at, ?8) END, dataset = ?7, changed_at = ?8, \
-            study_uid = ?9, claimed_here = ?10 \
+            study_uid = ?9, claimed_here = ?10, more_jobs = ?11 \
         WHERE uid = ?1 AND version = ?2";
     let item = &altered.workitem;
     let values = (
@@ -295,18 +297,19 @@ fn alter(tx: Tx<'_>, altered: &Altered, by: Actor) -> Result<Done<()>, Fault> {
         item.version,
         item.state.name(),
         &item.transaction,
-        item.job.map(|job| job.0),
+        item.jobs.first().map(|job| job.0),
         item.cancel_asked,
         to_json(&item.dataset)?,
         tx.now.as_millis(),
         item.study.as_ref().map(StudyUid::as_str),
         item.claimed_here,
+        to_json(&item.jobs.get(1..).unwrap_or_default())?,
     );
     if tx.change(ALTER, values)? == 0 {
         return Err(StoreError::Conflict("the workitem was changed meanwhile".into()).into());
     }
     tell(tx, &item.uid, &altered.told)?;
-    let detail = json!({ "state": item.state.name(), "job": item.job });
+    let detail = json!({ "state": item.state.name(), "jobs": item.jobs });
     let line = Line::new(altered.verb, subject(&item.uid), by).with(detail);
     Ok(Done::said((), line).waking())
 }
@@ -314,16 +317,11 @@ fn alter(tx: Tx<'_>, altered: &Altered, by: Actor) -> Result<Done<()>, Fault> {
 fn plan_order(
     tx: Tx<'_>,
     mut altered: Altered,
-    planned: &PlannedInference,
+    ordered: &Ordered,
     by: Actor,
-) -> Result<Done<Option<JobId>>, Fault> {
+) -> Result<Done<Option<Vec<JobId>>>, Fault> {
     const STUDY: &str = "-- find ordered study\n\
         SELECT id, revision FROM studies WHERE uid = ?1 AND state = 'complete' AND revision > 0";
-    const JOB: &str = select_jobs!(
-        "find ordered inference",
-        "WHERE j.study_id = ?1 AND j.revision = ?2 AND j.model_name = ?3 AND j.model_version = ?4 \
-         AND j.model_digest = ?5 AND j.kind = 'infer'"
-    );
     const HURRY: &str = "-- hurry ordered inference\n\
         UPDATE jobs SET priority = min(priority, ?2) WHERE id = ?1 AND state = 'waiting'";
     let study = altered.workitem.study.as_ref().map(StudyUid::as_str);
@@ -333,7 +331,53 @@ fn plan_order(
     let Some((study_id, revision)) = found else {
         return Ok(Done::unchanged(None));
     };
-    plan::plan(tx, (study_id, revision), planned, tx.now)?;
+    let at = (study_id, revision);
+    let is_new = |planned| Ok::<_, Fault>(ordered_inference(tx, at, planned)?.is_none());
+    let new: Vec<bool> = ordered
+        .planned
+        .iter()
+        .map(is_new)
+        .collect::<Result<_, _>>()?;
+    let mut not_before = tx.now;
+    // What is planned or done already does not wait again.
+    for terms in ordered.priors.iter().filter(|_| new.contains(&true)) {
+        not_before = not_before.max(prior::order(tx, at, terms)?);
+    }
+    let mut jobs = Vec::new();
+    for planned in &ordered.planned {
+        plan::plan(tx, at, planned, not_before)?;
+        let job = ordered_inference(tx, at, planned)?;
+        let job = job.ok_or(StoreError::NotFound("planned inference"))?;
+        tx.change(HURRY, (job.0, rank(planned.priority)))?;
+        jobs.push(job);
+    }
+    altered.workitem.jobs.clone_from(&jobs);
+    let mut done = alter(tx, &altered, by)?;
+    let planned = ordered.planned.iter().zip(new);
+    let planned = planned
+        .filter(|(_, is_new)| *is_new)
+        .map(|(planned, _)| plan::describe(planned));
+    for line in &mut done.effects.lines {
+        line.detail["planned"] = planned.clone().collect();
+        line.detail["priors"] = json!(ordered.priors);
+    }
+    Ok(Done {
+        value: Some(jobs),
+        effects: done.effects,
+    })
+}
+
+/// The inference of that model over that revision, when there is one.
+fn ordered_inference(
+    tx: Tx<'_>,
+    (study_id, revision): (i64, u32),
+    planned: &PlannedInference,
+) -> Result<Option<JobId>, Fault> {
+    const JOB: &str = select_jobs!(
+        "find ordered inference",
+        "WHERE j.study_id = ?1 AND j.revision = ?2 AND j.model_name = ?3 AND j.model_version = ?4 \
+         AND j.model_digest = ?5 AND j.kind = 'infer'"
+    );
     let model = &planned.model;
     let key = (
         study_id,
@@ -342,15 +386,7 @@ fn plan_order(
         &model.version,
         model.digest.as_bytes(),
     );
-    let job = tx.one(JOB, key, rows::job)?;
-    let job = job.ok_or(StoreError::NotFound("planned inference"))?.id;
-    tx.change(HURRY, (job.0, rank(planned.priority)))?;
-    altered.workitem.job = Some(job);
-    let done = alter(tx, &altered, by)?;
-    Ok(Done {
-        value: Some(job),
-        effects: done.effects,
-    })
+    Ok(tx.one(JOB, key, rows::job)?.map(|job| job.id))
 }
 
 fn keep_subscription(tx: Tx<'_>, new: &Subscription) -> Result<(), Fault> {
@@ -402,7 +438,11 @@ fn workitem(row: &Row<'_>) -> rusqlite::Result<Workitem> {
             Some(_) => Some(word(row, "study_uid")?),
             None => None,
         },
-        job: row.get::<_, Option<i64>>("job_id")?.map(JobId),
+        jobs: {
+            let first = row.get::<_, Option<i64>>("job_id")?.map(JobId);
+            let more: Vec<JobId> = json(row, "more_jobs")?;
+            first.into_iter().chain(more).collect()
+        },
         cancel_asked: row.get::<_, Option<i64>>("cancel_asked_at")?.is_some(),
         dataset: json(row, "dataset")?,
         changed_at: time(row, "changed_at")?,

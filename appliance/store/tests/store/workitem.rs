@@ -1,10 +1,17 @@
 //! Workitems: kept, changed on the latest view only, told of, and planned.
 
-use crate::site::{self, Site, admit, at, instance_uid, lease, peer, planned, study_uid};
+use crate::site::{
+    self, LEASE, Site, admit, at, conclusion, inference, instance_uid, lease, peer, planned,
+    study_uid,
+};
 use pericard_domain::actor::Actor;
-use pericard_domain::job::{JobState, Priority};
+use pericard_domain::job::{JobState, Priority, Work};
+use pericard_domain::rule::Priors;
 use pericard_domain::uid::InstanceUid;
 use pericard_domain::workitem::WorkitemState;
+use pericard_store::audit_log::AuditQuery;
+use pericard_store::prior::PriorOutcome;
+use pericard_store::queue::{Ordered, PlannedInference};
 use pericard_store::workitem::{Altered, NewWorkitem, Subscription, Workitem};
 use pericard_store::{Store, StoreError};
 use serde_json::json;
@@ -158,7 +165,7 @@ async fn an_order_is_planned_once_its_study_is_complete() {
     urgent.priority = Priority::Stat;
     let claim = altered(&item, WorkitemState::InProgress);
     let none = store
-        .plan_order(claim.clone(), urgent.clone(), Actor::room("jobs"))
+        .plan_order(claim.clone(), one(urgent.clone()), Actor::room("jobs"))
         .await;
     assert_eq!(none.expect("no study yet"), None);
     assert_eq!(store.workitem(&uid(1)).await.expect("kept").version, 1);
@@ -170,11 +177,11 @@ async fn an_order_is_planned_once_its_study_is_complete() {
         .await
         .expect("complete");
     let job = store
-        .plan_order(claim, urgent, Actor::room("jobs"))
+        .plan_order(claim, one(urgent), Actor::room("jobs"))
         .await
         .expect("planned");
-    let job = job.expect("a job");
-    let kept = store.job(job).await.expect("the job");
+    let jobs = job.expect("a job");
+    let kept = store.job(jobs[0]).await.expect("the job");
     assert_eq!(
         kept.priority,
         Priority::Stat,
@@ -187,7 +194,98 @@ async fn an_order_is_planned_once_its_study_is_complete() {
         "not doubled"
     );
     let order = &store.open_orders(10).await.expect("orders")[0];
-    assert_eq!(order.job, Some(job));
+    assert_eq!((order.jobs.len(), &order.jobs), (1, &jobs));
+}
+
+fn one(planned: PlannedInference) -> Ordered {
+    Ordered {
+        planned: vec![planned],
+        ..Ordered::default()
+    }
+}
+
+/// Of two models that an order asks for, the one that is done already does not run again; the other waits for the earlier
+/// studies that its rule asks for.
+#[tokio::test]
+async fn an_order_of_several_models_plans_each_of_them_after_the_earlier_studies() {
+    let site = Site::new();
+    let store = site.open();
+    let done = inference(&site, &store, 1, &["bones"]).await;
+    let results = conclusion(&store, &done, (1, 9)).await;
+    store.conclude(&done, results).await.expect("concluded");
+    let item = created(&store, 1, Some(1), &[]).await;
+    let priors: Priors =
+        serde_json::from_value(json!({"from": "archive", "wait_max_s": 60})).expect("terms");
+    let ordered = Ordered {
+        planned: vec![planned("bones"), planned("lungs"), planned("heart")],
+        priors: vec![priors],
+    };
+    let claim = altered(&item, WorkitemState::InProgress);
+    let jobs = store
+        .plan_order(claim, ordered.clone(), Actor::room("jobs"))
+        .await;
+    let jobs = jobs.expect("planned").expect("its study is complete");
+    let mut names = Vec::new();
+    for id in &jobs {
+        let job = store.job(*id).await.expect("a job");
+        let Work::Infer { model, .. } = job.work else {
+            panic!("no inference");
+        };
+        names.push((model.name, job.state));
+    }
+    let waits = JobState::Waiting { due_at: at(70) };
+    assert_eq!(
+        names,
+        [
+            ("bones".to_owned(), JobState::Done),
+            ("lungs".to_owned(), waits.clone()),
+            ("heart".to_owned(), waits)
+        ]
+    );
+    assert_eq!(jobs[0], done.job.id);
+    // It outlives the process, in the same order.
+    drop(store);
+    let store = site.open();
+    let order = store.workitem(&uid(1)).await.expect("kept");
+    assert_eq!(order.jobs, jobs);
+    let verbs = AuditQuery {
+        verb: Some("change workitem state".into()),
+        ..AuditQuery::default()
+    };
+    let line = &store.audit(verbs).await.expect("the log")[0];
+    let planned: Vec<_> = line.detail["planned"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    assert_eq!(planned.len(), 2, "{}", line.detail);
+    assert_eq!(
+        (&planned[0]["model"], &planned[1]["model"]),
+        (&json!("lungs 1.0.0"), &json!("heart 1.0.0"))
+    );
+    assert_eq!(line.detail["priors"][0]["from"], "archive");
+
+    // The peer has answered; whoever orders the same again does not wait for it.
+    let prior = store
+        .lease_prior_order("archive", LEASE)
+        .await
+        .expect("leased");
+    let prior = prior.expect("it was ordered");
+    store
+        .prior_order_ended(&prior, PriorOutcome::default())
+        .await
+        .expect("ended");
+    let item = created(&store, 2, Some(1), &[]).await;
+    let claim = altered(&item, WorkitemState::InProgress);
+    let more = Ordered {
+        planned: vec![site::planned("liver")],
+        ..ordered
+    };
+    let jobs = store.plan_order(claim, more, Actor::room("jobs")).await;
+    let jobs = jobs.expect("planned").expect("its study is complete");
+    let liver = store.job(jobs[0]).await.expect("a job");
+    assert_eq!(liver.state, JobState::Waiting { due_at: at(10) });
+    store.verify_audit().await.expect("a whole log");
 }
 
 /// What an open order names as its inputs is counted like what a source has; an order that has ended counts nothing.

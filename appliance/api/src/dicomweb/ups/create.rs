@@ -135,7 +135,7 @@ fn as_kept(new: &NewWorkitem, api: &Api) -> Workitem {
         transaction: None,
         claimed_here: false,
         study: new.study.clone(),
-        job: None,
+        jobs: Vec::new(),
         cancel_asked: false,
         dataset: new.dataset.clone(),
         changed_at: api.rooms.clock.now(),

@@ -56,7 +56,7 @@ fn change(held: Workitem, new: &Attributes, key: Option<&str>) -> Result<Altered
     let mut workitem = held;
     if let Some(dataset) = workitem.dataset.as_object_mut() {
         dataset.extend(new.clone());
-        if workitem.state == WorkitemState::Scheduled && workitem.job.is_none() {
+        if workitem.state == WorkitemState::Scheduled && workitem.jobs.is_empty() {
             workitem.study = match dataset::is_order(dataset) {
                 true => dataset::input_study(dataset).and_then(|uid| uid.parse().ok()),
                 false => None,
