@@ -4,10 +4,12 @@
 
 mod support;
 
-use pericard_dimse::{DimseConfig, Unlisted};
+use pericard_dimse::{DimseConfig, Rights, Unlisted};
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use support::archive::peer;
+use support::line::{Line, Stream};
 use support::{
     Appliance, AssociateRequest, EXPLICIT_LE, SECONDARY_CAPTURE, command, config, context,
     echo_request, item, pdu, pdv, secondary_capture, store_request, ui, until, us,
@@ -327,6 +329,41 @@ async fn strangers_are_told_and_the_next_caller_is_served() {
         );
         until(stranger.name, || appliance.refusals().len() == at + 1).await;
         assert!(echoes(&appliance).await, "after {}", stranger.name);
+    }
+    assert!(appliance.kept().is_empty());
+}
+
+/// Once the handshake is behind it, a stranger with a peer's certificate is heard as one without TLS is: five of the above.
+#[tokio::test]
+async fn strangers_behind_a_handshake_are_told_too() {
+    const FIVE: [&str; 5] = [
+        "a web browser",
+        "data of 4 GiB",
+        "a command of garbage",
+        "a release in the middle of an object",
+        "silence in the middle of an object",
+    ];
+    let line = Line::tls();
+    let mut config = hurried();
+    // A handshake takes longer than the first bytes of a stranger may.
+    config.limits.artim_timeout = Duration::from_secs(5);
+    let bound = line.bound(peer("stranger", "STRANGER", None, Rights::STORE));
+    config.peers = vec![bound].into();
+    let appliance = Appliance::start_over(&line, config).await;
+    let strangers = before_the_association()
+        .into_iter()
+        .chain(within_the_association())
+        .filter(|stranger| FIVE.contains(&stranger.name));
+    let strangers: Vec<Stranger> = strangers.collect();
+    assert_eq!(strangers.len(), FIVE.len());
+    for (at, stranger) in strangers.iter().enumerate() {
+        let calling = line.connected(appliance.address).await;
+        let end = timeout(Duration::from_secs(10), ended_on(calling, &stranger.sends)).await;
+        let end = end.expect("it ends in time");
+        assert_eq!(end, stranger.end, "{}", stranger.name);
+        until(stranger.name, || appliance.refusals().len() == at + 1).await;
+        let next = line.connected(appliance.address).await;
+        assert!(echoes_on(next).await, "after {}", stranger.name);
     }
     assert!(appliance.kept().is_empty());
 }
@@ -694,7 +731,11 @@ async fn stopping_ends_what_is_open_after_the_message_in_hand() {
 
 /// Sends all of it, with a pause between that the limits allow, and gives how the appliance ended it.
 async fn ended(appliance: &Appliance, sends: &[Vec<u8>]) -> End {
-    let mut line = TcpStream::connect(appliance.address).await.unwrap();
+    let line = TcpStream::connect(appliance.address).await.unwrap();
+    ended_on(line, sends).await
+}
+
+async fn ended_on(mut line: impl Stream, sends: &[Vec<u8>]) -> End {
     for bytes in sends {
         if let Err(error) = line.write_all(bytes).await {
             assert!(
@@ -738,7 +779,10 @@ async fn established_as(appliance: &Appliance, request: &[u8]) -> (TcpStream, Ve
 }
 
 async fn echoes(appliance: &Appliance) -> bool {
-    let mut line = TcpStream::connect(appliance.address).await.unwrap();
+    echoes_on(TcpStream::connect(appliance.address).await.unwrap()).await
+}
+
+async fn echoes_on(mut line: impl Stream) -> bool {
     line.write_all(&asked()).await.unwrap();
     if !matches!(read_pdu(&mut line).await, Ok((2, _))) {
         return false;
@@ -752,7 +796,7 @@ async fn echoes(appliance: &Appliance) -> bool {
 }
 
 /// The message id responded to, and the status, of the next response.
-async fn answered(line: &mut TcpStream) -> (u16, u16) {
+async fn answered(line: &mut impl Stream) -> (u16, u16) {
     let (kind, body) = read_pdu(line).await.unwrap();
     assert_eq!(kind, 4, "{body:?}");
     let (mut id, mut status) = (None, None);
@@ -771,7 +815,7 @@ async fn answered(line: &mut TcpStream) -> (u16, u16) {
     (id.unwrap(), status.unwrap())
 }
 
-async fn read_pdu(line: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+async fn read_pdu(line: &mut impl Stream) -> std::io::Result<(u8, Vec<u8>)> {
     let mut header = [0; 6];
     line.read_exact(&mut header).await?;
     let length = u32::from_be_bytes(header[2..].try_into().unwrap()) as usize;
