@@ -15,7 +15,7 @@ mod table;
 
 pub use pseudonym::Key;
 pub use refusal::Refusal;
-pub use table::EDITION;
+pub use table::{EDITION, OPTIONS_EDITION};
 
 use crate::pixels::{PixelError, Pixels};
 use crate::scan::ScanLimits;
@@ -30,6 +30,16 @@ use pseudonym::put_back;
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
 use table::{Action, entry};
+
+/// The options of the standard that there are not, by code of CID 7050. They clean what the Basic Profile takes out or what is
+/// refused here, and nobody can ask for them: a declared restriction.
+pub const NOT_OFFERED: [(&str, &str); 5] = [
+    ("113102", "Clean Recognizable Visual Features Option"),
+    ("113103", "Clean Graphics Option"),
+    ("113104", "Clean Structured Content Option"),
+    ("113105", "Clean Descriptors Option"),
+    ("113111", "Retain Safe Private Option"),
+];
 
 /// What is kept although the Basic Profile would take it out: the standard's options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -350,7 +360,7 @@ impl<'p> Cleaning<'p> {
             text(
                 tags::DEIDENTIFICATION_METHOD,
                 VR::LO,
-                format!("Pericard, DICOM PS3.15 {EDITION} table E.1-1"),
+                format!("Pericard, PS3.15 table E.1-1 {EDITION}, options {OPTIONS_EDITION}"),
             ),
             sequence(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items.collect()),
             text(
@@ -412,4 +422,30 @@ fn identifiers(source: &DataSet) -> Vec<String> {
     }
     words.retain(|word| word.chars().count() >= IDENTIFIER_CHARS_MIN);
     words.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CID 7050: each is made, kept by an option, or said not to be offered.
+    #[test]
+    fn every_option_of_the_standard_is_offered_or_declared_as_not() {
+        let kept = [
+            Keep::Uids,
+            Keep::Device,
+            Keep::Institution,
+            Keep::PatientCharacteristics,
+            Keep::FullDates,
+            Keep::ShiftedDates,
+        ];
+        let mut codes: Vec<&str> = kept.iter().map(|keep| keep.code().0).collect();
+        codes.extend(NOT_OFFERED.map(|(code, _)| code));
+        codes.extend(["113100", "113101"]);
+        codes.sort_unstable();
+        let all: Vec<String> = (113_100..=113_112)
+            .map(|code: u32| code.to_string())
+            .collect();
+        assert_eq!(codes, all);
+    }
 }

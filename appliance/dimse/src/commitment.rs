@@ -239,10 +239,9 @@ impl Notary {
     }
 
     async fn call(&self, roles: Roles) -> Result<(Call, u8), CallError> {
-        let model = uids::STORAGE_COMMITMENT_PUSH_MODEL;
-        let proposal = Proposal::new(model, IMPLICIT_LE).taking(roles);
-        let call = self.archive.caller.call(&self.peer, &[proposal]).await?;
-        let context = call.context(model, IMPLICIT_LE);
+        let proposed = [proposal(roles)];
+        let call = self.archive.caller.call(&self.peer, &proposed).await?;
+        let context = call.context(uids::STORAGE_COMMITMENT_PUSH_MODEL, IMPLICIT_LE);
         let context = context.ok_or_else(|| self.not_accepted("storage commitment"))?;
         Ok((call, context))
     }
@@ -490,4 +489,9 @@ fn references(information: &Identifier, tag: dicom_core::Tag) -> Option<Vec<Refe
 fn implicit() -> TransferSyntaxUid {
     // A constant of the standard, which is a UID.
     TransferSyntaxUid::new(IMPLICIT_LE).unwrap_or_else(|_| unreachable!("a UID of the standard"))
+}
+
+/// What is proposed in order to ask for commitment, as user, or to report it, as provider.
+pub(crate) fn proposal(roles: Roles) -> Proposal {
+    Proposal::new(uids::STORAGE_COMMITMENT_PUSH_MODEL, IMPLICIT_LE).taking(roles)
 }

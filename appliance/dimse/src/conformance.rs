@@ -6,6 +6,7 @@ use crate::config::{DimseConfig, Limits};
 use crate::service::{Service, TABLE};
 use dicom_core::dictionary::UidDictionary;
 use dicom_dictionary_std::{StandardSopClassDictionary, uids};
+use pericard_dicom::deidentify::{EDITION, NOT_OFFERED, OPTIONS_EDITION};
 use std::fmt::Write as _;
 
 /// What every storage SOP class of the standard begins with.
@@ -26,7 +27,21 @@ pub fn conformance(config: &DimseConfig) -> String {
     text.push_str(BEHAVIOUR);
     limits(&mut text, &config.limits);
     text.push_str(CONFIGURATION);
+    deidentification(&mut text);
+    text.push_str(ANNEXES);
     text
+}
+
+/// What the export does and what it does not.
+fn deidentification(text: &mut String) {
+    let options = NOT_OFFERED.map(|(code, name)| format!("{name} ({code})"));
+    let _ = writeln!(
+        text,
+        "\nDe-identification for export is by the command line: the Basic Application Confidentiality Profile of PS3.15 annex E, \
+         attributes by table E.1-1 of {EDITION}, options by the edition of {OPTIONS_EDITION}, Clean Pixel Data with a text spotting \
+         model. Declared restrictions: {} are not offered; what they would clean is taken out, or keeps the image from going out.",
+        options.join(", ")
+    );
 }
 
 /// The network services of the overview: who is user and who is provider.
@@ -62,8 +77,48 @@ struct Initiated {
     uid: &'static str,
     activity: &'static str,
     when: &'static str,
-    roles: &'static str,
-    syntaxes: &'static str,
+    roles: Taken,
+    syntaxes: Proposed,
+}
+
+/// Which roles we take.
+#[derive(Clone, Copy, PartialEq)]
+enum Taken {
+    User,
+    UserAndReports,
+    UserAndStorage,
+}
+
+impl Taken {
+    const fn said(self) -> &'static str {
+        match self {
+            Self::User => "SCU",
+            Self::UserAndReports => "SCU; SCP by role selection for reports",
+            Self::UserAndStorage => "SCU; SCP of storage by role selection",
+        }
+    }
+}
+
+/// In which transfer syntaxes.
+#[derive(Clone, Copy, PartialEq)]
+enum Proposed {
+    Implicit,
+    Both,
+    BothAndNine,
+    Own,
+    OwnAndOther,
+}
+
+impl Proposed {
+    const fn said(self) -> &'static str {
+        match self {
+            Self::Implicit => "implicit",
+            Self::Both => "explicit, implicit",
+            Self::BothAndNine => "explicit, implicit; objects in nine transfer syntaxes",
+            Self::Own => "the file's own",
+            Self::OwnAndOther => "the object's own, and the other uncompressed one",
+        }
+    }
 }
 
 /// Stands for every storage class.
@@ -71,21 +126,24 @@ const STORAGE: &str = "";
 
 #[rustfmt::skip] // a table
 const INITIATED: &[Initiated] = &[
-    Initiated { uid: crate::classes::VERIFICATION, activity: "verify", when: "a person asks", roles: "SCU", syntaxes: "implicit" },
-    Initiated { uid: STORAGE, activity: "deliver results, answer a C-MOVE, submit files", when: "a result is kept; a peer asks; a person asks",
-        roles: "SCU", syntaxes: "the object's own, and the other uncompressed one" },
+    Initiated { uid: crate::classes::VERIFICATION, activity: "verify", when: "a person asks",
+        roles: Taken::User, syntaxes: Proposed::Implicit },
+    Initiated { uid: STORAGE, activity: "deliver results, answer a C-MOVE", when: "a result is kept; a peer asks",
+        roles: Taken::User, syntaxes: Proposed::OwnAndOther },
+    Initiated { uid: STORAGE, activity: "submit files", when: "a person asks",
+        roles: Taken::User, syntaxes: Proposed::Own },
     Initiated { uid: uids::STORAGE_COMMITMENT_PUSH_MODEL, activity: "ask for commitment, report commitment",
-        when: "results were delivered to a peer with `commit`; a peer that listens asked us", roles: "SCU; SCP by role selection for reports",
-        syntaxes: "implicit" },
-    Initiated { uid: uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND, activity: "read a worklist", when: "every `worklist_interval_s`",
-        roles: "SCU", syntaxes: "explicit, implicit" },
-    Initiated { uid: uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND, activity: "count at the source, find earlier studies",
-        when: "a study arrives and the peer `counts`; a rule asks for `priors`", roles: "SCU", syntaxes: "explicit, implicit" },
+        when: "results were delivered to a peer with `commit`; a peer that listens asked us", roles: Taken::UserAndReports,
+        syntaxes: Proposed::Implicit },
+    Initiated { uid: crate::worklist::MODEL, activity: "read a worklist", when: "every `worklist_interval_s`",
+        roles: Taken::User, syntaxes: Proposed::Both },
+    Initiated { uid: crate::counting::MODEL, activity: "count at the source, find earlier studies",
+        when: "a study arrives and the peer `counts`; a rule asks for `priors`", roles: Taken::User, syntaxes: Proposed::Both },
     Initiated { uid: uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET, activity: "fetch earlier studies",
-        when: "a rule asks for `priors` and the peer has `fetch` with `get`", roles: "SCU; SCP of storage by role selection",
-        syntaxes: "explicit, implicit; objects in nine transfer syntaxes" },
-    Initiated { uid: uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE, activity: "fetch earlier studies",
-        when: "as above, with `move`; the destination is our own title", roles: "SCU", syntaxes: "explicit, implicit" },
+        when: "a rule asks for `priors` and the peer has `fetch` with `get`", roles: Taken::UserAndStorage,
+        syntaxes: Proposed::BothAndNine },
+    Initiated { uid: crate::moving_priors::MODEL, activity: "fetch earlier studies",
+        when: "as above, with `move`; the destination is our own title", roles: Taken::User, syntaxes: Proposed::Both },
 ];
 
 fn initiated(text: &mut String) {
@@ -102,7 +160,10 @@ fn initiated(text: &mut String) {
         let _ = writeln!(
             text,
             "| {} | {} | {class} | {} | {} |",
-            of.activity, of.when, of.roles, of.syntaxes
+            of.activity,
+            of.when,
+            of.roles.said(),
+            of.syntaxes.said()
         );
     }
     text.push_str(INITIATED_BEHAVIOUR);
@@ -213,8 +274,8 @@ const INTRODUCTION: &str = "# DICOM conformance statement\n\n\
     ## 1 Overview\n\n\
     One application entity, `PERICARD` by default, takes and starts associations over TCP, and over TLS 1.2 and 1.3 when it has a \
     certificate. It receives studies, has models look at them, and sends the results. No media interchange, no print, no \
-    Modality Performed Procedure Step. DICOMweb (STOW-RS, QIDO-RS, WADO-RS) is a door of its own, described at \
-    `/api/v1/openapi.json`.\n";
+    Modality Performed Procedure Step. DICOMweb (STOW-RS, QIDO-RS, WADO-RS, UPS-RS) is a door of its own, with [a statement of its \
+    own](../api/CONFORMANCE.md), described at `/api/v1/openapi.json`.\n";
 
 const MODEL: &str = "\n## 2 Implementation model\n\n\
     ```text\n\
@@ -274,19 +335,35 @@ const CONFIGURATION: &str = "\n## 4 Network interfaces\n\nTCP/IP, IPv4 and IPv6,
     ## 7 Security\n\nOver TLS both sides show certificates (PS3.15 annex B: BCP 195). A peer with certificates of its own calls and is called over TLS only and must \
     show one of them, signed by a configured authority; a peer without is never heard over TLS. Certificates are compared by SHA-256; the \
     names in them are not looked at. No revocation lists. Cipher suites: those of TLS 1.3, and ECDHE with AES-GCM or ChaCha20-Poly1305 of TLS \
-    1.2. De-identification for export: PS3.15 annex E, by the command line. Every association that is refused, every query and every \
-    retrieval is a line of the audit log.\n\n\
-    ## 8 Annexes\n\nResults are Comprehensive 3D SR (TID 1500), Segmentation, Grayscale Softcopy Presentation State, Secondary Capture, Key Object \
+    1.2. Every association that is refused, every query and every \
+    retrieval is a line of the audit log.\n";
+
+const ANNEXES: &str = "\n## 8 Annexes\n\nResults are Comprehensive 3D SR (TID 1500), Segmentation, Grayscale or, for images in colour, Color Softcopy Presentation State, Secondary Capture, Key Object \
     Selection and Encapsulated PDF, as the rule asks; `appliance/dicom` builds them, and dciodvfy finds no error in them. Private attributes: none. \
     Coded terms: DCM, SCT, UCUM, and `99PERICARD` for what has no standard code.\n";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::Archive;
+    use crate::association::Roles;
     use crate::negotiation::{Calling, Held, accepted};
+    use crate::part10::FileHead;
     use crate::peer::{Peer, Rights};
+    use crate::request::{Caller, Proposal, RequestLimits};
+    use crate::searching::proposal;
+    use crate::{
+        commitment, counting, echo, fetching, getting_priors, moving_priors, sending, submit,
+        worklist,
+    };
     use dicom_ul::pdu::{AssociationRQ, PresentationContextProposed, UserVariableItem};
     use pericard_domain::ae::AeTitle;
+    use pericard_domain::study::ObjectIdentity;
+    use pericard_domain::time::{StandingClock, Timestamp};
+    use pericard_domain::uid::InstanceUid;
+    use pericard_store::{Store, StoreConfig};
+    use std::path::PathBuf;
+    use std::sync::Arc;
 
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/CONFORMANCE.md");
 
@@ -308,22 +385,87 @@ mod tests {
         );
     }
 
-    /// Every UID of the statement's tables is proposed; what storage says is accepted, nothing else of its kind is.
+    /// With what is held behind the door, as it always is but in tests.
+    fn config_with_archive() -> (tempfile::TempDir, DimseConfig) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreConfig {
+            dir: dir.path().to_owned(),
+            audit_origin: "pericard.test/audit".into(),
+            group_commit_window_us: 0,
+            free_space_floor_mib: 1,
+        };
+        let clock = StandingClock::new(Timestamp::from_millis(0));
+        let mut config = config();
+        let caller = Caller {
+            ae_title: config.ae_title.clone(),
+            limits: RequestLimits::default(),
+            tls: None,
+        };
+        config.archive = Some(Archive {
+            store: Store::open(store, Arc::new(clock)).unwrap(),
+            caller,
+        });
+        (dir, config)
+    }
+
+    /// Every UID of the statement's tables that is said to be provided is proposed, and accepted from whoever has the right
+    /// that is stated, and from nobody else.
     #[test]
     fn what_is_stated_is_negotiated() {
-        let config = config();
+        let (_dir, config) = config_with_archive();
         let statement = conformance(&config);
-        let stated: Vec<&str> = statement
-            .lines()
-            .filter(|line| line.starts_with("| ") && line.contains("| `1.2.840.10008"))
-            .filter_map(|line| line.split('`').nth(1))
-            .filter(|uid| Service::of(uid, &config).is_some_and(|service| !service.needs_archive()))
-            .collect::<std::collections::BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        assert!(stated.len() > 150, "{}", stated.len());
-        for chunk in stated.chunks(120) {
-            assert_eq!(contexts(chunk, Rights::STORE, &config), chunk.len());
+        let accepted = statement.split_once("### 3.3").unwrap().1;
+        let rows = |text: &'static str| {
+            let lines = accepted.lines().filter(move |line| line.starts_with("| "));
+            lines.filter_map(move |line| {
+                let uid = line.split('`').nth(1)?;
+                let needs = line.split(" | ").nth(2)?;
+                (needs.trim_end_matches(" |") == text).then_some(uid)
+            })
+        };
+        let storage = accepted.split_once("### 3.4").unwrap().1;
+        let storage = storage.lines().filter(|line| line.starts_with("| "));
+        let storage: Vec<&str> = storage.filter_map(|line| line.split('`').nth(1)).collect();
+        assert!(storage.len() > 150, "{}", storage.len());
+        let none = Rights {
+            store: false,
+            query: false,
+            retrieve: false,
+        };
+        let store = Rights {
+            store: true,
+            ..none
+        };
+        let query = Rights {
+            query: true,
+            ..none
+        };
+        let retrieve = Rights {
+            retrieve: true,
+            ..none
+        };
+        let mut services = 0;
+        for (needed, with, without) in [
+            ("to be admitted", none, None),
+            ("`store`", store, Some([query, retrieve])),
+            ("`query`", query, Some([store, retrieve])),
+            ("`retrieve`", retrieve, Some([store, query])),
+        ] {
+            let uids: Vec<&str> = rows(needed).collect();
+            assert!(!uids.is_empty(), "{needed}");
+            assert_eq!(
+                contexts(&uids, with, &config),
+                uids.len(),
+                "{needed}: {uids:?}"
+            );
+            for without in without.into_iter().flatten() {
+                assert_eq!(contexts(&uids, without, &config), 0, "{needed}: {uids:?}");
+            }
+            services += uids.len();
+        }
+        assert_eq!(services, TABLE.len(), "every service is stated");
+        for chunk in storage.chunks(120) {
+            assert_eq!(contexts(chunk, store, &config), chunk.len());
             assert_eq!(
                 contexts(
                     chunk,
@@ -333,8 +475,102 @@ mod tests {
                     },
                     &config
                 ),
-                usize::from(chunk.contains(&"1.2.840.10008.1.1"))
+                0
             );
+        }
+    }
+
+    /// What the table of section 3.2 says of each activity is what its caller proposes.
+    #[test]
+    fn what_is_stated_as_initiated_is_proposed() {
+        for of in INITIATED {
+            let proposals = proposed(of.activity, of.uid);
+            let about = format!("{} {}", of.activity, of.uid);
+            let first = &proposals[0];
+            let stored = uids::CT_IMAGE_STORAGE;
+            let uid = if of.uid == STORAGE { stored } else { of.uid };
+            assert_eq!(first.abstract_syntax, uid, "{about}");
+            let roles: Vec<Roles> = proposals.iter().map(|p| p.roles).collect();
+            match of.roles {
+                Taken::User => assert!(roles.iter().all(|r| *r == Roles::USER), "{about}"),
+                Taken::UserAndReports => assert_eq!(roles, [Roles::USER, Roles::PROVIDER]),
+                Taken::UserAndStorage => {
+                    assert_eq!(roles[0], Roles::USER, "{about}");
+                    assert!(roles[1..].iter().all(|r| *r == Roles::PROVIDER), "{about}");
+                    let is_stored =
+                        |p: &Proposal| classes::is_stored(&p.abstract_syntax, &config());
+                    assert!(proposals.len() > 1 && proposals[1..].iter().all(is_stored));
+                }
+            }
+            let both = [EXPLICIT_LE, IMPLICIT_LE];
+            let in_both = |p: &Proposal| p.transfer_syntaxes == both;
+            match of.syntaxes {
+                Proposed::Implicit => {
+                    let implicit = |p: &Proposal| p.transfer_syntaxes == [IMPLICIT_LE];
+                    assert!(proposals.iter().all(implicit), "{about}");
+                }
+                Proposed::Both => assert!(proposals.iter().all(in_both), "{about}"),
+                Proposed::BothAndNine => {
+                    assert!(in_both(first), "{about}");
+                    assert!(
+                        proposals[1..]
+                            .iter()
+                            .all(|p| p.transfer_syntaxes.len() == 9)
+                    );
+                }
+                Proposed::Own => assert_eq!(one_each(&proposals), [EXPLICIT_LE], "{about}"),
+                Proposed::OwnAndOther => assert_eq!(one_each(&proposals), both, "{about}"),
+            }
+        }
+    }
+
+    /// Somebody who could write objects anew.
+    #[derive(Debug)]
+    struct Anybody;
+
+    impl sending::Rewriting for Anybody {
+        fn rewritten(&self, _: &InstanceUid, _: PathBuf, _: bool) -> sending::Rewritten {
+            Box::pin(async { Err("nobody is asked".into()) })
+        }
+    }
+
+    fn one_each(proposals: &[Proposal]) -> Vec<&str> {
+        assert!(proposals.iter().all(|p| p.transfer_syntaxes.len() == 1));
+        let each = proposals.iter().flat_map(|p| &p.transfer_syntaxes);
+        each.map(String::as_str).collect()
+    }
+
+    /// What the caller of that activity proposes, in every variety; for one CT image, where there are objects.
+    fn proposed(activity: &str, uid: &str) -> Vec<Proposal> {
+        let object = ObjectIdentity {
+            study: "1.2".parse().unwrap(),
+            series: "1.2.1".parse().unwrap(),
+            instance: "1.2.1.1".parse().unwrap(),
+            sop_class: uids::CT_IMAGE_STORAGE.parse().unwrap(),
+            transfer_syntax: EXPLICIT_LE.parse().unwrap(),
+        };
+        let is_get = uid == uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET;
+        match activity {
+            "verify" => vec![echo::proposal()],
+            "deliver results, answer a C-MOVE" => sending::proposals(&object, 1, Some(&Anybody)),
+            "submit files" => vec![submit::proposal(&FileHead {
+                sop_class: object.sop_class,
+                instance: object.instance,
+                transfer_syntax: object.transfer_syntax,
+                data_offset: 0,
+                data_bytes: 1,
+            })],
+            "ask for commitment, report commitment" => [Roles::USER, Roles::PROVIDER]
+                .map(commitment::proposal)
+                .to_vec(),
+            "read a worklist" => vec![proposal(worklist::MODEL)],
+            "count at the source, find earlier studies" => {
+                assert_eq!(fetching::MODEL, counting::MODEL);
+                vec![proposal(counting::MODEL)]
+            }
+            "fetch earlier studies" if is_get => getting_priors::proposals(&[]),
+            "fetch earlier studies" => vec![proposal(moving_priors::MODEL)],
+            other => panic!("what does it propose to {other}?"),
         }
     }
 
@@ -350,7 +586,8 @@ mod tests {
             "1.2.3.4",
             "1.2.840.10008.5.1.4.31",
         ];
-        assert_eq!(contexts(&others, Rights::ALL, &config()), 0);
+        let (_dir, config) = config_with_archive();
+        assert_eq!(contexts(&others, Rights::ALL, &config), 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::future::pending;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+pub(crate) const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
 /// The most series of one study.
 const SERIES_MAX: usize = 10_000;
 

@@ -20,8 +20,7 @@ pub async fn echo(caller: &Caller, peer: &Peer) -> Result<Duration, CallError> {
         name: peer.name.clone(),
         what,
     };
-    let proposal = Proposal::new(VERIFICATION, IMPLICIT_LE);
-    let mut call = caller.call(peer, &[proposal]).await?;
+    let mut call = caller.call(peer, &[proposal()]).await?;
     let context = call
         .context(VERIFICATION, IMPLICIT_LE)
         .ok_or_else(|| not_accepted("the verification service"))?;
@@ -38,4 +37,9 @@ pub async fn echo(caller: &Caller, peer: &Peer) -> Result<Duration, CallError> {
     } else {
         Err(not_accepted("a C-ECHO, and answers it with a failure"))
     }
+}
+
+/// What is proposed in order to verify.
+pub(crate) fn proposal() -> Proposal {
+    Proposal::new(VERIFICATION, IMPLICIT_LE)
 }

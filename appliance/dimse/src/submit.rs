@@ -146,11 +146,16 @@ async fn sent_one(call: &mut Call, path: &Path, head: &FileHead) -> FileOutcome 
     }
 }
 
+/// What is proposed in order to submit a file: as it is, and in no other way.
+pub(crate) fn proposal(head: &FileHead) -> Proposal {
+    Proposal::new(head.sop_class.as_str(), head.transfer_syntax.as_str())
+}
+
 /// As many files from the front as fit one association, and what to propose for them.
 fn batch(files: &[(PathBuf, FileHead)]) -> (&[(PathBuf, FileHead)], Vec<Proposal>) {
     let (mut seen, mut proposals) = (HashSet::new(), Vec::new());
     for (at, (_, head)) in files.iter().enumerate() {
-        let proposal = Proposal::new(head.sop_class.as_str(), head.transfer_syntax.as_str());
+        let proposal = proposal(head);
         if seen.contains(&proposal) {
             continue;
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-const MODEL: &str = uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND;
+pub(crate) const MODEL: &str = uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND;
 /// Scheduled Procedure Step Status (0040,0020) of what will not be.
 const NOT_TO_BE: [&str; 3] = ["CANCELED", "CANCELLED", "DISCONTINUED"];
 

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 /// The edition of the standard that the table is of.
 pub const EDITION: &str = "2026c";
+/// The day of the edition that says which options keep an attribute; `table.py` says where both are from.
+pub const OPTIONS_EDITION: &str = "2025-01-28";
 
 /// What is done to an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,6 +64,7 @@ def main(path, truth):
                 "preamble": raw[:128] == bytes(128),
                 "removed": ds.PatientIdentityRemoved,
                 "codes": codes,
+                "method": str(ds.DeidentificationMethod),
                 "dates": ds.LongitudinalTemporalInformationModified,
                 "uids": uids,
                 "patient": [str(ds.PatientID), str(ds.PatientName)],
