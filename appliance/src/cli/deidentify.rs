@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::machine::Machine;
 use crate::serve::runner_config;
 use clap::{Args, ValueEnum};
-use pericard_dicom::deidentify::{Cleaned, EDITION, Keep, Key, Profile, Text, deidentify};
+use pericard_dicom::deidentify::{
+    Cleaned, EDITION, Keep, Key, NOT_OFFERED, OPTIONS_EDITION, Profile, Text, deidentify,
+};
 use pericard_dicom::scan::{ScanLimits, scan_file};
 use pericard_domain::image::{ImagingOutput, TextBox};
 use pericard_domain::model::{Package, Task};
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 const KEY_FILE: &str = "deidentify.key";
 
 #[derive(Debug, Args)]
+#[command(after_help = restrictions())]
 pub(crate) struct DeidentifyArgs {
     #[command(flatten)]
     config: super::ConfigFile,
@@ -40,6 +43,16 @@ pub(crate) struct DeidentifyArgs {
     /// The site's secret, 32 bytes: the same pseudonyms come of the same secret. Without it, the data directory's own
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+}
+
+/// What is not done, so that nobody takes it for done.
+fn restrictions() -> String {
+    let options = NOT_OFFERED.map(|(code, name)| format!("{name} ({code})"));
+    format!(
+        "Basic Profile of PS3.15 annex E, {EDITION}; options by the edition of {OPTIONS_EDITION}. Not offered: {}. What they would \
+         clean is taken out, or keeps the image from going out; faces are not looked for.",
+        options.join(", ")
+    )
 }
 
 /// The options of the standard's profile.
@@ -104,7 +117,7 @@ pub(crate) fn run(args: &DeidentifyArgs) -> Result<(), CommandError> {
 /// What went out and what did not, and why. The reasons say nothing of the patient; the names are the files' own.
 fn report(files: usize, refused: &[(&Path, String)], looked: bool) -> Result<(), CommandError> {
     output::line(format!(
-        "{} of {files} images exported by PS3.15 {EDITION}, {}",
+        "{} of {files} images exported by PS3.15 {EDITION} (options {OPTIONS_EDITION}), {}",
         files - refused.len(),
         if looked {
             "text in the pixels looked for and blackened"

@@ -94,6 +94,9 @@ fn commands(of: &Command, page: &mut String) {
         if command.get_arguments().next().is_some() {
             man.render_options_section(&mut part).unwrap();
         }
+        if command.get_after_help().is_some() {
+            man.render_extra_section(&mut part).unwrap();
+        }
         let part = String::from_utf8(part).unwrap();
         let name = command.get_bin_name().unwrap_or(command.get_name());
         *page += &format!(".SS {name}\n");
