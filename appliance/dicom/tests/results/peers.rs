@@ -74,8 +74,9 @@ pub(crate) fn pdf_words(path: &Path) -> Option<String> {
     Some(said)
 }
 
-/// What PixelMed's validator of structured reports says, its errors only; `None` when it is not there.
-pub(crate) fn pixelmed_errors(path: &Path) -> Option<Vec<String>> {
+/// What PixelMed's validator of structured reports says beside that it found that root template and came to its end: errors
+/// and warnings, and whatever else, such as a crash of its own. `None` when it is not there.
+pub(crate) fn pixelmed(path: &Path, template: &str) -> Option<Vec<String>> {
     // Its launcher sets no limits, and a current Java's own are too small for its stylesheets.
     let limits =
         "-Djdk.xml.xpathExprGrpLimit=0 -Djdk.xml.xpathExprOpLimit=0 -Djdk.xml.xpathTotalOpLimit=0";
@@ -88,8 +89,25 @@ pub(crate) fn pixelmed_errors(path: &Path) -> Option<Vec<String>> {
         return None;
     };
     let said = text(&output);
-    let errors = said.lines().filter(|line| line.starts_with("Error"));
-    Some(errors.map(str::to_owned).collect())
+    let found = format!("Found Root Template {template}");
+    let steps = [
+        found.as_str(),
+        "Root Template Validation Complete",
+        "IOD validation complete",
+    ];
+    for step in steps {
+        assert!(
+            said.lines().any(|line| line == step),
+            "not {step:?}: {said}"
+        );
+    }
+    assert!(output.status.success(), "{said}");
+    let expected = |line: &&str| {
+        let is_iod = line.starts_with("Found ") && line.ends_with(" IOD");
+        steps.contains(line) || is_iod || line.starts_with("Picked up JAVA_TOOL_OPTIONS: ")
+    };
+    let more = said.lines().filter(|line| !expected(line));
+    Some(more.map(str::to_owned).collect())
 }
 
 /// What a script beside this file makes of files; `None` when Python is not there.
