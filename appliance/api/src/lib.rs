@@ -43,7 +43,6 @@ mod painter;
 mod problem;
 mod reading;
 mod reception;
-mod remainder;
 mod route;
 mod router;
 mod talker;

@@ -5,7 +5,6 @@ use crate::config::ApiConfig;
 use crate::console::HTML;
 use crate::guard::{guard, unrouted};
 use crate::problem::Problem;
-use crate::remainder;
 use crate::route;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -62,7 +61,7 @@ pub(crate) fn routes(api: Api) -> Router {
 fn finish(router: Router<Api>, api: Api) -> Router {
     router
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(remainder::let_by))
+        .layer(middleware::from_fn(pericard_door::let_by))
         .layer(middleware::from_fn_with_state(api.clone(), dress))
         .with_state(api)
 }

@@ -132,6 +132,7 @@ pub fn router((hub, registrar): (Arc<Hub>, Arc<Registrar>), intake: Intake) -> R
             Problem::new(StatusCode::NOT_FOUND, detail)
         })
         .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(pericard_door::let_by))
         .layer(middleware::from_fn(dress))
         .with_state(site)
 }

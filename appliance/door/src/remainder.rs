@@ -24,7 +24,7 @@ const REMAINDER_TIMEOUT: Duration = Duration::from_secs(5);
 type Left = Arc<Mutex<Option<BodyDataStream>>>;
 
 /// Answers a refusal only once the caller has sent the rest, within limits. Who waits to be asked for the body is not asked.
-pub(crate) async fn let_by(request: Request, next: Next) -> Response {
+pub async fn let_by(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
