@@ -297,8 +297,8 @@ mod tests {
                 PrimitiveValue::I32(C::from_vec(vec![-70_000])),
             ),
             element(
-                tags::EXTENDED_OFFSET_TABLE,
-                VR::OV,
+                tags::SELECTOR_UV_VALUE,
+                VR::UV,
                 PrimitiveValue::U64(C::from_vec(vec![1 << 40])),
             ),
             element(
