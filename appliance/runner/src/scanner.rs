@@ -14,14 +14,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 /// Objects that are scanned at once, of those that take a moment and of those that may take long: a few that inflate to
-/// gigabytes keep none waiting that does not.
+/// hundreds of megabytes keep none waiting that does not.
 const SOON_MAX: usize = 8;
 const LONG_MAX: usize = 4;
 /// The longest that a scan may take which takes a moment.
@@ -73,6 +73,9 @@ pub(crate) struct Scanners {
     long_timeout: Duration,
     soon: Semaphore,
     long: Semaphore,
+    /// Whose turn it is among one caller's objects that take a moment. To wait for the scanner that the caller has costs a
+    /// tenth of a millisecond, to start another a hundred times that.
+    turns: Mutex<HashMap<String, Weak<Semaphore>>>,
     waiting: Mutex<Waiting>,
 }
 
@@ -109,6 +112,7 @@ impl Scanners {
             long_timeout,
             soon: Semaphore::new(SOON_MAX),
             long: Semaphore::new(LONG_MAX),
+            turns: Mutex::default(),
             waiting: Mutex::default(),
         }
     }
@@ -124,6 +128,10 @@ impl Scanners {
             Haste::Long => (&self.long, self.long_timeout),
         };
         let closed = |_| ScanFailure::Unavailable("the appliance is stopping".into());
+        let _turn = match haste {
+            Haste::Soon => Some(self.turn(caller).acquire_owned().await.map_err(closed)?),
+            Haste::Long => None,
+        };
         let _place = places.acquire().await.map_err(closed)?;
         let mut tries = 0;
         loop {
@@ -159,6 +167,18 @@ impl Scanners {
         let waiting = held(&self.waiting);
         let all = waiting.of.values().flatten();
         all.map(|scanner| scanner.worker.leash().pid()).collect()
+    }
+
+    /// What lets one of the caller's objects through at a time; gone with the last that waits for it.
+    fn turn(&self, caller: &str) -> Arc<Semaphore> {
+        let mut turns = held(&self.turns);
+        if let Some(turn) = turns.get(caller).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Semaphore::new(1));
+        turns.insert(caller.to_owned(), Arc::downgrade(&turn));
+        turn
     }
 
     async fn scanner(self: &Arc<Self>, caller: &str) -> Result<AtWork, ScanFailure> {
