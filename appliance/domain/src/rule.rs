@@ -26,7 +26,7 @@ pub struct Rule {
     pub requires: Vec<Match>,
     /// How long after its latest object a study is waited for that lacks something: what a source, an order or `requires`
     /// says, seconds. Then it is taken as it is.
-    #[serde(default = "waited_for_s")]
+    #[serde(default = "Rule::usual_wait_s")]
     pub wait_max_s: u32,
     /// The earlier studies of the patient to fetch before the models run.
     #[serde(default)]
@@ -46,6 +46,13 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// How long a study is waited for that lacks something, where nothing else is said, seconds. A modality that stores its
+    /// last series after a break is waited for; a series that never comes is not.
+    #[must_use]
+    pub const fn usual_wait_s() -> u32 {
+        900
+    }
+
     /// What it asks of the results of its models. The structured report is always among them: it alone refers to what it
     /// supersedes, so without it a later revision's results would stand beside the earlier ones.
     #[must_use]
@@ -194,11 +201,6 @@ impl Priors {
     const fn usual_wait_s() -> u32 {
         300
     }
-}
-
-/// A modality that stores its last series after a break is waited for; a series that never comes is not.
-const fn waited_for_s() -> u32 {
-    900
 }
 
 /// Silence would be taken for "nothing found".

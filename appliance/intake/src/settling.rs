@@ -122,7 +122,8 @@ impl Asked {
             Some(format!("requirement {} of rule {:?}", first + 1, rule.name))
         };
         let idle = seconds(longest(|rule| rule.idle_timeout_s).unwrap_or(otherwise_s));
-        let wait_max = seconds(longest(|rule| rule.wait_max_s).unwrap_or(otherwise_s));
+        // An order may ask for an analysis of what no rule matches, and is as sure of what will come.
+        let wait_max = seconds(longest(|rule| rule.wait_max_s).unwrap_or(Rule::usual_wait_s()));
         Self {
             idle,
             wait_max: wait_max.max(idle),

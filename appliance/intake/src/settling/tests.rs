@@ -230,3 +230,35 @@ fn without_a_rule_the_configured_time_holds() {
         Verdict::Complete(Because::Idle { seconds: 5 })
     );
 }
+
+#[test]
+fn without_a_rule_what_an_order_names_is_waited_for_too() {
+    let deciding = deciding(vec![]);
+    let mut standing = standing(two());
+    let order = "workitem 1.7".to_owned();
+    let named = BTreeMap::from([("1.3".to_owned(), 3)]);
+    standing.counts.insert(order.clone(), named);
+    let missing = Verdict::Wait {
+        until: at(900),
+        why: Because::Missing {
+            source: order.clone(),
+            objects: 1,
+        },
+    };
+    assert_eq!(deciding.verdict(&standing, at(899)), missing);
+    assert_eq!(
+        deciding.verdict(&standing, at(900)),
+        Verdict::Complete(Because::GaveUp {
+            seconds: 900,
+            lacking: "1 objects that workitem 1.7 has".into(),
+        })
+    );
+    standing.instances.push(instance("1.3", 3, "CT", false));
+    assert_eq!(
+        deciding.verdict(&standing, at(0)),
+        Verdict::Complete(Because::Counted {
+            source: order,
+            objects: 3,
+        })
+    );
+}
