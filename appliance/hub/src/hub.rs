@@ -2,7 +2,7 @@
 
 use crate::ingest::{Pace, Sent, judge};
 use crate::records::{Issued, Model, Published, Received, Records, Viewer};
-use crate::store::{Change, Grant, Lines, Place, Store, StoreError};
+use crate::store::{COMMAND_LINE, Change, Grant, Lines, Place, Store, StoreError};
 use crate::token::Token;
 use crate::words::words_of;
 use pericard_audit::{SigningKey, VerifierKey};
@@ -169,7 +169,7 @@ impl Hub {
         frame_key: &VerifierKey,
         certificate_sha256: &[u8; 32],
     ) -> Result<u32, StoreError> {
-        let (key, by) = (frame_key.to_string(), "command line");
+        let (key, by) = (frame_key.to_string(), COMMAND_LINE);
         self.changed(|change| change.enrol(name, &key, certificate_sha256, by))
     }
 

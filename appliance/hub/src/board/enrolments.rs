@@ -164,11 +164,9 @@ pub(super) async fn grant(
     headers: HeaderMap,
     Form(said): Form<Decided>,
 ) -> Response {
-    if !visit.wrote(&headers, &said.word) {
-        return stranger().into_response();
-    }
-    let Ok(request) = number.parse() else {
-        return nothing_there().into_response();
+    let request = match about(&visit, &headers, &said, &number) {
+        Ok(request) => request,
+        Err(page) => return page.into_response(),
     };
     let (Some(name), Some(_)) = (named(&said.name), said.sure) else {
         let why = "Say the hospital's name, and that you have compared the key with it.";
@@ -190,13 +188,19 @@ pub(super) async fn refuse(
     headers: HeaderMap,
     Form(said): Form<Decided>,
 ) -> Response {
-    if !visit.wrote(&headers, &said.word) {
-        return stranger().into_response();
-    }
-    let Ok(request) = number.parse() else {
-        return nothing_there().into_response();
+    let request = match about(&visit, &headers, &said, &number) {
+        Ok(request) => request,
+        Err(page) => return page.into_response(),
     };
     decided(move || Ok(site.hub().refuse(request, visit.token)?)).await
+}
+
+/// The request that a form of this session decides on, or what is answered to any other.
+fn about(visit: &Visit, headers: &HeaderMap, said: &Decided, number: &str) -> Result<u32, Page> {
+    if !visit.wrote(headers, &said.word) {
+        return Err(stranger());
+    }
+    number.parse().map_err(|_| nothing_there())
 }
 
 /// Does it on a thread that may wait for a disk, and goes back to the page.

@@ -5,6 +5,10 @@ use super::{Enrolled, StoreError, Witness, rows};
 use crate::records::{AlarmKind, Issued, Model, Published, Received, Viewer};
 use crate::token::Token;
 use pericard_audit::{Frontier, SALT_BYTES, leaf};
+use std::fmt::Display;
+
+/// Who does what is only done on the hub's own machine.
+pub(crate) const COMMAND_LINE: &str = "command line";
 
 /// What one transaction does.
 pub(crate) struct Change<'c> {
@@ -65,6 +69,11 @@ impl<'c> Change<'c> {
         let sql = "INSERT INTO audit (place, salt, record) VALUES (?1, ?2, ?3)";
         self.tx.execute(sql, values![place, salt, &*record])?;
         Ok(())
+    }
+
+    /// Writes a line of what is only done on the hub's own machine.
+    fn note_here(&mut self, verb: &str, subject: impl Display) -> Result<(), StoreError> {
+        self.note(verb, &format!("{subject} by {COMMAND_LINE}"))
     }
 
     pub(crate) fn enrol(
@@ -160,7 +169,7 @@ impl<'c> Change<'c> {
         } else {
             "resume hospital"
         };
-        self.note(verb, &number.to_string())
+        self.note_here(verb, number)
     }
 
     pub(crate) fn add_model(&mut self, model: &Model) -> Result<(), StoreError> {
@@ -175,7 +184,7 @@ impl<'c> Change<'c> {
             "INSERT INTO catalogue (id, name, version, digest) VALUES (?1, ?2, ?3, ?4)",
             values![id, &*model.name, &*model.version, digest],
         )?;
-        self.note("add model", &model.id.to_string())
+        self.note_here("add model", model.id)
     }
 
     pub(crate) fn model(&mut self, id: u16) -> Result<Option<Model>, StoreError> {
@@ -203,7 +212,7 @@ impl<'c> Change<'c> {
                 &*issued.text,
             ],
         )?;
-        let by = by.map_or("command line".to_owned(), |token| format!("token {token}"));
+        let by = by.map_or(COMMAND_LINE.to_owned(), |token| format!("token {token}"));
         self.note("issue advisory", &format!("{} by {by}", advisory.number))
     }
 
@@ -228,7 +237,7 @@ impl<'c> Change<'c> {
                 &*published.text,
             ],
         )?;
-        self.note("publish evaluation plan", &plan.number.to_string())
+        self.note_here("publish evaluation plan", plan.number)
     }
 
     /// Plans that may still be carried out, the newest first.
@@ -258,7 +267,7 @@ impl<'c> Change<'c> {
              VALUES ((SELECT coalesce(max(number), 0) + 1 FROM tokens), ?1, ?2, ?3, ?4, ?5) RETURNING number",
             values![&*token.label, token.sha256, &*role, self.at_s, token.expires_at_s],
         )?;
-        self.note("create token", &format!("{number} {role}"))?;
+        self.note_here("create token", format_args!("{number} {role}"))?;
         Ok(number)
     }
 
@@ -267,7 +276,7 @@ impl<'c> Change<'c> {
         if self.tx.execute(sql, values![number])? == 0 {
             return Err(StoreError::NotFound("token"));
         }
-        self.note("revoke token", &number.to_string())
+        self.note_here("revoke token", number)
     }
 
     pub(crate) fn advisories(&mut self) -> Result<Vec<Issued>, StoreError> {

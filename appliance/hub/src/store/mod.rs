@@ -10,7 +10,7 @@ mod rows;
 
 use crate::records::{Received, Snapshot, Witnessed};
 use crate::token::Token;
-pub(crate) use change::{Change, Grant};
+pub(crate) use change::{COMMAND_LINE, Change, Grant};
 use engine::{Engine, Row};
 use pericard_audit::{Frontier, leaf};
 use std::path::{Path, PathBuf};

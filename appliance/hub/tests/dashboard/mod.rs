@@ -939,6 +939,40 @@ fn who_asks_waits_until_an_admin_grants_it_and_the_log_says_who_did() {
 }
 
 #[test]
+fn what_is_done_on_the_hubs_own_machine_is_in_its_log_as_that() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 1);
+    hub.suspend(1, true).expect("suspended");
+    hub.suspend(1, false).expect("resumed");
+    let asking = Asking {
+        model: 7,
+        metrics: vec![Metric::Sensitivity],
+        threshold_tenth: 5,
+        cases_min: 50,
+        until_s: NOW_S + 1000,
+        text: "A first look".into(),
+    };
+    hub.publish(asking).expect("published");
+    hub.revoke_token(3).expect("revoked");
+    let here = |line: &str| format!("{line} by command line");
+    let lines = [
+        "add model 7",
+        "add model 8",
+        "enrol hospital 1",
+        "create token 1 admin",
+        "create token 2 analyst",
+        "create token 3 hospital 1",
+        "suspend hospital 1",
+        "resume hospital 1",
+        "publish evaluation plan 1",
+        "revoke token 3",
+    ];
+    assert_eq!(done_in(&hub), lines.map(here));
+}
+
+#[test]
 fn an_admin_grants_and_refuses_on_a_page_of_its_own() {
     let Some(database) = Database::new() else {
         return;
