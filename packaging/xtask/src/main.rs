@@ -127,12 +127,20 @@ fn run(task: Task) -> Result<(), Error> {
             peers::install(&tree, &cache, in_ci())
         }
         Task::Test { long, arguments } => {
-            fetch::everything(&tree, &cache)?;
-            peers::install(&tree, &cache, in_ci())?;
+            let command = |how| {
+                let mut command = vec!["test", "--workspace", how];
+                command.extend(arguments.iter().map(String::as_str));
+                cargo_command(&tree, &cache, &command)
+            };
+            // Fetching waits for the network, and building needs nothing of it.
+            std::thread::scope(|scope| {
+                let building = scope.spawn(|| error::run(&mut command("--no-run")));
+                fetch::everything(&tree, &cache)?;
+                peers::install(&tree, &cache, in_ci())?;
+                building.join().unwrap_or(Ok(())) // a panic has said why, and the next command builds
+            })?;
             // All that fails is to be seen in one run: a clean machine takes half an hour to come this far again.
-            let mut command = vec!["test", "--workspace", "--no-fail-fast"];
-            command.extend(arguments.iter().map(String::as_str));
-            let mut test = cargo_command(&tree, &cache, &command);
+            let mut test = command("--no-fail-fast");
             if long {
                 test.env("PERICARD_LONG", "1");
             }
