@@ -126,7 +126,13 @@ fn stand(appliance: &Appliance) {
         let mut walls = walls.as_array().expect("a list of walls").iter();
         walls.any(|wall| wall["name"] == name && wall["stands"] == true)
     };
-    for name in ["landlock", "seccomp", "no new privileges", "limits"] {
+    for name in [
+        "network namespace",
+        "landlock",
+        "seccomp",
+        "no new privileges",
+        "limits",
+    ] {
         assert!(stands(name), "{name}: {walls:#}");
     }
 }

@@ -14,3 +14,4 @@ mod stage;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // shared with `it`, which uses more of it
 mod support;
+mod unit;
