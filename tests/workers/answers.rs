@@ -1,7 +1,9 @@
 //! What a worker answers, beside what the same model answers without one.
 
+use crate::losses::signal;
 use crate::stage::{cached, config, package};
 use pericard_dicom::anew::written_anew;
+use pericard_dicom::deidentify::{Keep, Key, Profile, Text, deidentify};
 use pericard_dicom::scan::{ScanLimits, scan_file};
 use pericard_dicom::source::Source;
 use pericard_domain::image::{Channels, Frame, FrameRef, ImagingInput};
@@ -109,4 +111,50 @@ fn a_reader_hands_over_what_the_file_says() {
         matches!(&refused, Err(RunFailure::Lost(why)) if why.contains("another")),
         "a reader is not believed that gives another object: {refused:?}"
     );
+}
+
+/// What is taken out of an image behind walls is what would be taken out without them, and a lost reader costs its own image.
+#[test]
+fn a_reader_cleans_an_image_and_says_why_it_does_not() {
+    let (Some(config), Some(samples)) = (config(), cached("samples")) else {
+        return;
+    };
+    let runner = Runner::new(config);
+    let profile = Profile {
+        key: Key::new([7; 32]),
+        keep: [Keep::ShiftedDates].into(),
+    };
+    let (mut cleaned, mut refused) = (0, 0);
+    for folder in ["chest", "clean", "echo", "leg", "ob", "pelvis"] {
+        for entry in std::fs::read_dir(samples.join(folder)).expect("a sample") {
+            let path = entry.expect("an entry").path();
+            let opened = || File::open(&path).expect("a file");
+            let header = scan_file(&mut BufReader::new(opened()), &ScanLimits::default());
+            let instance = header.expect("it is whole").identity.instance;
+            for boxes in [None, Some([].as_slice())] {
+                let looked = boxes.map_or(Text::NotLookedFor, Text::Found);
+                let here = deidentify(opened(), &ScanLimits::default(), &profile, looked);
+                let there = runner.reader().clean(&instance, &path, &profile, boxes);
+                match (here, there) {
+                    (Ok(here), Ok(there)) => {
+                        let names = (there.study.as_str(), there.instance.as_str());
+                        assert_eq!(names, (here.study.as_str(), here.instance.as_str()));
+                        assert!(there.bytes == here.bytes, "{path:?}");
+                        cleaned += 1;
+                    }
+                    (Err(here), Err(RunFailure::Unsuitable(there))) => {
+                        assert_eq!(there, here.to_string(), "{path:?}");
+                        refused += 1;
+                    }
+                    (here, there) => panic!("{path:?}: {:?} and {:?}", here.err(), there.err()),
+                }
+            }
+            let mut lost = runner.reader();
+            lost.open(&instance, &path).expect("it opens");
+            signal(lost.pid().expect("a process"), "KILL");
+            let failed = lost.clean(&instance, &path, &profile, None);
+            assert!(matches!(failed, Err(RunFailure::Lost(_))), "{failed:?}");
+        }
+    }
+    assert!(cleaned > 0 && refused > 0, "{cleaned} and {refused}");
 }

@@ -27,6 +27,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::mem::InMemElement;
 use pericard_domain::image::TextBox;
 use pseudonym::put_back;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
 use table::{Action, entry};
@@ -42,7 +43,7 @@ pub const NOT_OFFERED: [(&str, &str); 5] = [
 ];
 
 /// What is kept although the Basic Profile would take it out: the standard's options.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Keep {
     /// UIDs (Retain UIDs Option).
     Uids,
@@ -91,7 +92,7 @@ impl Keep {
 }
 
 /// How a study is de-identified.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Profile {
     /// The site's secret: the same for everything that is to fit together.
     pub key: Key,

@@ -30,7 +30,7 @@ pub use pericard_confine::keep_few_heaps;
 pub use pericard_confine::{Limits, Lost, Program, Wall, Walls, attempts};
 pub use pericard_imaging::NO_REPORTS;
 pub use picture::Picture;
-pub use reader::Reader;
+pub use reader::{Cleaned, Reader};
 pub use runner::{LARGE_PAGES, Loaded, RunFailure, Runner, RunnerConfig, workers_of};
 pub use scanner::{Haste, ScanFailure, ScannedObject};
 pub use view::{Form, Raw, Shown, ShownFacts, View};

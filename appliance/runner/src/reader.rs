@@ -10,10 +10,11 @@ use crate::words::{FrameHead, Head, Load, Read, ReadAnswer, Started, clipped};
 use crate::worker::READER;
 use pericard_confine::{Limits, Lost, Room, Walls, Worker};
 use pericard_dicom::agreement::Agreement;
+use pericard_dicom::deidentify::Profile;
 use pericard_dicom::segments::{Marked, Outline};
 use pericard_dicom::source::{CROSSING_BYTES_MAX, Source};
-use pericard_domain::image::{Frame, FrameRef, ImagingInput};
-use pericard_domain::uid::InstanceUid;
+use pericard_domain::image::{Frame, FrameRef, ImagingInput, TextBox};
+use pericard_domain::uid::{InstanceUid, StudyUid};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,12 +24,25 @@ use std::time::{Duration, Instant};
 
 /// The most bytes of decoded frames that go to a model at once.
 const PORTION_BYTES_MAX: usize = 256 << 20;
+/// The most bytes of a cleaned image, which is not compressed any more.
+const CLEANED_BYTES_MAX: usize = 1 << 30;
 /// The most frames in one portion.
 const PORTION_FRAMES_MAX: usize = 256;
 /// The most voxels of a volume.
 const VOXELS_MAX: usize = 256 << 20;
 /// What is asked about when it is no single object. Only jobs do, and those rest between their attempts.
 const WHOLE: &str = "the study's volume";
+
+/// An image out of which everything was taken that identifies somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Its new SOP Instance UID.
+    pub instance: InstanceUid,
+    /// Its new Study Instance UID.
+    pub study: StudyUid,
+    /// The Part 10 file, Explicit VR Little Endian.
+    pub bytes: Vec<u8>,
+}
 
 /// Where readers come from: one is kept ready, so that a job does not wait for a process to start.
 pub(crate) struct Readers {
@@ -313,6 +327,39 @@ impl Reader {
         match answer {
             ReadAnswer::Filled { bytes } => taken(room, bytes, instance),
             other => Err(self.failure(other, instance)),
+        }
+    }
+
+    /// Takes out of an image what identifies somebody. `boxes` are the texts that were found in its pixels; `None` when nobody
+    /// looked. Blocking.
+    ///
+    /// # Errors
+    /// [`RunFailure::Unsuitable`] with the reason for which it may not go out, and as [`Reader::open`].
+    pub fn clean(
+        &mut self,
+        instance: &InstanceUid,
+        path: &Path,
+        profile: &Profile,
+        boxes: Option<&[TextBox]>,
+    ) -> Result<Cleaned, RunFailure> {
+        let read = Read::Clean {
+            profile: profile.clone(),
+            boxes: boxes.map(<[_]>::to_vec),
+        };
+        match self.ask_in_room(&read, CLEANED_BYTES_MAX, instance, path)? {
+            (
+                ReadAnswer::Cleaned {
+                    bytes,
+                    study,
+                    instance: new,
+                },
+                room,
+            ) => Ok(Cleaned {
+                instance: new,
+                study,
+                bytes: taken(room, bytes, instance)?,
+            }),
+            (other, _) => Err(self.failure(other, instance)),
         }
     }
 

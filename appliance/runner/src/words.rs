@@ -6,6 +6,7 @@
 use crate::view::{Raw, ShownFacts, View};
 use pericard_confine::Walls;
 use pericard_dicom::agreement::Agreement;
+use pericard_dicom::deidentify::Profile;
 use pericard_dicom::segments::{Marked, Outline};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
 use pericard_domain::device::Device;
@@ -13,7 +14,7 @@ use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{Channels, FrameRef, TextBox};
 use pericard_domain::model::Package;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
-use pericard_domain::uid::InstanceUid;
+use pericard_domain::uid::{InstanceUid, StudyUid};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -133,6 +134,13 @@ pub(crate) enum Read {
         instance: InstanceUid,
         explicit: bool,
     },
+    /// Takes out of the object whose file comes with the message what identifies somebody, and writes the rest into the room
+    /// that comes with it.
+    Clean {
+        profile: Profile,
+        /// The texts that were found in its pixels; nothing when nobody looked.
+        boxes: Option<Vec<TextBox>>,
+    },
     /// Says what the report whose file comes with the message says of results.
     Agreement(InstanceUid),
     /// Says what the open segmentation marks.
@@ -164,6 +172,12 @@ pub(crate) enum ReadAnswer {
     /// The room begins with so many bytes of what was asked for.
     Filled {
         bytes: usize,
+    },
+    /// The room begins with so many bytes of a cleaned image, which is called so now.
+    Cleaned {
+        bytes: usize,
+        study: StudyUid,
+        instance: InstanceUid,
     },
     NoSuchBulk,
     Agreement(Option<Agreement>),

@@ -1,7 +1,8 @@
 //! `pericard deidentify`: a folder of images in, a folder of images that say nothing of the patient out.
 //!
 //! What cannot be cleaned does not go out, and the last lines name it. Text in pixels is looked for by the text spotting model
-//! that is live; without one only images go out that have none by their kind.
+//! that is live; without one only images go out that have none by their kind. Files are strangers': each is scanned, decoded and
+//! cleaned by processes of the runner, and one over which such a process is lost does not go out either.
 
 use super::rehearse::files_below;
 use super::{CommandError, block_on, output};
@@ -9,23 +10,20 @@ use crate::config::Config;
 use crate::machine::Machine;
 use crate::serve::runner_config;
 use clap::{Args, ValueEnum};
-use pericard_dicom::deidentify::{
-    Cleaned, EDITION, Keep, Key, NOT_OFFERED, OPTIONS_EDITION, Profile, Text, deidentify,
-};
-use pericard_dicom::scan::{ScanLimits, scan_file};
+use pericard_dicom::deidentify::{EDITION, Keep, Key, NOT_OFFERED, OPTIONS_EDITION, Profile};
 use pericard_domain::image::{ImagingOutput, TextBox};
 use pericard_domain::model::{Package, Task};
-use pericard_domain::uid::{InstanceUid, StudyUid};
 use pericard_registry::Registry;
-use pericard_runner::{Reader, Runner};
+use pericard_runner::{Cleaned, Haste, Reader, RunFailure, Runner};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// The site's secret, within the data directory: made at the first use.
 const KEY_FILE: &str = "deidentify.key";
+/// Whose objects they are, to the runner's scanners.
+const CALLER: &str = "command line";
 
 #[derive(Debug, Args)]
 #[command(after_help = restrictions())]
@@ -100,18 +98,17 @@ pub(crate) fn run(args: &DeidentifyArgs) -> Result<(), CommandError> {
     };
     prepare(&args.out)?;
     let files = files_below(&args.from)?;
-    let mut eye = Eye::open(&config, data_dir)?;
+    let bench = Bench::open(&config, data_dir)?;
     let mut refused = Vec::new();
     for file in &files {
-        let exported = eye
-            .looked(file)
-            .and_then(|boxes| clean(file, &profile, boxes.as_deref()))
+        let exported = bench
+            .clean(file, &profile)
             .and_then(|cleaned| put(&args.out, &cleaned));
         if let Err(why) = exported {
             refused.push((file.strip_prefix(&args.from).unwrap_or(file), why));
         }
     }
-    report(files.len(), &refused, eye.looks())
+    report(files.len(), &refused, bench.spotting.is_some())
 }
 
 /// What went out and what did not, and why. The reasons say nothing of the patient; the names are the files' own.
@@ -175,55 +172,55 @@ fn prepare(out: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Who looks for text in the pixels, when somebody does.
-struct Eye {
-    model: Option<(Runner, Package)>,
+/// Where files are cleaned.
+struct Bench {
+    runner: Runner,
+    /// Who looks for text in the pixels, when somebody does.
+    spotting: Option<Package>,
 }
 
-impl Eye {
+impl Bench {
     /// With the text spotting model that is live.
     fn open(config: &Config, data_dir: &Path) -> Result<Self, CommandError> {
+        let runner = Runner::new(runner_config(config, &Machine::this().program));
         let registry_dir = data_dir.join("registry");
-        if !registry_dir.exists() {
-            return Ok(Self { model: None });
-        }
-        let registry = Registry::open(&registry_dir).map_err(CommandError::failed)?;
-        let live = registry.live().map_err(CommandError::failed)?;
+        let live = match registry_dir.exists() {
+            true => Registry::open(&registry_dir).and_then(|registry| registry.live()),
+            false => Ok(Vec::new()),
+        };
         let spotting = live
+            .map_err(CommandError::failed)?
             .into_iter()
             .find(|package| package.manifest.task == Task::TextSpotting);
-        let Some(package) = spotting else {
-            return Ok(Self { model: None });
-        };
-        let runner = Runner::new(runner_config(config, &Machine::this().program));
-        runner.load(&package).map_err(CommandError::failed)?;
-        Ok(Self {
-            model: Some((runner, package)),
-        })
-    }
-
-    const fn looks(&self) -> bool {
-        self.model.is_some()
-    }
-
-    /// Every text in every frame of that file; `None` when nobody looks.
-    fn looked(&mut self, file: &Path) -> Result<Option<Vec<TextBox>>, String> {
-        let Some((runner, package)) = &self.model else {
-            return Ok(None);
-        };
-        let scanned = File::open(file).map_err(|e| e.to_string())?;
-        let scanned = scan_file(&mut BufReader::new(scanned), &ScanLimits::default());
-        let header = scanned.map_err(|e| format!("it would not be taken: {e}"))?;
-        if header.facts.rows.is_none() {
-            return Ok(Some(Vec::new())); // no image, which is refused for that
+        if let Some(package) = &spotting {
+            runner.load(package).map_err(CommandError::failed)?;
         }
-        let instance = header.identity.instance;
-        let failed = |e: &dyn std::fmt::Display| format!("text could not be looked for: {e}");
-        let mut reader = runner.reader();
-        reader.open(&instance, file).map_err(|e| failed(&e))?;
-        all_frames(&mut reader, runner, package)
-            .map(Some)
-            .map_err(|e| failed(&e))
+        Ok(Self { runner, spotting })
+    }
+
+    /// The file as it may go out, or why it may not.
+    fn clean(&self, path: &Path, profile: &Profile) -> Result<Cleaned, String> {
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        let scanned = self.runner.scan(CALLER, file, Haste::Long);
+        let scanned = block_on(async { Ok(scanned.await) }).map_err(|e| e.to_string())?;
+        let scanned = scanned.map_err(|e| format!("it would not be taken: {e}"))?;
+        let instance = &scanned.identity.instance;
+        // One for each file: nothing of one is left for the next.
+        let mut reader = self.runner.reader();
+        let boxes = match &self.spotting {
+            None => None,
+            Some(_) if scanned.facts.rows.is_none() => Some(Vec::new()), // no image, which is refused for that
+            Some(package) => {
+                let opened = reader.open(instance, path).map_err(CommandError::failed);
+                let looked = opened.and_then(|_| all_frames(&mut reader, &self.runner, package));
+                Some(looked.map_err(|e| format!("text could not be looked for: {e}"))?)
+            }
+        };
+        let cleaned = reader.clean(instance, path, profile, boxes.as_deref());
+        cleaned.map_err(|failure| match failure {
+            RunFailure::Lost(_) => "a decoder failed on it".to_owned(),
+            other => other.to_string(),
+        })
     }
 }
 
@@ -247,27 +244,13 @@ fn all_frames(
     Ok(boxes)
 }
 
-fn clean(file: &Path, profile: &Profile, boxes: Option<&[TextBox]>) -> Result<Cleaned, String> {
-    let opened = File::open(file).map_err(|e| e.to_string())?;
-    let looked = boxes.map_or(Text::NotLookedFor, Text::Found);
-    // A decoder that panics costs its own file, which stays here.
-    catch_unwind(AssertUnwindSafe(|| {
-        deidentify(opened, &ScanLimits::default(), profile, looked)
-    }))
-    .map_err(|_| "a decoder failed on it".to_owned())?
-    .map_err(|refusal| refusal.to_string())
-}
-
 /// Writes `STUDY/INSTANCE.dcm`, by the new UIDs.
 fn put(out: &Path, cleaned: &Cleaned) -> Result<(), String> {
-    // With UIDs kept they are the sender's, and a file name is made of them.
-    let study = StudyUid::new(&cleaned.study).map_err(|e| e.to_string())?;
-    let instance = InstanceUid::new(&cleaned.instance).map_err(|e| e.to_string())?;
-    let folder = out.join(study.as_str());
+    let folder = out.join(cleaned.study.as_str());
     let written = fs::create_dir_all(&folder).and_then(|()| {
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true);
-        file.open(folder.join(format!("{instance}.dcm")))?
+        file.open(folder.join(format!("{}.dcm", cleaned.instance)))?
             .write_all(&cleaned.bytes)
     });
     written.map_err(|e| format!("cannot be written: {e}"))

@@ -2,10 +2,11 @@
 //! key.
 
 use hmac::{Hmac, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// The site's secret. Whoever has it can tell whose a pseudonym is by trying every patient.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Key([u8; 32]);
 
 impl std::fmt::Debug for Key {

@@ -5,6 +5,7 @@ use super::show;
 use crate::view::{Raw, ShownFacts, View};
 use crate::words::{FrameHead, Read, ReadAnswer, VolumeHead};
 use pericard_confine::{Channel, Room};
+use pericard_dicom::deidentify::{Profile, Text, deidentify};
 use pericard_dicom::geometry::{Place, Slice, assemble, suitable_series};
 use pericard_dicom::json::{self, JsonError};
 use pericard_dicom::pixels::Pixels;
@@ -12,8 +13,8 @@ use pericard_dicom::scan::ScanLimits;
 use pericard_dicom::segments;
 use pericard_dicom::source::Source;
 use pericard_dicom::{agreement, anew};
-use pericard_domain::image::{Frame, FrameRef};
-use pericard_domain::uid::InstanceUid;
+use pericard_domain::image::{Frame, FrameRef, TextBox};
+use pericard_domain::uid::{InstanceUid, StudyUid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Seek};
@@ -102,6 +103,12 @@ impl Desk {
                     return Err(unsuitable("there is no file or no room"));
                 };
                 written_anew(&instance, file.into(), explicit, &received(room)?)
+            }
+            Read::Clean { profile, boxes } => {
+                let (Some(file), Some(room)) = (descriptor, second) else {
+                    return Err(unsuitable("there is no file or no room"));
+                };
+                clean(file.into(), &profile, boxes.as_deref(), &received(room)?)
             }
             Read::Agreement(instance) => {
                 let file = descriptor.ok_or_else(|| unsuitable("there is no file"))?;
@@ -322,6 +329,26 @@ fn written_anew(instance: &InstanceUid, file: File, explicit: bool, room: &Room)
     let anew = anew::written_anew(&mut BufReader::new(file), explicit, bytes_max);
     let bytes = anew.map_err(|e| undecodable(instance, &e))?;
     fill(instance, &bytes, room)
+}
+
+fn clean(file: File, profile: &Profile, boxes: Option<&[TextBox]>, room: &Room) -> Answer {
+    let refused = |why: &dyn std::fmt::Display| ReadAnswer::Unsuitable(why.to_string());
+    let looked = boxes.map_or(Text::NotLookedFor, Text::Found);
+    let cleaned = deidentify(file, &ScanLimits::default(), profile, looked);
+    let cleaned = cleaned.map_err(|refusal| refused(&refusal))?;
+    // With UIDs kept they are the sender's, and files are called by them.
+    let study = StudyUid::new(&cleaned.study).map_err(|e| refused(&e))?;
+    let instance = InstanceUid::new(&cleaned.instance).map_err(|e| refused(&e))?;
+    let bytes = cleaned.bytes.len();
+    let mut mapped = room.map().map_err(|e| refused(&e))?;
+    let place = mapped.get_mut(..bytes);
+    let place = place.ok_or_else(|| refused(&"cleaned, it is larger than may be handed on"))?;
+    place.copy_from_slice(&cleaned.bytes);
+    Ok(ReadAnswer::Cleaned {
+        bytes,
+        study,
+        instance,
+    })
 }
 
 fn agreement(instance: &InstanceUid, file: File) -> Answer {
