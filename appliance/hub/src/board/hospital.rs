@@ -48,8 +48,8 @@ pub(super) fn page_of(visit: &Visit, snapshot: &Snapshot, outlook: &Outlook, num
     let content = html! {
         @if !is_own { p.path { a href="/hospitals" { "Hospitals" } " / " (name) } }
         h1 { (name) }
-        @for finding in found.iter().filter(|finding| finding.hospital == Some(number)) {
-            (nation::one(snapshot, finding))
+        @for finding in found.iter().filter(|finding| is_own || finding.hospital == Some(number)) {
+            (nation::one(snapshot, finding, visit.viewer))
         }
         div.cards {
             (facts(stands))

@@ -29,7 +29,7 @@ pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<V
         section.sheet aria-labelledby="found" {
             h2 #found { "To be looked into" }
             @if found.is_empty() { (nothing("Nothing.")) }
-            @for finding in &found { (nation::one(&snapshot, finding)) }
+            @for finding in &found { (nation::one(&snapshot, finding, visit.viewer)) }
         }
         section.sheet aria-labelledby="issued" {
             h2 #issued { "Recalls and advisories" }
@@ -39,6 +39,10 @@ pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<V
         section.sheet aria-labelledby="alarms" {
             h2 #alarms { "What was refused" }
             @if alarms.is_empty() { (nothing("Nothing.")) } @else { (table(&snapshot, &alarms)) }
+            p.quiet.small {
+                "An alarm stays a finding until somebody has looked into it: " code { "pericard hub alarm close NUMBER" } " on the \
+                 hub's own machine, which the audit log says. It opens again when the same is refused once more."
+            }
         }
     };
     page(&visit, "/incidents", "Incidents", content)
@@ -168,13 +172,19 @@ pub(super) fn table(snapshot: &Snapshot, alarms: &[&Alarm]) -> Markup {
     html! {
         table.stack {
             thead { tr {
-                th scope="col" { "When" } th scope="col" { "Hospital" } th scope="col" { "Frame" } th scope="col" { "What" }
+                th scope="col" { "Number" } th scope="col" { "When" } th scope="col" { "Hospital" } th scope="col" { "Frame" }
+                th scope="col" { "What" } th scope="col" { "State" }
             } }
             tbody { @for alarm in alarms { tr {
+                td.number data-name="Number" { (alarm.number) }
                 td data-name="When" { (moment(alarm.at_s)) }
                 td data-name="Hospital" { (hospital(snapshot, alarm.appliance)) }
                 td.number data-name="Frame" { @match alarm.sequence { Some(number) => (number), None => "none" } }
                 td data-name="What" { (alarm.kind.meaning()) }
+                td data-name="State" { @match alarm.closed_at_s {
+                    Some(at_s) => span { (chip("closed", Tone::Quiet)) " " (moment(at_s)) },
+                    None => (chip("open", Tone::Warn)),
+                } }
             } } }
         }
     }
