@@ -147,9 +147,11 @@ async fn alarms(State(site): State<Site>, Extension(viewer): Extension<Viewer>) 
         .alarms
         .iter()
         .filter(|alarm| viewer.sees(alarm.appliance));
+    // Numbers go through the nation, and would tell a hospital how many others have.
+    let is_national = viewer.is_national();
     let each = seen.map(|alarm| {
         json!({
-            "number": alarm.number, "hospital": alarm.appliance, "at_s": alarm.at_s, "kind": alarm.kind.word(),
+            "number": is_national.then_some(alarm.number), "hospital": alarm.appliance, "at_s": alarm.at_s, "kind": alarm.kind.word(),
             "meaning": alarm.kind.meaning(), "sequence": alarm.sequence, "closed_at_s": alarm.closed_at_s,
         })
     });

@@ -38,7 +38,6 @@ pub(crate) fn list(config: &ConfigFile) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// What an officer decides of a plan.
 #[derive(Debug, Args)]
 pub(crate) struct AcceptArgs {
     #[command(flatten)]
