@@ -111,7 +111,7 @@ fn a_plan_that_an_officer_accepts_is_carried_out_and_told_once_with_noise() {
     let refused = ended(&mut accept());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    for expected in ["epsilon 0.4 is left", "leaves none for the 0.5", "--yes"] {
+    for expected in ["of this year's epsilon", "leaves none for the 0.5", "--yes"] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     let sure = ended(accept().arg("--yes"));
