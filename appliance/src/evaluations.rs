@@ -101,6 +101,12 @@ impl Plans {
         )
     }
 
+    /// The numbers of those that an officer accepted, carried out or not.
+    pub(crate) fn accepted(&self) -> io::Result<Vec<u32>> {
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
+        Ok(self.files("accepted")?.iter().filter_map(number).collect())
+    }
+
     /// Those that were accepted and are not carried out.
     fn open(&self) -> io::Result<Vec<Accepted>> {
         let accepted = self.files("accepted")?.into_iter();
@@ -271,6 +277,7 @@ mod tests {
         };
         assert!(plans.accept(&accepted).expect("kept"));
         assert!(!plans.accept(&accepted).expect("told"), "once");
+        assert_eq!(plans.accepted().expect("one"), [7]);
         assert_eq!(plans.open().expect("one"), [accepted]);
         assert_eq!(plans.standing(7), (true, false));
         let mut evaluation = Evaluation::of(7, 200);

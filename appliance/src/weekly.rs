@@ -8,8 +8,8 @@ use pericard_domain::actor::Actor;
 use pericard_domain::model::Package;
 use pericard_domain::time::Timestamp;
 use pericard_egress::{
-    Books, BooksError, CatalogueId, Closing, Entry, Log, Meter, Pseudonym, Review, Rules, Seed,
-    Week,
+    Books, BooksError, CatalogueId, Closing, Entry, Log, Meter, Pseudonym, Restored, Review, Rules,
+    Seed, Week,
 };
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::review::Verdict;
@@ -18,7 +18,7 @@ use pericard_store::{Store, StoreError};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ const LINES_A_PAGE: u32 = 1_000;
 
 /// A week cannot be told of now; it is tried again.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(crate) enum Trouble {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -183,6 +183,10 @@ impl Weekly {
         } = entry;
         let what = if entry.refused {
             "nothing of patients, the budget is spent".to_owned()
+        } else if entry.passed_over {
+            format!(
+                "passed over: it may have been told before the books were restored from a backup, {spent} thousandths of epsilon charged"
+            )
         } else {
             format!(
                 "{models_told} models and {plans_told} evaluations told of, {spent} thousandths of epsilon spent"
@@ -201,6 +205,25 @@ impl Weekly {
         );
         Ok(())
     }
+}
+
+/// Marks books that were restored now from a backup which was made then: weeks that may have been told since are not told
+/// again, with other noise, and plans that were accepted are not answered again.
+pub(crate) fn mark_restored(
+    dir: &Path,
+    made_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let not_before = week_of(now);
+    let year = not_before.saturating_sub(WEEKS_BEHIND_MAX);
+    let restored = Restored {
+        at_s: u64::try_from(now.as_millis() / 1000).unwrap_or(0),
+        // The first of all is the one that is just over when it begins; and one more, since the day may be another here.
+        from_week: made_at.map_or(year, |at| week_of(at).saturating_sub(2)),
+        not_before,
+        plans: Plans::of(dir).accepted()?,
+    };
+    Ok(restored.mark(dir).map_err(BooksError::from)?)
 }
 
 /// How the audit log names a closed week.
@@ -292,7 +315,7 @@ pub(crate) fn words(hash: &[u8; 32]) -> [u64; 4] {
     std::array::from_fn(|_| words.next().unwrap_or(0))
 }
 
-fn week_of(at: Timestamp) -> u16 {
+pub(crate) fn week_of(at: Timestamp) -> u16 {
     let weeks = (at.as_millis() - FIRST_MONDAY_MS).div_euclid(WEEK_MS);
     u16::try_from(weeks).unwrap_or(0)
 }
@@ -312,6 +335,7 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluations::Accepted;
     use crate::load::{Load, Ticks};
     use pericard_domain::model::ModelRef;
     use pericard_domain::time::{Clock, StandingClock};
@@ -319,7 +343,6 @@ mod tests {
     use pericard_frame::{Frame, layout};
     use pericard_store::{Salted, StoreConfig};
     use std::fs;
-    use std::path::Path;
     use std::time::Duration;
 
     /// Busy with nothing.
@@ -546,6 +569,50 @@ mod tests {
             [(NOW - 1, 0), (NOW, 7), (NOW + 1, 0), (NOW + 2, 0)],
             "they were counted before it was off"
         );
+    }
+
+    /// The disk is lost in another week than the backup was made in: what may have been told meanwhile is not told again, and
+    /// the log says so.
+    #[tokio::test]
+    async fn weeks_that_may_have_been_told_since_a_backup_are_said_to_be_passed_over() {
+        let site = Site::new();
+        let accepted = Accepted {
+            plan: 7,
+            cases_min: 200,
+            model_digest: [1; 4],
+            labels: Vec::new(),
+        };
+        let plans = Plans::of(&site.egress());
+        assert!(plans.accept(&accepted).expect("kept"));
+        let weekly = site.open();
+        weekly.look(&mut 0).await.expect("looked");
+        drop(weekly);
+        site.begin(NOW + 2);
+        let made_at = begin_of(NOW);
+        mark_restored(&site.egress(), Some(made_at), begin_of(NOW + 2)).expect("marked");
+        let (weekly, mut said) = (site.open(), 0);
+        for _ in 0..2 {
+            weekly.look(&mut said).await.expect("looked");
+        }
+        assert_eq!(
+            (weekly.said().await, said),
+            (vec![NOW - 1, NOW, NOW + 1], 3)
+        );
+        let asked = AuditQuery {
+            verb: Some(VERB.to_owned()),
+            ..AuditQuery::default()
+        };
+        let lines = weekly.store.audit(asked).await.expect("the log");
+        let passed = lines.iter().map(|l| l.subject.contains("passed over"));
+        assert_eq!(passed.collect::<Vec<_>>(), [false, true, true]);
+        let frames = || fs::read_dir(site.egress().join("frames")).expect("frames");
+        assert_eq!(frames().count(), 1, "nothing is told of them");
+        site.begin(NOW + 3);
+        weekly.look(&mut said).await.expect("looked");
+        let next = site.frame(4);
+        assert_eq!(next.get(&layout::WEEK, 0), u64::from(NOW + 2));
+        let books = Books::open(site.egress(), Rules::default()).expect("books");
+        assert!(books.has_answered(7), "it may have been");
     }
 
     #[test]

@@ -120,6 +120,8 @@ fn restored_on_an_empty_machine_it_shows_the_same_and_verifies() {
         &[folder, "--name", &first],
     ));
     assert!(restored.starts_with("restored: "), "{restored}");
+    let mark = appliance.data().join("egress/restored");
+    assert!(mark.exists(), "what may have been told since is marked");
     let verified = appliance.pericard(&["audit", "verify"]);
     assert!(verified.starts_with("ok: "), "{verified}");
     appliance.restart();

@@ -103,7 +103,20 @@ fn a_plan_that_an_officer_accepts_is_carried_out_and_told_once_with_noise() {
         accept.args(["--officer", "Head of Radiology"]);
         accept
     };
-    run(&mut accept());
+    // A budget that has no room for it: it takes an officer who says so all the same.
+    let config = dir.path().join("pericard.toml");
+    let written = fs::read_to_string(&config).expect("the configuration");
+    let tight = written.replace("[egress]", "[egress]\nyear_milli_epsilon = 400");
+    fs::write(&config, tight).expect("written");
+    let refused = ended(&mut accept());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    for expected in ["of this year's epsilon", "leaves none for the 0.5", "--yes"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let sure = ended(accept().arg("--yes"));
+    assert!(sure.status.success(), "{sure:?}");
+    fs::write(&config, written).expect("written");
     assert_eq!(ended(&mut accept()).status.code(), Some(1), "once");
     let decided = ["audit", "show", "--subject", "decided by Head of Radiology"];
     let decided = run(&mut command(dir.path(), &decided));

@@ -8,14 +8,22 @@
 //!
 //! Counts wait together with their noise. Each week's histogram is noised once, with that week's budget; whether enough
 //! is gathered is decided on the sum of what has been noised already, and deciding costs nothing.
+//!
+//! Books that come from a backup are older than what was told since. Opening them passes over the weeks that may have been told,
+//! with an entry for each and the highest price ([`Restored`]).
 
 use crate::drift::Judge;
 use crate::evaluation::Evaluation;
+use crate::forecast::{Expected, Forecast, year_of};
 use crate::meter::{CatalogueId, Meter};
-use crate::noise::{MODEL_WEEK_MILLI_EPSILON, Noise, Seed};
+use crate::noise::{Noise, Seed};
+use crate::restored::Restored;
 use crate::spool::{self, Numbers, SpoolError, TALLY_NUMBERS};
 use crate::tally::Tally;
-use crate::week::{MAX_MODELS_A_PATIENT, Week};
+use crate::week::Week;
+use pericard_frame::budget::{
+    MAX_MODELS_A_PATIENT, MODEL_WEEK_MILLI_EPSILON, WEEK_MILLI_EPSILON_MAX, YEAR_MILLI_EPSILON,
+};
 use pericard_frame::layout::{
     self, CELLS, EVALUATION_CELLS, MAX_CELL, OFFSET, PROOF_HASHES, TOLD_EVALUATIONS, VERSION,
 };
@@ -29,13 +37,14 @@ pub const TOLD_AT_ONCE: i64 = 200;
 pub const NEVER_TOLD_BELOW: i64 = 50;
 /// How many weeks are told of together, at most.
 const WEEKS_MAX: u64 = 4;
-/// A year of the budget.
-const YEAR_WEEKS: u16 = 52;
 /// How many closed weeks the ledger shows: ten years.
 const ENTRIES_MAX: usize = 520;
 const MARK: u64 = u64::from_le_bytes(*b"PCBOOKS1");
 /// The layout before this one. What was spent under it stays spent.
 const OLDER: u64 = VERSION as u64 - 1;
+/// How a week was told of, as the file has it; 0 when it was told.
+const REFUSED: u64 = 1;
+const PASSED_OVER: u64 = 2;
 const FRAME_NUMBERS: usize = FRAME_BYTES / 8;
 
 /// How much may be spent.
@@ -48,9 +57,8 @@ pub struct Rules {
 impl Default for Rules {
     /// Enough for somebody who is seen in every week of the year, for two models each time.
     fn default() -> Self {
-        let week = MODEL_WEEK_MILLI_EPSILON * MAX_MODELS_A_PATIENT as u32;
         Self {
-            year_milli_epsilon: week * u32::from(YEAR_WEEKS),
+            year_milli_epsilon: YEAR_MILLI_EPSILON,
         }
     }
 }
@@ -97,6 +105,8 @@ pub struct Entry {
     pub plans_told: u8,
     /// Whether the budget did not allow to draw noise: nothing derived from patients was told, no verdict on drift either.
     pub refused: bool,
+    /// Whether it was passed over, without a frame: it may have been told before the books were restored from a backup.
+    pub passed_over: bool,
 }
 
 /// A week cannot be closed.
@@ -169,21 +179,42 @@ impl Books {
                 return Err(spool::failed("locked", &path)(error).into());
             }
         }
-        let path = dir.join("books");
-        let kept = match spool::read_numbers(&path)? {
-            None => Kept::default(),
-            Some(numbers) => Numbers(numbers.into_iter())
-                .books()
-                .ok_or(SpoolError::Foreign(path))?,
-        };
-        let books = Self {
+        let mut books = Self {
+            kept: Kept::read(&dir)?,
             dir,
             rules,
-            kept,
             _lock: lock,
         };
         books.put_frame()?;
+        if let Some(next) = books.kept.after_restoring(&books.dir, rules)? {
+            spool::replace(&books.dir.join("books"), &next.numbers())?;
+            books.kept = next;
+        }
         Ok(books)
+    }
+
+    /// What the year's budget still has to pay, by the books in this folder. They are read beside whoever has them open, since
+    /// they are replaced in one step.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not books of this version.
+    pub fn forecast(dir: &Path, rules: Rules, expected: &Expected) -> Result<Forecast, BooksError> {
+        let mut kept = Kept::read(dir)?;
+        if let Some(next) = kept.after_restoring(dir, rules)? {
+            kept = next;
+        }
+        let is_charged = kept.year == u64::from(year_of(expected.week));
+        let spent = if is_charged { kept.spent } else { 0 };
+        let left = u64::from(rules.year_milli_epsilon).saturating_sub(spent);
+        let open = expected.accepted.iter();
+        let open = open.filter(|plan| !kept.plans.contains(plan)).count();
+        let closed = kept.entries.last().map(|entry| entry.week);
+        Ok(Forecast::of(
+            expected,
+            u32::try_from(left).unwrap_or(u32::MAX),
+            closed,
+            u32::try_from(open).unwrap_or(u32::MAX),
+        ))
     }
 
     /// The week closed last; `None` before the first.
@@ -256,6 +287,75 @@ pub(crate) fn frame_path(dir: &Path, sequence: u32) -> PathBuf {
 }
 
 impl Kept {
+    fn read(dir: &Path) -> Result<Self, SpoolError> {
+        let path = dir.join("books");
+        match spool::read_numbers(&path)? {
+            None => Ok(Self::default()),
+            Some(numbers) => Numbers(numbers.into_iter())
+                .books()
+                .ok_or(SpoolError::Foreign(path)),
+        }
+    }
+
+    /// These books once they know that they come from a backup; `None` when they never did, or know it already.
+    fn after_restoring(&self, dir: &Path, rules: Rules) -> Result<Option<Self>, SpoolError> {
+        let Some(restored) = Restored::of(dir)? else {
+            return Ok(None);
+        };
+        let mut next = self.clone();
+        next.pass_over(&restored, rules);
+        Ok((next != *self).then_some(next))
+    }
+
+    /// Passes over the weeks that may have been told since the backup was made. Each takes the number that its frame may have
+    /// had; what waited may have been told with them, and plans that were accepted may have been answered.
+    fn pass_over(&mut self, restored: &Restored, rules: Rules) {
+        let last = self.entries.last().copied();
+        let from = last.map_or(restored.from_week, |last| last.week.saturating_add(1));
+        let shown = restored.not_before.saturating_sub(ENTRIES_MAX as u16);
+        let first = last.map_or(0, |last| last.sequence) + 1;
+        for (sequence, week) in (first..).zip(from.max(shown)..restored.not_before) {
+            self.begin_year(week);
+            self.spent += u64::from(WEEK_MILLI_EPSILON_MAX);
+            self.frame = None;
+            for model in &mut self.models {
+                (model.weeks, model.cells) = (0, [0; CELLS]);
+            }
+            self.enter(Entry {
+                week,
+                sequence,
+                spent_milli_epsilon: WEEK_MILLI_EPSILON_MAX,
+                left_milli_epsilon: self.left(rules),
+                models_told: 0,
+                plans_told: 0,
+                refused: false,
+                passed_over: true,
+            });
+        }
+        let unknown = restored.plans.iter().filter(|p| !self.plans.contains(p));
+        let unknown: Vec<u32> = unknown.copied().collect();
+        self.plans.extend(unknown);
+    }
+
+    /// The budget comes back with the year.
+    fn begin_year(&mut self, week: u16) {
+        let year = u64::from(year_of(week));
+        if year != self.year {
+            (self.year, self.spent) = (year, 0);
+        }
+    }
+
+    fn left(&self, rules: Rules) -> u32 {
+        let left = u64::from(rules.year_milli_epsilon).saturating_sub(self.spent);
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        self.entries.push(entry);
+        let too_many = self.entries.len().saturating_sub(ENTRIES_MAX);
+        self.entries.drain(..too_many);
+    }
+
     fn close(
         &mut self,
         closing: Closing,
@@ -279,10 +379,7 @@ impl Kept {
         draft.put(&layout::WEEK, 0, week);
         put_log(&mut draft, &log, self.log_from(identity.appliance));
 
-        let year = u64::from(week / YEAR_WEEKS);
-        if year != self.year {
-            (self.year, self.spent) = (year, 0);
-        }
+        self.begin_year(week);
         // It hears every week; what it says is told only where the budget allows to tell of patients.
         let verdicts = self.judge(&inferences);
         let told_of = inferences.models().len().min(MAX_MODELS_A_PATIENT);
@@ -300,7 +397,7 @@ impl Kept {
             models_told = self.tell(&mut draft);
             plans_told = self.answer(&mut draft, &evaluations, &mut noise);
         }
-        let left = u32::try_from(budget.saturating_sub(self.spent)).unwrap_or(u32::MAX);
+        let left = self.left(rules);
         draft.put(
             &layout::BUDGET_LEFT,
             0,
@@ -314,13 +411,12 @@ impl Kept {
             models_told,
             plans_told,
             refused,
+            passed_over: false,
         };
         self.frame = Some(draft.seal().map_err(SpoolError::from)?);
         (self.tally, self.log_size) = (tally, log.size);
         self.log_appliance = identity.appliance;
-        self.entries.push(entry);
-        let too_many = self.entries.len().saturating_sub(ENTRIES_MAX);
-        self.entries.drain(..too_many);
+        self.enter(entry);
         Ok(entry)
     }
 
@@ -450,7 +546,7 @@ impl Kept {
         for entry in &self.entries {
             numbers.extend([u64::from(entry.week), u64::from(entry.sequence)]);
             numbers.extend([entry.spent_milli_epsilon, entry.left_milli_epsilon].map(u64::from));
-            numbers.extend([u64::from(entry.models_told), u64::from(entry.refused)]);
+            numbers.extend([u64::from(entry.models_told), how_told(entry)]);
             numbers.push(u64::from(entry.plans_told));
         }
         numbers.push(self.models.len() as u64);
@@ -488,6 +584,16 @@ impl Kept {
             self.log_appliance = u32::from_le_bytes(number.try_into().ok()?);
         }
         (bytes.is_empty() || bytes.len() == FRAME_BYTES).then_some(self)
+    }
+}
+
+const fn how_told(entry: &Entry) -> u64 {
+    match entry {
+        Entry { refused: true, .. } => REFUSED,
+        Entry {
+            passed_over: true, ..
+        } => PASSED_OVER,
+        _ => 0,
     }
 }
 
@@ -532,19 +638,8 @@ impl<I: ExactSizeIterator<Item = u64>> Numbers<I> {
             ..Kept::default()
         };
         for _ in 0..self.next()? {
-            kept.entries.push(Entry {
-                week: self.next()?.try_into().ok()?,
-                sequence: self.next()?.try_into().ok()?,
-                spent_milli_epsilon: self.next()?.try_into().ok()?,
-                left_milli_epsilon: self.next()?.try_into().ok()?,
-                models_told: self.next()?.try_into().ok()?,
-                refused: self.next()? == 1,
-                plans_told: if is_older {
-                    0
-                } else {
-                    self.next()?.try_into().ok()?
-                },
-            });
+            let entry = self.entry(is_older)?;
+            kept.entries.push(entry);
         }
         for _ in 0..self.next()? {
             let model = self.waiting()?;
@@ -569,6 +664,23 @@ impl<I: ExactSizeIterator<Item = u64>> Numbers<I> {
             return None;
         }
         Some(kept)
+    }
+
+    fn entry(&mut self, is_older: bool) -> Option<Entry> {
+        let (week, sequence) = (self.next()?.try_into().ok()?, self.next()?.try_into().ok()?);
+        let (spent, left) = (self.next()?.try_into().ok()?, self.next()?.try_into().ok()?);
+        let (models, how) = (self.next()?.try_into().ok()?, self.next()?);
+        let plans = if is_older { 0 } else { self.next()? };
+        Some(Entry {
+            week,
+            sequence,
+            spent_milli_epsilon: spent,
+            left_milli_epsilon: left,
+            models_told: models,
+            plans_told: plans.try_into().ok()?,
+            refused: how == REFUSED,
+            passed_over: how == PASSED_OVER,
+        })
     }
 
     fn waiting(&mut self) -> Option<Waiting> {

@@ -1,23 +1,28 @@
 //! Noise: discrete Laplace, drawn exactly.
 //!
-//! What is protected is one patient in one week. With or without that patient, at most one cell of a model's histogram
-//! differs, by one ([`crate::Week`] counts no more of a patient than that), so its L1 sensitivity is 1 and noise of scale
-//! 1 / 0.5 = 2 makes a model's week cost epsilon 0.5. A patient is counted for at most two models a week, so a week costs
-//! a patient at most epsilon 1, however many models are told of. Weeks add up: somebody seen in every week of the year
-//! has spent 52.
+//! What is protected is one patient in one week, in the histograms. With or without that patient, at most one cell of a
+//! model's histogram differs, by one ([`crate::Week`] counts no more of a patient than that), so its L1 sensitivity is 1 and
+//! noise of scale 1 / 0.5 = 2 makes a model's week cost epsilon 0.5. A patient is counted for at most two models a week, so
+//! the histograms of a week cost a patient at most epsilon 1, however many models are told of. The outcome of an evaluation is
+//! one more histogram, in which a patient is once: 0.5 each, and a frame tells of at most two, so that a week in which some are
+//! told costs a patient at most 2. Weeks add up: somebody seen in every week of the year has spent 52, and 0.5 for each
+//! evaluation.
+//!
+//! Nothing else in a frame has noise. Operational counts, such as the inferences of each model with and without a result, are
+//! exact, and so not differentially private: a count of one is in the frame as one, and the hub shows counts from five on to
+//! all but the hospital itself. The verdict on drift is made of exact numbers, too.
 //!
 //! The sampler is the one of the `prio` crate, that of Canonne, Kamath and Steinke (2020, "The Discrete Gaussian for
 //! Differential Privacy", algorithms 1 and 2): whole numbers and fair draws only, so that no rounding of a logarithm gives
 //! away what floating point would.
 
+use pericard_frame::budget::MODEL_WEEK_MILLI_EPSILON;
 use prio::dp::distributions::{DiscreteLaplace, DiscreteLaplaceDpStrategy};
 use prio::dp::{DifferentialPrivacyStrategy as _, DpError, PureDpBudget, Rational};
 use rand::SeedableRng as _;
 use rand::distr::Distribution as _;
 use rand::rngs::StdRng;
 
-/// What a model's week costs, thousandths of epsilon.
-pub const MODEL_WEEK_MILLI_EPSILON: u32 = 500;
 /// By how much one patient changes a model's week.
 const SENSITIVITY: u32 = 1;
 

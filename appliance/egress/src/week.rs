@@ -1,11 +1,9 @@
 //! One week's inferences in numbers: exact, and so never in a frame. Noise makes what is told of them.
 
 use crate::meter::CatalogueId;
+use pericard_frame::budget::MAX_MODELS_A_PATIENT;
 use pericard_frame::layout::{BINS, CELLS, TOLD_MODELS};
 use std::collections::HashMap;
-
-/// For how many models a patient is counted in one week.
-pub const MAX_MODELS_A_PATIENT: usize = 2;
 
 /// A patient as a keyed hash, made outside with a key of this week that nobody keeps: equal for the same patient within
 /// the week, and nothing beyond it.

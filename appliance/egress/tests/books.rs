@@ -1,8 +1,8 @@
 //! Weeks are told of once, with noise, within the budget, whatever crashes.
 
 use pericard_egress::{
-    Books, BooksError, CatalogueId, Closing, Counter, Entry, Evaluation, Identity, Log, Meter,
-    NEVER_TOLD_BELOW, Outcome, Pseudonym, Review, Rules, Seed, TOLD_AT_ONCE, Week,
+    Books, BooksError, CatalogueId, Closing, Counter, Entry, Evaluation, Expected, Identity, Log,
+    Meter, NEVER_TOLD_BELOW, Outcome, Pseudonym, Restored, Review, Rules, Seed, TOLD_AT_ONCE, Week,
 };
 use pericard_frame::Frame;
 use pericard_frame::layout::{self, CELLS, EVALUATION_CELLS, MODELS, OFFSET};
@@ -465,6 +465,158 @@ fn an_evaluation_that_the_budget_refuses_is_not_told_and_stays_open() {
     let told = frame(dir.path(), &entry);
     assert_eq!(told.get(&layout::EVALUATION_PLAN, 0), 0);
     assert!((0..EVALUATION_CELLS).all(|at| told.get(&layout::EVALUATION, at) == 0));
+}
+
+/// The default budget is that of 52 weeks with two models: an evaluation takes the year's last week, and the forecast says so
+/// before it is accepted. With a price more, all of it fits.
+#[test]
+fn fifty_two_weeks_and_an_evaluation_fit_when_the_forecast_says_so() {
+    let meter = Meter::in_memory();
+    let begin = 52 * 57;
+    let default = Rules::default().year_milli_epsilon;
+    for (year_milli_epsilon, fits) in [(default, false), (default + 500, true)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let rules = Rules { year_milli_epsilon };
+        let forecast = |week, accepted: &[u32]| {
+            let expected = Expected {
+                week,
+                models: 3, // of which a patient is counted for two
+                accepted: accepted.to_vec(),
+            };
+            Books::forecast(dir.path(), rules, &expected).expect("read")
+        };
+        let at_first = forecast(begin, &[]);
+        assert_eq!((at_first.has_room(), at_first.weeks), (fits, 52));
+        assert_eq!(at_first.weeks_milli_epsilon, 52_000);
+        let mut books = Books::open(dir.path().into(), rules).expect("opened");
+        let mut refused = Vec::new();
+        for week in begin..begin + 52 {
+            let is_answered = week == begin + 20;
+            if is_answered {
+                assert_eq!(forecast(week, &[]).has_room(), fits, "while they are open");
+                assert!(!forecast(week, &[7]).has_room(), "there is room for one");
+            }
+            let evaluations = is_answered.then(|| evaluation(7, 400, 50));
+            let closing = Closing {
+                inferences: Week::of(&[MODEL, CatalogueId(301), CatalogueId(302)]),
+                evaluations: evaluations.into_iter().collect(),
+                ..closing(week, 0)
+            };
+            let entry = books.close(closing, &meter).expect("closed");
+            refused.extend(entry.refused.then_some(week - begin));
+        }
+        let expected: &[u16] = if fits { &[] } else { &[51] };
+        assert_eq!(refused, expected, "{year_milli_epsilon}");
+        assert!(books.has_answered(7));
+        let after = forecast(begin + 51, &[7]);
+        assert_eq!((after.weeks, after.evaluations_milli_epsilon), (0, 0));
+        let next_year = forecast(begin + 52, &[7]);
+        assert_eq!(next_year.left_milli_epsilon, year_milli_epsilon);
+        assert_eq!(next_year.has_room(), fits);
+    }
+}
+
+/// A folder as a backup had it, restored in another place.
+fn restored(from: &BTreeMap<PathBuf, Vec<u8>>, dir: &TempDir) -> TempDir {
+    let place = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(place.path().join("frames")).expect("made");
+    for (path, bytes) in from {
+        let within = path.strip_prefix(dir.path()).expect("inside");
+        fs::write(place.path().join(within), bytes).expect("put back");
+    }
+    place
+}
+
+#[test]
+fn a_week_that_may_have_been_told_since_the_backup_is_never_told_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let meter = Meter::in_memory();
+    let with = |week, plan| Closing {
+        evaluations: vec![evaluation(plan, 400, 50)],
+        ..closing(week, 100) // so few that they wait for more
+    };
+    open(&dir)
+        .close(closing(2950, 100), &meter)
+        .expect("closed");
+    let backup = files(dir.path());
+    for week in [2951, 2952] {
+        open(&dir).close(with(week, 7), &meter).expect("closed");
+    }
+    // The disk is lost in week 2953, in which plan 8 was accepted and not answered yet.
+    let place = restored(&backup, &dir);
+    let mark = Restored {
+        at_s: 1_786_000_000,
+        from_week: 2949,
+        not_before: 2953,
+        plans: vec![7, 8],
+    };
+    mark.mark(place.path()).expect("marked");
+    assert_eq!(Restored::of(place.path()).expect("read"), Some(mark));
+    for _ in 0..2 {
+        let mut books = open(&place);
+        assert_eq!(books.last_week(), Some(2952));
+        for week in 2950..2953 {
+            let again = Closing {
+                seed: Seed([99; 32]),
+                ..closing(week, 600)
+            };
+            let refused = books.close(again, &meter);
+            assert!(matches!(refused, Err(BooksError::Closed(w)) if w == week));
+        }
+        let passed = |entry: &Entry| {
+            let spent = entry.spent_milli_epsilon;
+            (entry.week, entry.sequence, spent, entry.passed_over)
+        };
+        let ledger: Vec<_> = books.ledger().iter().map(passed).collect();
+        let expected = [
+            (2950, 1, 500, false),
+            (2951, 2, 2_000, true),
+            (2952, 3, 2_000, true),
+        ];
+        assert_eq!(ledger, expected, "charged once, at the highest price");
+    }
+    for sequence in [2, 3] {
+        let path = frame_path(place.path(), sequence);
+        assert!(!path.exists(), "no second frame {sequence}");
+    }
+    let mut books = open(&place);
+    assert!(books.has_answered(7) && books.has_answered(8));
+    let next = Closing {
+        evaluations: [7, 8].map(|plan| evaluation(plan, 400, 50)).to_vec(),
+        ..closing(2953, 150)
+    };
+    let entry = books.close(next, &meter).expect("closed");
+    assert_eq!((entry.sequence, entry.plans_told), (4, 0));
+    assert_eq!(entry.left_milli_epsilon, 52_000 - 500 - 4_000 - 500);
+    assert_eq!(
+        entry.models_told, 0,
+        "what waited when the backup was made may have been told, and 150 wait"
+    );
+}
+
+/// Books that had told of nothing when they were backed up.
+#[test]
+fn books_without_an_entry_pass_over_the_weeks_since_their_backup() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mark = Restored {
+        at_s: 1_786_000_000,
+        from_week: 2950,
+        not_before: 2952,
+        plans: Vec::new(),
+    };
+    mark.mark(dir.path()).expect("marked");
+    let ledger = |books: &Books| -> Vec<_> {
+        let each = books.ledger().iter();
+        each.map(|e| (e.week, e.sequence, e.passed_over)).collect()
+    };
+    let mut books = open(&dir);
+    assert_eq!(ledger(&books), [(2950, 1, true), (2951, 2, true)]);
+    let entry = books.close(closing(2952, 600), &Meter::in_memory());
+    assert_eq!(entry.expect("closed").sequence, 3);
+    drop(books);
+    fs::write(dir.path().join("restored"), [0; 24]).expect("written");
+    let unread = Books::open(dir.path().into(), Rules::default());
+    assert!(matches!(unread, Err(BooksError::Spool(_))), "{unread:?}");
 }
 
 /// Books that the layout before wrote: what was spent stays spent, and the log goes on where the hub knows it.

@@ -9,6 +9,7 @@
 //! - [`page`]: what the frame and the reply have in common: drafted, sealed, opened.
 //! - [`reply`]: what the hub answers: of the same size, numbers too.
 //! - [`plan`]: what the hub asks hospitals to measure, in numbers.
+//! - [`budget`]: what telling of patients costs.
 //! - [`counter`]: the closed list of what is counted.
 //! - [`stage`]: the closed list of what is timed, and the buckets of time.
 //!
@@ -49,6 +50,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod budget;
 mod codes;
 pub mod counter;
 mod frame;

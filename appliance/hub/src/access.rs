@@ -23,6 +23,18 @@ pub(crate) async fn guard(State(site): State<Site>, request: Request, next: Next
     }
 }
 
+/// Lets a program through that shows one of a national role.
+pub(crate) async fn national(State(site): State<Site>, request: Request, next: Next) -> Response {
+    match known(&site, request.headers()) {
+        Some(token) if token.viewer.is_national() => passed(token, request, next).await,
+        Some(_) => {
+            let detail = "this is about all hospitals; `pericard hub token issue --role analyst` makes a token for who reads it";
+            Problem::new(StatusCode::FORBIDDEN, detail).into_response()
+        }
+        None => nobody(),
+    }
+}
+
 /// Lets a program through that shows an admin's.
 pub(crate) async fn admin(State(site): State<Site>, request: Request, next: Next) -> Response {
     match known(&site, request.headers()) {

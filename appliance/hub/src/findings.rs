@@ -1,10 +1,10 @@
 //! What somebody should look into, out of everything that is known: each finding names whom it concerns and why it is there.
 
 use crate::outlook::{Outlook, State, Trend};
-use crate::records::{Alarm, AlarmKind, Snapshot, Viewer};
+use crate::records::{Alarm, AlarmKind, Received, Snapshot, Viewer};
 use pericard_frame::layout;
 use pericard_frame::reply::Kind;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Declares the kinds of finding with their words.
 macro_rules! kinds {
@@ -81,7 +81,12 @@ pub fn findings(snapshot: &Snapshot, outlook: &Outlook, viewer: Viewer) -> Vec<F
                 why: "its histograms tell of more inferences than it counted".into(),
             }),
     );
-    found.extend(outlook.trends.iter().filter_map(drift));
+    found.extend(
+        outlook
+            .trends
+            .iter()
+            .filter_map(|trend| drift(trend, viewer)),
+    );
     found.extend(apart(outlook));
     found.extend(silent(outlook));
     found.sort_by_key(|finding| (finding.kind, finding.hospital, finding.model));
@@ -92,7 +97,7 @@ fn recalled(snapshot: &Snapshot, viewer: Viewer) -> Vec<Finding> {
     let recalls = snapshot.advisories.iter().map(|issued| issued.advisory);
     let recalls: Vec<_> = recalls.filter(|a| a.kind == Kind::Recall).collect();
     let mut found = BTreeSet::new();
-    for received in snapshot.frames.iter().filter(|f| viewer.sees(f.appliance)) {
+    for received in newest(snapshot).filter(|f| viewer.sees(f.appliance)) {
         for recall in &recalls {
             let runs = (0..layout::MODELS).any(|at| {
                 received.frame.get(&layout::MODEL, at) == u64::from(recall.model)
@@ -109,23 +114,35 @@ fn recalled(snapshot: &Snapshot, viewer: Viewer) -> Vec<Finding> {
         hospital: Some(hospital),
         model: Some(model),
         since_week: None,
-        why: "it reported inferences of a week after the recall".into(),
+        why: "in the newest week that it told of, which is after the recall, it was used".into(),
     };
     found.into_iter().map(finding).collect()
 }
 
-/// One finding for each hospital and kind, however many alarms there are.
+/// What each hospital told of its newest week: what it used before, it may have stopped using since.
+fn newest(snapshot: &Snapshot) -> impl Iterator<Item = &Received> {
+    let mut newest: BTreeMap<u32, &Received> = BTreeMap::new();
+    for received in &snapshot.frames {
+        let held = newest.entry(received.appliance).or_insert(received);
+        if (received.week, received.sequence) >= (held.week, held.sequence) {
+            *held = received;
+        }
+    }
+    newest.into_values()
+}
+
+/// One finding for each hospital and kind, however many alarms are open.
 fn alarmed(snapshot: &Snapshot, viewer: Viewer) -> Vec<Finding> {
     let kind = |alarm: &Alarm| match alarm.kind {
         AlarmKind::Fork => FindingKind::Fork,
         _ => FindingKind::Tampering,
     };
-    let seen = snapshot.alarms.iter().filter(|a| viewer.sees(a.appliance));
+    let open = snapshot.alarms.iter().filter(|alarm| alarm.is_open());
+    let seen = open.clone().filter(|alarm| viewer.sees(alarm.appliance));
     let who: BTreeSet<_> = seen.map(|alarm| (kind(alarm), alarm.appliance)).collect();
     let finding = |(found, hospital)| {
-        let own = snapshot
-            .alarms
-            .iter()
+        let own = open
+            .clone()
             .filter(|a| a.appliance == hospital && kind(a) == found);
         let words: BTreeSet<&str> = own.clone().map(|alarm| alarm.kind.word()).collect();
         let words = words.into_iter().collect::<Vec<_>>().join(", ");
@@ -140,7 +157,7 @@ fn alarmed(snapshot: &Snapshot, viewer: Viewer) -> Vec<Finding> {
     who.into_iter().map(finding).collect()
 }
 
-fn drift(trend: &Trend) -> Option<Finding> {
+fn drift(trend: &Trend, viewer: Viewer) -> Option<Finding> {
     let since = trend.drifts_since?;
     let (compared, moved) = trend.breadth;
     let last = trend.weeks.iter().rev().find_map(|week| week.distance);
@@ -150,12 +167,16 @@ fn drift(trend: &Trend) -> Option<Finding> {
             far.value, far.threshold
         )
     });
+    let why = match viewer {
+        Viewer::Hospital(_) => "this hospital's moved, and so did many others'".to_owned(),
+        Viewer::Admin | Viewer::Analyst => format!("{moved} of {compared} hospitals moved{far}"),
+    };
     Some(Finding {
         kind: FindingKind::ModelDrift,
         hospital: None,
         model: Some(trend.model),
         since_week: Some(since),
-        why: format!("{moved} of {compared} hospitals moved{far}"),
+        why,
     })
 }
 
@@ -169,13 +190,18 @@ fn apart(outlook: &Outlook) -> impl Iterator<Item = Finding> {
     apart.filter_map(|live| {
         let since = live.apart_since?;
         let (_, far) = live.compared().next_back()?;
+        let is_judged = outlook.trend(live.model).is_some_and(|t| t.is_judged);
+        let elsewhere = match is_judged {
+            true => "elsewhere they stay",
+            false => "too few other hospitals can be compared to say whether they move elsewhere",
+        };
         Some(Finding {
             kind: FindingKind::HospitalApart,
             hospital: Some(live.hospital),
             model: Some(live.model),
             since_week: Some(since),
             why: format!(
-                "its scores lie {:.3} away from its own first weeks, with an alarm at {:.3}; elsewhere they stay",
+                "its scores lie {:.3} away from its own first weeks, with an alarm at {:.3}; {elsewhere}",
                 far.value, far.threshold
             ),
         })
@@ -207,7 +233,7 @@ fn silent(outlook: &Outlook) -> impl Iterator<Item = Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::{Hospital, Issued, Received};
+    use crate::records::{Hospital, Issued};
     use crate::words::week_of;
     use pericard_frame::reply::{Advisory, Cause};
     use pericard_frame::{Draft, ToHub};
@@ -275,6 +301,25 @@ mod tests {
             assert_eq!(one, (FindingKind::RecalledInUse, Some(3), Some(7)));
         }
         assert_eq!(found(&used, Viewer::Hospital(4)), [], "not for others");
+    }
+
+    #[test]
+    fn a_hospital_that_stopped_using_it_is_found_no_more() {
+        let mut stopped = nation(Kind::Recall, 1, 9);
+        assert_eq!(found(&stopped, Viewer::Analyst).len(), 1);
+        let mut later = nation(Kind::Recall, 2, 0);
+        let rest = Received {
+            sequence: 2,
+            ..(*later.frames.remove(0)).clone()
+        };
+        stopped.frames.push(Arc::new(rest));
+        assert_eq!(found(&stopped, Viewer::Analyst), [], "then it stopped");
+        // A week that was held back comes late, and tells of earlier.
+        stopped.frames.swap(0, 1);
+        assert_eq!(found(&stopped, Viewer::Analyst), []);
+        let mut again = nation(Kind::Recall, 3, 1);
+        stopped.frames.push(again.frames.remove(0));
+        assert_eq!(found(&stopped, Viewer::Analyst).len(), 1, "and began again");
     }
 
     #[test]

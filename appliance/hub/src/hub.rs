@@ -216,6 +216,14 @@ impl Hub {
         self.changed(|change| change.suspend(number, suspended))
     }
 
+    /// Closes an alarm that somebody has looked into: it is no finding any more, unless it is raised again.
+    ///
+    /// # Errors
+    /// When there is none of this number, it is closed already, or nothing can be written.
+    pub fn close_alarm(&self, number: u32) -> Result<(), StoreError> {
+        self.changed(|change| change.close_alarm(number))
+    }
+
     /// Adds a model to the catalogue.
     ///
     /// # Errors

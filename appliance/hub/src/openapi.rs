@@ -36,7 +36,7 @@ pub fn document() -> Value {
                 "token": {
                     "type": "http", "scheme": "bearer",
                     "description": "A token of 'pericard hub token issue'. An admin or analyst sees every hospital, a \
-                                    hospital its own.",
+                                    hospital its own, and nothing that is about all of them.",
                 },
                 "hospital": {"type": "mutualTLS", "description": "The certificate of an enrolment."},
             },
@@ -88,9 +88,12 @@ fn guarded(operation: &mut Value, access: Access) {
         operation["security"] = json!([{"token": []}]);
         operation["responses"]["401"] = problem("No token, or one that is not good any more");
     }
-    if access == Access::Admin {
-        operation["responses"]["403"] = problem("The token is no admin's");
-    }
+    let others = match access {
+        Access::Open | Access::Token => return,
+        Access::National => "The token is a hospital's, and this is about all of them",
+        Access::Admin => "The token is no admin's",
+    };
+    operation["responses"]["403"] = problem(others);
 }
 
 /// A route that changes something: enrolments.
@@ -315,7 +318,7 @@ fn evaluation() -> Value {
         "until_s": integer("until when it may be carried out, seconds since 1970"),
         "text": {"type": "string", "description": "what it says to people"},
         "scores": {"type": "array", "items": of("Score"), "description": "what was asked for"},
-        "told_by": {"type": "array", "items": {"type": "integer"}, "description": "the hospitals that told, of those you may see"},
+        "told_by": {"type": "array", "items": {"type": "integer"}, "description": "the hospitals that told"},
     }))
 }
 

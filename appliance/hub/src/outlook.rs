@@ -3,6 +3,7 @@
 //! Everything is computed anew from a snapshot: half a year of fifty hospitals takes some milliseconds, and nothing can be
 //! out of step with what was received.
 
+use crate::evaluation::HOSPITALS_MIN;
 use crate::figures::{Distance, Pool, distance};
 use crate::records::{Hospital, Received, Snapshot, Viewer};
 use crate::words::week_of;
@@ -20,6 +21,8 @@ pub const DISTANCE_MIN: f64 = 0.05;
 const REFERENCE_WEEKS: u64 = 4;
 /// Fewer inferences than this, with noise, are compared with nothing.
 pub const JUDGED_MIN: f64 = 200.0;
+/// All hospitals together say something of a model from this many on; of fewer, one that moves would move the sum.
+pub const COMPARED_MIN: usize = 3;
 /// The share of hospitals that move at once when it is the model that drifts, not they.
 pub const BREADTH: f64 = 0.25;
 /// A frame of a week that is over is due after the hold of seven days and a week more.
@@ -119,8 +122,10 @@ pub struct Trend {
     pub weeks: Vec<TrendWeek>,
     /// How many hospitals could be compared in the newest week that any could, and how many of them lie elsewhere.
     pub breadth: (usize, usize),
-    /// Since which week the model drifts.
+    /// Since which week the model drifts. A hospital is told since when its own scores move, where others' do too.
     pub drifts_since: Option<u16>,
+    /// Whether enough hospitals could be compared to say, of one that moves, that the others do not.
+    pub is_judged: bool,
 }
 
 /// One of its weeks.
@@ -136,6 +141,8 @@ pub struct TrendWeek {
     pub pool: Pool,
     /// Of how many hospitals.
     pub told: usize,
+    /// How many of them could be compared with their first weeks.
+    pub compared: usize,
     /// How far it lies from the references, hospital by hospital, without the farthest one.
     pub distance: Option<Distance>,
     /// The buckets of the median durations, smallest first, of the hospitals that had enough to tell.
@@ -169,17 +176,41 @@ impl Outlook {
     /// What this snapshot comes to, of what the viewer may see.
     #[must_use]
     pub fn of(snapshot: &Snapshot, viewer: Viewer) -> Self {
-        let seen = snapshot.hospitals.iter().filter(|h| viewer.sees(h.number));
-        let lives = lives(snapshot, viewer);
+        let sites = snapshot.hospitals.iter();
+        let lives = lives(snapshot);
         let mut outlook = Self {
             week: week_of(snapshot.now_s) as u16,
-            sites: seen.map(|hospital| site(snapshot, hospital)).collect(),
+            sites: sites.map(|hospital| site(snapshot, hospital)).collect(),
             trends: trends(&lives),
-            compared: lives.iter().map(|live| live.compared().count()).sum(),
+            compared: compared(&lives),
             lives,
         };
         outlook.tell_apart();
-        outlook
+        match viewer {
+            Viewer::Hospital(own) => outlook.only(own),
+            Viewer::Admin | Viewer::Analyst => outlook,
+        }
+    }
+
+    /// What is this hospital's own. Whether it stands apart cannot be told from its own numbers: so of the others one word is
+    /// kept of each model that moves here, whether it moves elsewhere too, and that only where as many hospitals could be
+    /// compared as make a scorecard. None of their numbers is.
+    fn only(mut self, own: u32) -> Self {
+        self.sites.retain(|site| site.hospital.number == own);
+        self.lives.retain(|live| live.hospital == own);
+        self.compared = compared(&self.lives);
+        let nation = std::mem::replace(&mut self.trends, trends(&self.lives));
+        for trend in &mut self.trends {
+            let live = self.lives.iter().find(|live| live.model == trend.model);
+            let moved = live.and_then(|live| live.apart_since);
+            let everywhere = nation.iter().find(|all| all.model == trend.model);
+            let told = everywhere.filter(|all| all.breadth.0 >= HOSPITALS_MIN);
+            trend.is_judged = told.is_some();
+            trend.drifts_since = told.and_then(|all| all.drifts_since).and(moved);
+            let here = live.is_some_and(|live| live.compared().next().is_some());
+            trend.breadth = (usize::from(here), usize::from(moved.is_some()));
+        }
+        self
     }
 
     /// A model in all hospitals.
@@ -211,6 +242,7 @@ impl Outlook {
             let apart = compared.iter().filter(|live| live.apart_since.is_some());
             let moved: Vec<u16> = apart.filter_map(|live| live.apart_since).collect();
             trend.breadth = (compared.len(), moved.len());
+            trend.is_judged = compared.len() >= COMPARED_MIN;
             let broad = moved.len() >= 2 && moved.len() as f64 >= BREADTH * compared.len() as f64;
             if broad {
                 let first = moved.iter().copied().min();
@@ -298,7 +330,7 @@ fn site(snapshot: &Snapshot, hospital: &Hospital) -> Site {
     let own = snapshot
         .alarms
         .iter()
-        .filter(|a| a.appliance == hospital.number);
+        .filter(|a| a.appliance == hospital.number && a.is_open());
     let lately = week_of(snapshot.now_s).saturating_sub(SILENT_WEEKS);
     let is_refused = own
         .map(|a| a.at_s)
@@ -318,9 +350,14 @@ fn site(snapshot: &Snapshot, hospital: &Hospital) -> Site {
     }
 }
 
-fn lives(snapshot: &Snapshot, viewer: Viewer) -> Vec<Live> {
+/// How many weeks of models in hospitals were compared.
+fn compared(lives: &[Live]) -> usize {
+    lives.iter().map(|live| live.compared().count()).sum()
+}
+
+fn lives(snapshot: &Snapshot) -> Vec<Live> {
     let mut lives: BTreeMap<(u32, u16), Live> = BTreeMap::new();
-    for received in snapshot.frames.iter().filter(|f| viewer.sees(f.appliance)) {
+    for received in &snapshot.frames {
         for (model, week) in weeks_in(received) {
             let hospital = received.appliance;
             let live = lives.entry((hospital, model)).or_insert_with(|| Live {
@@ -387,12 +424,15 @@ pub(crate) fn trends(lives: &[Live]) -> Vec<Trend> {
     let trends = trends.into_iter().map(|(model, weeks)| {
         let weeks = weeks.into_iter().map(|(week, all)| trend_week(week, &all));
         let weeks: Vec<TrendWeek> = weeks.collect();
-        let drifts_since = since(weeks.iter().map(|w| (w.week, w.distance)));
+        // One hospital that moves is no drift of the model. The newest weeks are passed over until enough have told of them.
+        let judged = weeks.iter().filter(|w| w.compared >= COMPARED_MIN);
+        let drifts_since = since(judged.map(|w| (w.week, w.distance)));
         Trend {
             model,
             weeks,
             breadth: (0, 0),
             drifts_since,
+            is_judged: false,
         }
     });
     trends.collect()
@@ -415,6 +455,7 @@ fn trend_week(week: u16, all: &[(&Live, &Week)]) -> TrendWeek {
         done: all.iter().map(|(_, week)| week.done).collect(),
         pool: Pool::of(told.iter().copied()),
         told: told.len(),
+        compared: all.iter().filter(|(_, w)| w.distance.is_some()).count(),
         distance: without_the_farthest(all),
         p50: buckets(|week| week.p50),
         p95: buckets(|week| week.p95),
@@ -432,7 +473,7 @@ fn without_the_farthest(all: &[(&Live, &Week)]) -> Option<Distance> {
     });
     let mut compared: Vec<(f64, (Pool, Pool))> = compared.collect();
     compared.sort_by(|one, other| one.0.total_cmp(&other.0));
-    if compared.len() >= 3 {
+    if compared.len() >= COMPARED_MIN {
         compared.pop();
     }
     let pairs: Vec<(Pool, Pool)> = compared.into_iter().map(|(_, pair)| pair).collect();
@@ -510,6 +551,8 @@ mod tests {
     fn refused_is_who_sent_something_wrong_since_it_was_heard() {
         let mut nation = nation(100, Some(4));
         let alarm = |at_s, appliance| Alarm {
+            number: 1,
+            closed_at_s: None,
             appliance,
             at_s,
             kind: AlarmKind::Signature,
@@ -520,6 +563,9 @@ mod tests {
         assert_eq!(state(&nation), State::Holding, "before, and another's");
         nation.alarms.push(alarm(heard_at_s + 1, 3));
         assert_eq!(state(&nation), State::Refused);
+        nation.alarms[2].closed_at_s = Some(NOW_S);
+        assert_eq!(state(&nation), State::Holding, "it was looked into");
+        nation.alarms[2].closed_at_s = None;
         nation.now_s += SILENT_WEEKS * WEEK_S;
         assert_eq!(state(&nation), State::Silent, "that was long ago");
     }
@@ -530,6 +576,8 @@ mod tests {
             let mut nation = nation(100, told_weeks);
             nation.hospitals[0].suspended = true;
             nation.alarms = vec![Alarm {
+                number: 1,
+                closed_at_s: None,
                 appliance: 3,
                 at_s: NOW_S + 1,
                 kind: AlarmKind::Fork,
@@ -538,6 +586,111 @@ mod tests {
             assert_eq!(state(&nation), State::Suspended);
             nation.hospitals[0].suspended = false;
             assert_eq!(state(&nation), State::Refused);
+        }
+    }
+
+    /// What comes of a model in so many hospitals, of which the first so many move after their first four weeks.
+    fn moving(hospitals: u32, moving: u32) -> Outlook {
+        let week = |week: u16, bin: usize| Week {
+            week,
+            done: 900,
+            failed: 0,
+            p50: 0,
+            p95: 0,
+            verdict: 0,
+            told: Some((1, pool(bin))),
+            distance: None,
+        };
+        let lives = (1..=hospitals).map(|hospital| {
+            let moved = usize::from(hospital <= moving) * 5;
+            let mut live = Live {
+                hospital,
+                model: 7,
+                weeks: (0..8)
+                    .map(|at| week(at, if at < 4 { 0 } else { moved }))
+                    .collect(),
+                ..Live::default()
+            };
+            live.judge();
+            live
+        });
+        let lives: Vec<Live> = lives.collect();
+        let mut outlook = Outlook {
+            trends: trends(&lives),
+            lives,
+            ..Outlook::default()
+        };
+        outlook.tell_apart();
+        outlook
+    }
+
+    /// Scores that lie in five tenths from this one on.
+    fn pool(first_bin: usize) -> Pool {
+        let within = |cell: usize| (first_bin..first_bin + 5).contains(&cell);
+        let cells = std::array::from_fn(|cell| if within(cell) { 180 } else { 0 });
+        Pool::told(cells, 1, 500)
+    }
+
+    #[test]
+    fn one_hospital_that_moves_is_no_drift_of_the_model_however_few_there_are() {
+        for (hospitals, moves, expected) in [
+            (1, 1, None),
+            (2, 1, None),
+            (3, 1, None),
+            (2, 2, Some(4)),
+            (4, 4, Some(4)),
+            (9, 1, None),
+        ] {
+            let outlook = moving(hospitals, moves);
+            let trend = outlook.trend(7).expect("told of");
+            assert_eq!(
+                trend.drifts_since, expected,
+                "{moves} of {hospitals} hospitals"
+            );
+            assert_eq!(trend.is_judged, hospitals >= 3);
+            assert_eq!(outlook.lives[0].apart_since, Some(4));
+        }
+    }
+
+    /// In the newest weeks only one hospital has told so far, and that is the one that moves.
+    #[test]
+    fn who_tells_first_speaks_for_nobody_else() {
+        let mut outlook = moving(9, 1);
+        for live in outlook.lives.iter_mut().skip(1) {
+            live.weeks.truncate(6);
+        }
+        outlook.trends = trends(&outlook.lives);
+        outlook.tell_apart();
+        assert_eq!(outlook.trends[0].weeks[7].compared, 1);
+        assert_eq!(outlook.trends[0].drifts_since, None);
+    }
+
+    #[test]
+    fn a_hospital_is_told_one_word_of_the_others_and_that_of_five_or_more() {
+        for (hospitals, moves, drifts, is_judged) in [
+            (9, 1, None, true),
+            (9, 9, Some(4), true),
+            (5, 5, Some(4), true),
+            (4, 4, None, false),
+            (4, 1, None, false),
+        ] {
+            let own = moving(hospitals, moves).only(1);
+            let trend = own.trend(7).expect("its own");
+            let told = (trend.drifts_since, trend.is_judged);
+            assert_eq!(
+                told,
+                (drifts, is_judged),
+                "{moves} of {hospitals} hospitals"
+            );
+            assert_eq!(trend.breadth, (1, 1), "no other is counted");
+            assert_eq!((own.lives.len(), own.compared), (1, 4));
+            let weeks = trend.weeks.iter();
+            assert!(weeks.clone().all(|week| week.done == [900]));
+            assert!(weeks.clone().all(|w| w.hospitals == 1 && w.compared <= 1));
+            // One that does not move is told nothing of those that do.
+            let last = moving(hospitals, 1).only(hospitals);
+            let trend = last.trend(7).expect("its own");
+            assert_eq!((trend.drifts_since, trend.breadth), (None, (1, 0)));
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Access {
     Open,
     /// Whoever shows a token; each sees what it may.
     Token,
+    /// Whoever shows a token of a national role: it is about all hospitals, and no part of it is one hospital's own.
+    National,
     /// Whoever shows an admin's token.
     Admin,
 }
@@ -50,7 +52,7 @@ const PARQUET: &str = "application/vnd.apache.parquet";
 /// Every route of the API.
 #[rustfmt::skip] // a table
 pub(crate) fn table() -> Vec<Route> {
-    use Access::{Admin, Open, Token};
+    use Access::{Admin, National, Open, Token};
     let route = |path, access, summary, produces, handler| Route { path, verb: "get", access, summary, produces, handler };
     let change = |path, access, summary, handler| Route { verb: "post", ..route(path, access, summary, JSON, handler) };
     vec![
@@ -67,7 +69,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("/hub/v1/alarms", Token, "What was refused and should be looked into", JSON, || get(alarms)),
         route("/hub/v1/witness", Token, "How far each hospital's audit log is witnessed", JSON, || get(witness)),
         route(FINDINGS, Token, "What somebody should look into, the gravest first", JSON, || get(found)),
-        route(EVALUATIONS, Token, "Evaluation plans, and what hospitals measured, together", JSON, || get(evaluations)),
+        route(EVALUATIONS, National, "Evaluation plans, and what hospitals measured, together", JSON, || get(evaluations)),
         route(ESTIMATES, Token, "How each model does, week by week, in all hospitals together, with intervals", JSON, || get(estimates)),
         route(OPERATION, Token, "How each hospital's appliance ran, week by week: hours, how busy, how long each stage took", JSON, || get(operation)),
         route(WEEKS, Token, "What each model did in each hospital's weeks; small cells left out", JSON, || get(weeks)),
@@ -145,10 +147,12 @@ async fn alarms(State(site): State<Site>, Extension(viewer): Extension<Viewer>) 
         .alarms
         .iter()
         .filter(|alarm| viewer.sees(alarm.appliance));
+    // Numbers go through the nation, and would tell a hospital how many others have.
+    let is_national = viewer.is_national();
     let each = seen.map(|alarm| {
         json!({
-            "hospital": alarm.appliance, "at_s": alarm.at_s, "kind": alarm.kind.word(),
-            "meaning": alarm.kind.meaning(), "sequence": alarm.sequence,
+            "number": is_national.then_some(alarm.number), "hospital": alarm.appliance, "at_s": alarm.at_s, "kind": alarm.kind.word(),
+            "meaning": alarm.kind.meaning(), "sequence": alarm.sequence, "closed_at_s": alarm.closed_at_s,
         })
     });
     Json(each.collect())
@@ -199,10 +203,7 @@ async fn estimates(
     Ok(Json(each.collect()))
 }
 
-async fn evaluations(
-    State(site): State<Site>,
-    Extension(viewer): Extension<Viewer>,
-) -> Json<Value> {
+async fn evaluations(State(site): State<Site>) -> Json<Value> {
     let now = site.hub().records().snapshot();
     let each = now.plans.iter().map(|published| {
         let card = scorecard(&now, &published.plan);
@@ -213,13 +214,12 @@ async fn evaluations(
                 "highest": estimate(score.range.map(|(_, high)| high)),
             })
         });
-        let told = card.outcomes.iter().filter(|outcome| viewer.sees(outcome.hospital));
         let plan = card.plan;
         json!({
             "number": plan.number, "model": plan.model, "threshold_tenth": plan.threshold_tenth,
             "cases_min": plan.cases_min, "issued_at_s": plan.issued_at_s, "until_s": plan.until_s, "text": published.text,
             "scores": scores.collect::<Value>(),
-            "told_by": told.map(|outcome| outcome.hospital).collect::<Vec<_>>(),
+            "told_by": card.outcomes.iter().map(|outcome| outcome.hospital).collect::<Vec<_>>(),
         })
     });
     Json(each.collect())

@@ -113,6 +113,8 @@ impl AlarmKind {
 /// Something that was refused and that a person should look into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
+    /// Its number, from 1.
+    pub number: u32,
     /// Whose certificate or key it came with.
     pub appliance: u32,
     /// When, seconds since 1970.
@@ -121,6 +123,16 @@ pub struct Alarm {
     pub kind: AlarmKind,
     /// The number of the frame, where it could be read.
     pub sequence: Option<u32>,
+    /// When an admin closed it, seconds since 1970; nothing while it is open.
+    pub closed_at_s: Option<u64>,
+}
+
+impl Alarm {
+    /// Whether somebody still has to look into it.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.closed_at_s.is_none()
+    }
 }
 
 /// How far the hub has witnessed an appliance's audit log.
@@ -209,6 +221,12 @@ impl Viewer {
             Self::Admin | Self::Analyst => true,
             Self::Hospital(own) => own == appliance,
         }
+    }
+
+    /// Whether this viewer may see what is told of all hospitals together.
+    #[must_use]
+    pub const fn is_national(self) -> bool {
+        matches!(self, Self::Admin | Self::Analyst)
     }
 }
 

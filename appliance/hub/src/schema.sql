@@ -35,6 +35,11 @@ CREATE TABLE IF NOT EXISTS alarms (
 ) STRICT;
 -- A retry of what was refused is the same alarm.
 CREATE UNIQUE INDEX IF NOT EXISTS one_alarm ON alarms (appliance, kind, coalesce(sequence, -1));
+-- Alarms that somebody has looked into. An alarm that is raised once more is open again.
+CREATE TABLE IF NOT EXISTS closed_alarms (
+    place INTEGER PRIMARY KEY REFERENCES alarms (place),
+    closed_at_s INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS witness (
     appliance INTEGER PRIMARY KEY REFERENCES hospitals (number),
     size INTEGER NOT NULL,

@@ -1,6 +1,6 @@
 //! What stands behind the hub's door: the frames' route for gates, the read API for programs, and pages for people.
 
-use crate::access::{admin, guard};
+use crate::access::{admin, guard, national};
 use crate::board;
 use crate::enrolment::Registrar;
 use crate::hub::Hub;
@@ -115,6 +115,10 @@ pub fn router((hub, registrar): (Arc<Hub>, Arc<Registrar>), intake: Intake) -> R
             Access::Open => (route.handler)(),
             Access::Token => {
                 let guard = middleware::from_fn_with_state(site.clone(), guard);
+                (route.handler)().route_layer(guard)
+            }
+            Access::National => {
+                let guard = middleware::from_fn_with_state(site.clone(), national);
                 (route.handler)().route_layer(guard)
             }
             Access::Admin => {

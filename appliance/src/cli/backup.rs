@@ -2,10 +2,12 @@
 
 use super::submit::bar;
 use super::{CommandError, ConfigFile, block_on, output, store_config};
-use crate::{clock::SystemClock, journal};
+use crate::serve::EGRESS;
+use crate::{clock::SystemClock, journal, weekly};
 use clap::Args;
 use indicatif::ProgressBar;
 use pericard_domain::actor::Actor;
+use pericard_domain::time::{Clock as _, Timestamp};
 use pericard_store::Store;
 use pericard_store::backup::{self, BackedUp, BackupOptions, RestoreOptions, Restored, Told};
 use std::path::PathBuf;
@@ -66,7 +68,8 @@ pub(crate) fn back_up(args: &BackupArgs) -> Result<(), CommandError> {
     say_backed_up(&made, args)
 }
 
-/// Restores into the configured data directory, which must be empty, and writes that into the restored log.
+/// Restores into the configured data directory, which must be empty, and writes that into the restored log. What may have been
+/// told to the hub since the backup was made is marked first, so that no week's noise is drawn twice.
 pub(crate) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
     let config = args.config.read()?;
     journal::begin("warn").map_err(CommandError::Usage)?;
@@ -80,6 +83,9 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
     let dir = store_config.dir.clone();
     let restored = backup::restore(&args.dir, &dir, &options, &told)?;
     bar.finish_and_clear();
+    let egress = dir.join(EGRESS);
+    weekly::mark_restored(&egress, made_on(&restored.name), SystemClock.now())
+        .map_err(CommandError::failed)?;
     let store = Store::open_beside(store_config, Arc::new(SystemClock))?;
     let subject = format!("backup {}", restored.name);
     block_on(async {
@@ -89,6 +95,13 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
         Ok(())
     })?;
     say_restored(&restored, "restored", args.json)
+}
+
+/// The day on which a backup was made: its name begins with it.
+fn made_on(name: &str) -> Option<Timestamp> {
+    let day = chrono::NaiveDate::parse_from_str(name.get(..10)?, "%Y-%m-%d").ok()?;
+    let midnight = day.and_hms_opt(0, 0, 0)?.and_utc();
+    Some(Timestamp::from_millis(midnight.timestamp_millis()))
 }
 
 /// A bar on a terminal, and what moves it.
@@ -140,4 +153,16 @@ fn say_restored(restored: &Restored, how: &str, json: bool) -> Result<(), Comman
         output::line(format!("not in it: {path}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_says_by_its_name_when_it_was_made() {
+        let day = made_on("2026-11-25T10-11-12-345Z.jsonl").expect("a day");
+        assert_eq!(day.as_millis(), 1_795_564_800_000);
+        assert_eq!(made_on("latest"), None);
+    }
 }

@@ -6,7 +6,7 @@ use crate::config::Written;
 use crate::serve::{COUNTERS, EGRESS};
 use clap::Subcommand;
 use pericard_egress::{Books, Entry, Rules};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EgressCommand {
@@ -36,18 +36,7 @@ pub(crate) enum EgressCommand {
     },
     /// Accept an evaluation plan: the live model is scored on labelled studies that are held here, and the week's frame tells
     /// of it with noise
-    AcceptPlan {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// The plan's number, from `pericard egress plans`
-        plan: u32,
-        /// A file of labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without
-        #[arg(long, value_name = "FILE")]
-        labels: PathBuf,
-        /// Whose decision it is, for the audit log: a name or a role, without line breaks
-        #[arg(long, value_name = "NAME", value_parser = plans::officer)]
-        officer: Option<String>,
-    },
+    AcceptPlan(plans::AcceptArgs),
     #[command(flatten)]
     Gate(GateCommand),
 }
@@ -77,12 +66,7 @@ pub(crate) fn run(command: EgressCommand) -> Result<(), CommandError> {
             ledger(&written, rules, json)
         }
         EgressCommand::Plans { config } => plans::list(&config),
-        EgressCommand::AcceptPlan {
-            config,
-            plan,
-            labels,
-            officer,
-        } => plans::accept(&config, plan, &labels, officer.as_deref()),
+        EgressCommand::AcceptPlan(args) => plans::accept(&args),
         EgressCommand::Gate(command) => gate::run(command),
     }
 }
@@ -137,6 +121,8 @@ fn said(entry: &Entry) -> String {
     let left = f64::from(entry.left_milli_epsilon) / 1000.0;
     let what = if entry.refused {
         "budget spent, nothing of patients".to_owned()
+    } else if entry.passed_over {
+        "passed over, may have been told before a backup was restored".to_owned()
     } else {
         let (models, plans) = (entry.models_told, entry.plans_told);
         format!("{models} models and {plans} evaluations told of")

@@ -2,18 +2,22 @@
 
 use super::{CommandError, ConfigFile, block_on, output, store_config};
 use crate::clock::SystemClock;
-use crate::config::Written;
+use crate::config::{Config, Written};
+use crate::counting;
 use crate::evaluations::{Accepted, LABELS_MAX, Plans};
 use crate::serve::EGRESS;
-use crate::weekly::words;
+use crate::weekly::{week_of, words};
+use clap::Args;
 use pericard_domain::actor::Actor;
+use pericard_domain::model::Package;
 use pericard_domain::time::Clock as _;
 use pericard_domain::uid::StudyUid;
+use pericard_egress::{Books, Expected, Forecast, MODEL_WEEK_MILLI_EPSILON, Restored, Rules};
 use pericard_gate::{Desk, Metric, Plan};
 use pericard_registry::Registry;
 use pericard_store::Store;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The longest name of who decides, characters.
@@ -34,14 +38,27 @@ pub(crate) fn list(config: &ConfigFile) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Accepts a plan for these labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without.
-pub(crate) fn accept(
-    config: &ConfigFile,
-    number: u32,
-    labels: &Path,
-    officer: Option<&str>,
-) -> Result<(), CommandError> {
-    let config = config.read()?;
+#[derive(Debug, Args)]
+pub(crate) struct AcceptArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The plan's number, from `pericard egress plans`
+    plan: u32,
+    /// A file of labels: a line each, a Study Instance UID, a comma, 1 with the finding or 0 without
+    #[arg(long, value_name = "FILE")]
+    labels: PathBuf,
+    /// Whose decision it is, for the audit log: a name or a role, without line breaks
+    #[arg(long, value_name = "NAME", value_parser = officer)]
+    officer: Option<String>,
+    /// Accept it although the year's budget then does not pay for all of its weeks: the last of them tell nothing of patients
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Accepts a plan for the labels of a file, if the year's budget has room for it.
+pub(crate) fn accept(args: &AcceptArgs) -> Result<(), CommandError> {
+    let (number, labels, officer) = (args.plan, &args.labels, args.officer.as_deref());
+    let config = args.config.read()?;
     let written = &config.written;
     let plan = known(written)?
         .into_iter()
@@ -51,10 +68,17 @@ pub(crate) fn accept(
             "the hub has sent no plan {number}; `pericard egress plans` lists them"
         ))
     })?;
-    let now_s = u64::try_from(SystemClock.now().as_millis() / 1000).unwrap_or(0);
+    let now = SystemClock.now();
+    let now_s = u64::try_from(now.as_millis() / 1000).unwrap_or(0);
     if plan.until_s < now_s {
         return Err(CommandError::Failed(format!(
             "plan {number} has run out; ask the hub for another"
+        )));
+    }
+    if is_of_a_former_life(written, &plan)? {
+        return Err(CommandError::Failed(format!(
+            "plan {number} was issued before this appliance was restored from a backup, and may have been answered; ask the hub for \
+             another"
         )));
     }
     let model = live(written, &plan)?;
@@ -62,6 +86,14 @@ pub(crate) fn accept(
         .map_err(|error| CommandError::Failed(format!("{}: {error}", labels.display())))?;
     let labels = read(&text)?;
     let count = labels.len();
+    let forecast = forecast(&config, week_of(now))?;
+    if !forecast.has_room() && !args.yes {
+        return Err(CommandError::Failed(format!(
+            "{}; so the last of them would tell nothing of patients. Raise year_milli_epsilon under [egress], or say --yes to accept \
+             plan {number} all the same",
+            paid(&forecast)
+        )));
+    }
     let is_new = plans_of(written)
         .accept(&Accepted::of(&plan, labels))
         .map_err(CommandError::failed)?;
@@ -82,9 +114,59 @@ pub(crate) fn accept(
         "plan {number} accepted: {count} labels for {model}"
     ));
     eprintln!(
-        "it costs 0.5 of a patient's yearly budget; the week's frame tells of it, with noise, and can be read before"
+        "it costs {} of a patient's yearly budget; the week's frame tells of it, with noise, and can be read before",
+        epsilon(MODEL_WEEK_MILLI_EPSILON)
     );
+    eprintln!("{}", paid(&forecast));
     Ok(())
+}
+
+/// Whether the plan is older than the last restoring from a backup: what was answered since is not known here.
+fn is_of_a_former_life(written: &Written, plan: &Plan) -> Result<bool, CommandError> {
+    let egress = written.appliance.data_dir.join(EGRESS);
+    let restored = Restored::of(&egress).map_err(CommandError::failed)?;
+    Ok(restored.is_some_and(|restored| plan.issued_at_s < restored.at_s))
+}
+
+/// What this year's budget still has to pay.
+fn forecast(config: &Config, week: u16) -> Result<Forecast, CommandError> {
+    let written = &config.written;
+    let rules = Rules {
+        year_milli_epsilon: written.egress.year_milli_epsilon,
+    };
+    let catalogue = counting::catalogue(config).map_err(CommandError::failed)?;
+    let mut models: Vec<u16> = registered(written)?
+        .iter()
+        .map(|package| catalogue.id(&package.model).0)
+        .filter(|id| *id > 0)
+        .collect();
+    models.sort_unstable();
+    models.dedup();
+    let expected = Expected {
+        week,
+        models: models.len(),
+        accepted: plans_of(written).accepted().map_err(CommandError::failed)?,
+    };
+    let egress = written.appliance.data_dir.join(EGRESS);
+    Books::forecast(&egress, rules, &expected).map_err(CommandError::failed)
+}
+
+/// What is left of the year, and what it still has to pay, in a sentence.
+fn paid(forecast: &Forecast) -> String {
+    let (left, weeks) = (epsilon(forecast.left_milli_epsilon), forecast.weeks);
+    let weekly = epsilon(forecast.weeks_milli_epsilon);
+    let evaluations = epsilon(forecast.evaluations_milli_epsilon);
+    let (each, room) = (epsilon(MODEL_WEEK_MILLI_EPSILON), forecast.has_room());
+    let fits = if room { "leaves room" } else { "leaves none" };
+    format!(
+        "of this year's epsilon {left} is left; its {weeks} weeks that are not closed cost {weekly}, evaluations that were accepted \
+         before {evaluations}, and that {fits} for the {each} of this one"
+    )
+}
+
+/// Thousandths of epsilon, as people say them.
+fn epsilon(milli: u32) -> String {
+    format!("{:.1}", f64::from(milli) / 1000.0)
 }
 
 /// Who decides, as the command line gives it.
@@ -111,10 +193,7 @@ fn plans_of(written: &Written) -> Plans {
 
 /// The live version that the plan is about.
 fn live(written: &Written, plan: &Plan) -> Result<String, CommandError> {
-    let registry = Registry::open(&written.appliance.data_dir.join("registry"));
-    let live = registry
-        .and_then(|registry| registry.live())
-        .map_err(CommandError::failed)?;
+    let live = registered(written)?;
     let meant = live
         .iter()
         .find(|package| words(package.model.digest.as_bytes()) == plan.model_digest);
@@ -123,6 +202,14 @@ fn live(written: &Written, plan: &Plan) -> Result<String, CommandError> {
         CommandError::Failed(format!("the model of this plan ({digest}) is not live here; `pericard model activate` makes it so"))
     })?;
     Ok(meant.model.to_string())
+}
+
+/// Every version that is live.
+fn registered(written: &Written) -> Result<Vec<Package>, CommandError> {
+    let registry = Registry::open(&written.appliance.data_dir.join("registry"));
+    registry
+        .and_then(|registry| registry.live())
+        .map_err(CommandError::failed)
 }
 
 /// The labels of a file. What is wrong is named by its line, never by what stands there.

@@ -48,8 +48,8 @@ pub(super) fn page_of(visit: &Visit, snapshot: &Snapshot, outlook: &Outlook, num
     let content = html! {
         @if !is_own { p.path { a href="/hospitals" { "Hospitals" } " / " (name) } }
         h1 { (name) }
-        @for finding in found.iter().filter(|finding| finding.hospital == Some(number)) {
-            (nation::one(snapshot, finding))
+        @for finding in found.iter().filter(|finding| is_own || finding.hospital == Some(number)) {
+            (nation::one(snapshot, finding, visit.viewer))
         }
         div.cards {
             (facts(stands))
@@ -62,7 +62,7 @@ pub(super) fn page_of(visit: &Visit, snapshot: &Snapshot, outlook: &Outlook, num
             @for live in outlook.lives_of(number) { (drift(snapshot, live)) }
             (queue_wait(snapshot, number))
         }
-        (alarms(snapshot, number))
+        (alarms(snapshot, visit.viewer, number))
         (advisories(snapshot))
     };
     let here = if is_own { "/" } else { "/hospitals" };
@@ -290,7 +290,7 @@ fn drift(snapshot: &Snapshot, live: &Live) -> Markup {
     .draw()
 }
 
-fn alarms(snapshot: &Snapshot, number: u32) -> Markup {
+fn alarms(snapshot: &Snapshot, viewer: Viewer, number: u32) -> Markup {
     let own = snapshot
         .alarms
         .iter()
@@ -300,7 +300,7 @@ fn alarms(snapshot: &Snapshot, number: u32) -> Markup {
     html! {
         section.sheet aria-labelledby="alarms" {
             h2 #alarms { "What was refused" }
-            @if own.is_empty() { (nothing("Nothing.")) } @else { (super::incidents::table(snapshot, &own)) }
+            @if own.is_empty() { (nothing("Nothing.")) } @else { (super::incidents::table(snapshot, &own, viewer)) }
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<V
         section.sheet aria-labelledby="found" {
             h2 #found { "To be looked into" }
             @if found.is_empty() { (nothing("Nothing.")) }
-            @for finding in &found { (nation::one(&snapshot, finding)) }
+            @for finding in &found { (nation::one(&snapshot, finding, visit.viewer)) }
         }
         section.sheet aria-labelledby="issued" {
             h2 #issued { "Recalls and advisories" }
@@ -38,7 +38,11 @@ pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<V
         @if visit.viewer == Viewer::Admin { (form(&snapshot, &visit)) }
         section.sheet aria-labelledby="alarms" {
             h2 #alarms { "What was refused" }
-            @if alarms.is_empty() { (nothing("Nothing.")) } @else { (table(&snapshot, &alarms)) }
+            @if alarms.is_empty() { (nothing("Nothing.")) } @else { (table(&snapshot, &alarms, visit.viewer)) }
+            p.quiet.small {
+                "An alarm stays a finding until somebody has looked into it: " code { "pericard hub alarm close NUMBER" } " on the \
+                 hub's own machine, which the audit log says. It opens again when the same is refused once more."
+            }
         }
     };
     page(&visit, "/incidents", "Incidents", content)
@@ -163,18 +167,27 @@ pub(super) fn issued(snapshot: &Snapshot, viewer: Viewer) -> Markup {
     }
 }
 
-/// Alarms, as they are given.
-pub(super) fn table(snapshot: &Snapshot, alarms: &[&Alarm]) -> Markup {
+/// Alarms, as they are given. Their numbers go through the nation, and would tell a hospital how many others have: who closes
+/// alarms sees them.
+pub(super) fn table(snapshot: &Snapshot, alarms: &[&Alarm], viewer: Viewer) -> Markup {
+    let is_national = viewer.is_national();
     html! {
         table.stack {
             thead { tr {
-                th scope="col" { "When" } th scope="col" { "Hospital" } th scope="col" { "Frame" } th scope="col" { "What" }
+                @if is_national { th scope="col" { "Number" } }
+                th scope="col" { "When" } th scope="col" { "Hospital" } th scope="col" { "Frame" }
+                th scope="col" { "What" } th scope="col" { "State" }
             } }
             tbody { @for alarm in alarms { tr {
+                @if is_national { td.number data-name="Number" { (alarm.number) } }
                 td data-name="When" { (moment(alarm.at_s)) }
                 td data-name="Hospital" { (hospital(snapshot, alarm.appliance)) }
                 td.number data-name="Frame" { @match alarm.sequence { Some(number) => (number), None => "none" } }
                 td data-name="What" { (alarm.kind.meaning()) }
+                td data-name="State" { @match alarm.closed_at_s {
+                    Some(at_s) => span { (chip("closed", Tone::Quiet)) " " (moment(at_s)) },
+                    None => (chip("open", Tone::Warn)),
+                } }
             } } }
         }
     }

@@ -122,7 +122,8 @@ fn charts(trend: &Trend) -> Markup {
         Chart {
             id: "concordance",
             title: "Agreed with, of the reviewed",
-            what: "Estimated from noised counts; the band is the 95 % interval.",
+            what: "Estimated from noised counts; the band is the 95 % interval. A review that comes after its week was closed is \
+                   told in no frame, and so not here.",
             unit: Unit::Percent,
             points: points(&|week| estimate(week, week.pool.concordance())),
         },

@@ -25,7 +25,7 @@ pub(super) async fn show(Given(site): Given<Site>, Extension(visit): Extension<V
     let found = findings(&snapshot, &outlook, visit.viewer);
     let content = html! {
         h1 { "The nation" }
-        (to_look_into(&snapshot, &outlook, &found))
+        (to_look_into(&snapshot, &outlook, (&found, visit.viewer)))
         div.cards {
             (reporting(&outlook))
             (inferences(&outlook))
@@ -37,12 +37,16 @@ pub(super) async fn show(Given(site): Given<Site>, Extension(visit): Extension<V
 }
 
 /// Everything that was found, and how much of it may be chance.
-fn to_look_into(snapshot: &Snapshot, outlook: &Outlook, found: &[Finding]) -> Markup {
+fn to_look_into(
+    snapshot: &Snapshot,
+    outlook: &Outlook,
+    (found, viewer): (&[Finding], Viewer),
+) -> Markup {
     html! {
         section.sheet aria-labelledby="look" {
             h2 #look { "To be looked into" }
             @if found.is_empty() { p.say.good { strong { "Nothing." } " No finding is open." } }
-            @for finding in found { (one(snapshot, finding)) }
+            @for finding in found { (one(snapshot, finding, viewer)) }
             p.quiet.small {
                 (outlook.compared) " weeks of models in hospitals were compared with their own first weeks. Chance alone moves \
                  at most one in " (1.0 / FALSE_ALARMS) " of them beyond its threshold, so at most "
@@ -54,7 +58,7 @@ fn to_look_into(snapshot: &Snapshot, outlook: &Outlook, found: &[Finding]) -> Ma
 }
 
 /// A finding in a sentence.
-pub(super) fn one(snapshot: &Snapshot, finding: &Finding) -> Markup {
+pub(super) fn one(snapshot: &Snapshot, finding: &Finding, viewer: Viewer) -> Markup {
     let tone = match finding.kind {
         FindingKind::Silent => "warn",
         _ => "bad",
@@ -63,7 +67,7 @@ pub(super) fn one(snapshot: &Snapshot, finding: &Finding) -> Markup {
         p class={ "say " (tone) } data-finding=(finding.kind.word()) {
             strong { (finding.kind.meaning()) } " "
             @if let Some(number) = finding.hospital { (hospital(snapshot, number)) ", " }
-            @if let Some(id) = finding.model { (model(snapshot, Viewer::Analyst, id)) ", " }
+            @if let Some(id) = finding.model { (model(snapshot, viewer, id)) ", " }
             @if let Some(since) = finding.since_week { "since the week of " (week(since)) ": " }
             (finding.why) "."
         }

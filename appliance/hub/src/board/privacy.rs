@@ -11,11 +11,12 @@ use axum::extract::{Extension, Multipart, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
-use pericard_frame::layout::{LAYOUT, VERSION};
+use pericard_frame::budget::{
+    MAX_MODELS_A_PATIENT, MODEL_WEEK_MILLI_EPSILON, WEEK_MILLI_EPSILON, WEEK_MILLI_EPSILON_MAX,
+    YEAR_MILLI_EPSILON, YEAR_WEEKS,
+};
+use pericard_frame::layout::{CELLS, EVALUATION_CELLS, LAYOUT, TOLD_EVALUATIONS, VERSION};
 use pericard_frame::{FRAME_BYTES, Frame};
-
-/// What a histogram of a week costs, as appliances spend it.
-const WEEK_MILLI_EPSILON: u64 = 500;
 
 pub(super) async fn show(Extension(visit): Extension<Visit>) -> Page {
     let content = html! {
@@ -80,31 +81,45 @@ fn what() -> Markup {
                  hold it back for as long as it wants, before its gate signs and sends it; a retry sends the same bytes."
             }
             p {
-                "Two kinds of number are in it. " strong { "Operational counts" } " say what the appliance did: exact, and identifying \
-                 the hospital by design. " strong { "Histograms" } " are derived from patients: inferences by review and tenth of the \
-                 score. Noise is added to each cell inside the hospital, before the frame is made, so that no frame, and no number on \
-                 these pages, tells whether one patient was among those counted."
+                "Two kinds of number are in it. " strong { "Operational counts" } " say what the appliance did, such as each model's \
+                 inferences with and without a result: exact, identifying the hospital by design, and not differentially private. \
+                 A count of one is in the frame as one; the pages here show counts from " (COUNT_SHOWN_MIN) " on, and smaller ones \
+                 to the hospital itself only. " strong { "Histograms" } " are derived from patients: inferences by review and tenth \
+                 of the score, and the cases of an evaluation by label and tenth. Their cells are differentially private: noise is \
+                 added to each inside the hospital, before the frame is made, and nobody can tell from the noised cells alone, but \
+                 for what the budget below allows, whether one patient was among those counted."
             }
         }
     }
 }
 
+/// Thousandths of epsilon, as people say them.
+fn epsilon(milli: u32) -> String {
+    format!("epsilon {}", f64::from(milli) / 1000.0)
+}
+
 fn budget() -> Markup {
-    let sd = noise_variance(WEEK_MILLI_EPSILON).sqrt();
+    let sd = noise_variance(MODEL_WEEK_MILLI_EPSILON.into()).sqrt();
     html! {
         section.sheet aria-labelledby="budget" {
             h2 #budget { "The budget" }
             dl.facts {
-                div { dt { "one model and week" } dd { "epsilon 0.5: discrete Laplace noise with a standard deviation of "
-                    (format!("{sd:.1}")) " in each of 30 cells" } }
-                div { dt { "one patient and week" } dd { "epsilon 1 at most: a patient is counted once for a model, for two models" } }
-                div { dt { "one patient and year" } dd { "epsilon 52 for somebody who is seen in every week; 2 for two weeks" } }
+                div { dt { "one model and week" } dd { (epsilon(MODEL_WEEK_MILLI_EPSILON)) ": discrete Laplace noise with a standard \
+                    deviation of " (format!("{sd:.1}")) " in each of " (CELLS) " cells" } }
+                div { dt { "one evaluation" } dd { (epsilon(MODEL_WEEK_MILLI_EPSILON)) ": the same noise in each of " (EVALUATION_CELLS)
+                    " cells; a frame tells of " (TOLD_EVALUATIONS) " at most" } }
+                div { dt { "one patient and week" } dd { (epsilon(WEEK_MILLI_EPSILON)) " at most while no evaluation is told of: a patient is \
+                    counted once for a model, for " (MAX_MODELS_A_PATIENT) " models; " (epsilon(WEEK_MILLI_EPSILON_MAX)) " at most in a week \
+                    that tells of " (TOLD_EVALUATIONS) " evaluations" } }
+                div { dt { "one patient and year" } dd { (epsilon(YEAR_MILLI_EPSILON)) " for somebody who is seen in each of "
+                    (YEAR_WEEKS) " weeks, and " (epsilon(MODEL_WEEK_MILLI_EPSILON)) " more for each evaluation" } }
                 div { dt { "told at all" } dd { "from 200 inferences, or from 50 after four weeks together" } }
                 div { dt { "shown here" } dd { "estimates from " (ESTIMATE_MIN) " on; exact counts from " (COUNT_SHOWN_MIN) " on" } }
             }
             p.quiet.small {
-                "The claim is epsilon 1 for a patient and week, and weeks add up. A ledger in each hospital refuses what its year does \
-                 not allow. The hospital's own verdict on drift comes from exact numbers: one of four words a week, from 200 patients on."
+                "The claim is about the histograms, for a patient and week, and weeks add up. A ledger in each hospital refuses to \
+                 draw noise that its year does not allow. Exact counts are no part of it, and nor is the hospital's own verdict on \
+                 drift, which comes from exact numbers: one of four words a week, from 200 patients on."
             }
         }
     }

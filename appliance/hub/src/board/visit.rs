@@ -30,7 +30,7 @@ impl Who {
     pub(super) const fn allows(self, viewer: Viewer) -> bool {
         match self {
             Self::Everybody => true,
-            Self::National => matches!(viewer, Viewer::Admin | Viewer::Analyst),
+            Self::National => viewer.is_national(),
             Self::Admin => matches!(viewer, Viewer::Admin),
         }
     }

@@ -64,11 +64,9 @@ pub(super) fn card(snapshot: &Snapshot, number: u32) -> Markup {
 }
 
 fn state(snapshot: &Snapshot, number: u32) -> Markup {
-    let is_fork = |kind, appliance| kind == AlarmKind::Fork && appliance == number;
-    let forked = snapshot
-        .alarms
-        .iter()
-        .any(|alarm| is_fork(alarm.kind, alarm.appliance));
+    let open = snapshot.alarms.iter().filter(|alarm| alarm.is_open());
+    let mut own = open.filter(|alarm| alarm.appliance == number);
+    let forked = own.any(|alarm| alarm.kind == AlarmKind::Fork);
     match of(snapshot, number) {
         _ if forked => chip("fork: it did not continue", Tone::Bad),
         None => chip("never seen", Tone::Quiet),
@@ -127,13 +125,20 @@ mod tests {
     #[test]
     fn a_fork_is_said_whatever_the_lag() {
         let fork = |appliance, kind| Alarm {
+            number: 1,
             appliance,
             at_s: NOW_S,
             kind,
             sequence: None,
+            closed_at_s: None,
         };
         let says = |alarm| stands(30 * DAY_S, vec![alarm]).contains("fork: it did not continue");
         assert!(says(fork(3, AlarmKind::Fork)));
         assert!(!says(fork(4, AlarmKind::Fork)) && !says(fork(3, AlarmKind::Signature)));
+        let closed = Alarm {
+            closed_at_s: Some(NOW_S),
+            ..fork(3, AlarmKind::Fork)
+        };
+        assert!(!says(closed), "somebody has looked into it");
     }
 }

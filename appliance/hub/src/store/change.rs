@@ -349,7 +349,7 @@ impl<'c> Change<'c> {
         self.note("accept frame", &format!("{number}/{sequence}"))
     }
 
-    /// Raises an alarm; the same one is raised once.
+    /// Raises an alarm; the same one is raised once, and once more when it was closed.
     pub(crate) fn alarm(
         &mut self,
         appliance: u32,
@@ -361,12 +361,49 @@ impl<'c> Change<'c> {
              VALUES ((SELECT coalesce(max(place), 0) + 1 FROM alarms), ?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
             values![appliance, self.at_s, kind.word(), sequence],
         )?;
-        if new == 0 {
-            return Ok(());
+        let which = sequence.map_or("?".to_owned(), |number| number.to_string());
+        let subject = format!("{appliance}/{which} {}", kind.word());
+        if new > 0 {
+            return self.note("raise alarm", &subject);
         }
-        let sequence = sequence.map_or("?".to_owned(), |number| number.to_string());
-        let subject = format!("{appliance}/{sequence} {}", kind.word());
-        self.note("raise alarm", &subject)
+        if self.opens_again(appliance, kind, sequence)? {
+            return self.note("raise alarm again", &subject);
+        }
+        Ok(())
+    }
+
+    /// Opens an alarm that was closed, since it was raised again now; `false` when it was open.
+    fn opens_again(
+        &mut self,
+        appliance: u32,
+        kind: AlarmKind,
+        sequence: Option<u32>,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT c.place FROM closed_alarms c JOIN alarms a ON a.place = c.place \
+             WHERE a.appliance = ?1 AND a.kind = ?2 AND coalesce(a.sequence, -1) = coalesce(?3, -1)";
+        let Some(closed) = self.one(sql, values![appliance, kind.word(), sequence])? else {
+            return Ok(false);
+        };
+        let number: u32 = closed.narrow(0)?;
+        let sql = "DELETE FROM closed_alarms WHERE place = ?1";
+        self.tx.execute(sql, values![number])?;
+        let sql = "UPDATE alarms SET at_s = ?2 WHERE place = ?1";
+        self.tx.execute(sql, values![number, self.at_s])?;
+        Ok(true)
+    }
+
+    /// Closes an alarm that somebody has looked into.
+    pub(crate) fn close_alarm(&mut self, number: u32) -> Result<(), StoreError> {
+        let sql = "SELECT place FROM alarms WHERE place = ?1";
+        if self.one(sql, values![number])?.is_none() {
+            return Err(StoreError::NotFound("alarm"));
+        }
+        let sql =
+            "INSERT INTO closed_alarms (place, closed_at_s) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        if self.tx.execute(sql, values![number, self.at_s])? == 0 {
+            return Err(StoreError::Refused("this alarm is closed already"));
+        }
+        self.note_here("close alarm", number)
     }
 
     fn one(&mut self, sql: &str, values: &[Value]) -> Result<Option<Row>, StoreError> {

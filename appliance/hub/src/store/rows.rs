@@ -20,8 +20,8 @@ pub(super) const REQUESTS: &str = "SELECT number, frame_key, csr, asked_at_s, ho
      FROM enrolment_requests ORDER BY number";
 pub(super) const FRAMES: &str =
     "SELECT bytes, received_at_s, carried FROM frames ORDER BY appliance, sequence";
-pub(super) const ALARMS: &str =
-    "SELECT appliance, at_s, kind, sequence FROM alarms ORDER BY at_s, place";
+pub(super) const ALARMS: &str = "SELECT a.place, a.appliance, a.at_s, a.kind, a.sequence, c.closed_at_s \
+     FROM alarms a LEFT JOIN closed_alarms c ON c.place = a.place ORDER BY a.at_s, a.place";
 pub(super) const WITNESSED: &str =
     "SELECT appliance, size, root, cosigned_at_s, signature FROM witness ORDER BY appliance";
 pub(super) const MODELS: &str = "SELECT id, name, version, digest FROM catalogue ORDER BY id";
@@ -90,13 +90,15 @@ pub(super) fn received(row: &Row) -> Result<Arc<Received>, StoreError> {
 }
 
 pub(super) fn alarm(row: &Row) -> Result<Alarm, StoreError> {
-    let kind = AlarmKind::named(&row.text(2)?);
-    let sequence = row.maybe(3)?.map(u32::try_from).transpose();
+    let kind = AlarmKind::named(&row.text(3)?);
+    let sequence = row.maybe(4)?.map(u32::try_from).transpose();
     Ok(Alarm {
-        appliance: row.narrow(0)?,
-        at_s: row.number(1)?,
+        number: row.narrow(0)?,
+        appliance: row.narrow(1)?,
+        at_s: row.number(2)?,
         kind: kind.ok_or(StoreError::Damaged("an alarm"))?,
         sequence: sequence.map_err(|_| StoreError::Damaged("an alarm"))?,
+        closed_at_s: row.maybe(5)?,
     })
 }
 

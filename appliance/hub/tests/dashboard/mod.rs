@@ -16,6 +16,11 @@ use nation::{CAMERA_FROM, DRIFTS_FROM, SILENT_FROM};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::{Field, Row};
 use pericard_audit::{Hash, SigningKey};
+use pericard_door::Visitor;
+use pericard_egress::{
+    Books, CatalogueId, Closing, Evaluation, Log, MAX_MODELS_A_PATIENT, Meter, NEVER_TOLD_BELOW,
+    Rules, Seed, TOLD_AT_ONCE, Week,
+};
 use pericard_frame::layout::{BINS, LABELS};
 use pericard_frame::{Counter, Draft, FRAME_SIGNED_AS, Frame, ToHub, layout};
 use pericard_gate::Desk;
@@ -27,7 +32,7 @@ use pericard_hub::records::Model;
 use pericard_hub::{Asking, Cause, Hub, Keys, Metric, Registrar, Sent, Shown, Status};
 use pericard_hub::{Token, Viewer, Way};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use tower::ServiceExt as _;
@@ -237,6 +242,20 @@ fn a_hospital_learns_of_itself_only() {
             .all(|f| f.hospital.is_none_or(|number| number == BAD_CAMERA)),
         "{found:?}"
     );
+    let models = |kind| {
+        let of_kind = found.iter().filter(move |f| f.kind == kind);
+        of_kind.map(|f| f.model).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        models(FindingKind::HospitalApart),
+        [Some(301)],
+        "its camera, and not the model: {found:?}"
+    );
+    assert_eq!(models(FindingKind::ModelDrift), [Some(DRIFTING)]);
+    let told = found.iter().filter(|f| f.kind == FindingKind::ModelDrift);
+    for of_others in told.map(|f| &f.why) {
+        assert!(!of_others.contains(char::is_numeric), "{of_others}");
+    }
 }
 
 /// Who enrols in these tests, with keys of its own.
@@ -468,10 +487,82 @@ async fn each_role_sees_its_pages_and_no_other() {
     }
     let (_, page) = hospital.get("/").await;
     assert!(page.contains("Hospital 17") && !page.contains("Hospital 23"));
+    for finding in ["hospital_apart", "model_drift"] {
+        let banner = format!("data-finding=\"{finding}\"");
+        assert_eq!(page.matches(&banner).count(), 1, "{finding}: {page}");
+    }
+    assert!(!page.contains("href=\"/models/"), "not for its role");
     assert_eq!(
         analyst.post("/login", "token=wrong").await.0,
         StatusCode::UNAUTHORIZED
     );
+}
+
+/// Every row of the API's table, as its document lists them, for each role: what it hears. A row that is new is added here.
+#[test]
+fn each_role_uses_its_rows_of_the_api_and_no_other() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let hub = small(&database, 1);
+    // Nobody, a hospital, an analyst, an admin.
+    let open = |status: u16| [status; 4];
+    let token = [401, 200, 200, 200];
+    let national = [401, 403, 200, 200];
+    let admin = |status: u16| [401, 403, 403, status];
+    let rows = [
+        ("get /healthz", open(200)),
+        ("get /readyz", open(200)),
+        ("get /hub/v1/openapi.json", open(200)),
+        ("post /hub/v1/frames", open(200)), // answered by a reply, which says that it comes from a stranger
+        ("get /hub/v1/enrolments", admin(200)),
+        ("post /hub/v1/enrolments", open(422)), // an empty request is none
+        ("post /hub/v1/enrolments/{number}/grant", admin(422)),
+        ("post /hub/v1/enrolments/{number}/refuse", admin(404)),
+        ("get /hub/v1/hospitals", token),
+        ("get /hub/v1/models", token),
+        ("get /hub/v1/advisories", token),
+        ("get /hub/v1/alarms", token),
+        ("get /hub/v1/witness", token),
+        ("get /hub/v1/findings", token),
+        ("get /hub/v1/evaluations", national),
+        ("get /hub/v1/estimates", token),
+        ("get /hub/v1/operation", token),
+        ("get /hub/v1/weeks", token),
+        ("get /hub/v1/weeks.csv", token),
+        ("get /hub/v1/weeks.parquet", token),
+    ];
+    asked(async {
+        let anybody = Browser::at(&hub);
+        let document = anybody.json(ADMIN, "/hub/v1/openapi.json").await;
+        let paths = document["paths"].as_object().expect("paths");
+        let listed = paths.iter().flat_map(|(path, verbs)| {
+            let verbs = verbs.as_object().expect("verbs").iter();
+            verbs.map(move |(verb, row)| (format!("{verb} {path}"), row))
+        });
+        let mut listed: BTreeMap<String, &Value> = listed.collect();
+        for (row, expected) in rows {
+            let said = listed.remove(row).expect("it is in the document");
+            let (verb, path) = row.split_once(' ').expect("two words");
+            let path = path.replace("{number}", "9");
+            for (secret, status) in ["", HOSPITAL, ANALYST, ADMIN].into_iter().zip(expected) {
+                let mut request = Request::builder().method(verb.to_uppercase().as_str());
+                if !secret.is_empty() {
+                    request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
+                }
+                let request = request.uri(&path).extension(Visitor {
+                    address: [127, 0, 0, 1].into(),
+                    certificate: None,
+                });
+                let request = request.body(Body::empty()).expect("a request");
+                let (heard, _, _) = anybody.sent(request).await;
+                assert_eq!(heard.as_u16(), status, "{row} by '{secret}'");
+                let is_said = !said["responses"][status.to_string()].is_null();
+                assert!(is_said, "the document does not say {status} of {row}");
+            }
+        }
+        assert!(listed.is_empty(), "not in this list: {listed:?}");
+    });
 }
 
 #[test]
@@ -1260,6 +1351,53 @@ fn a_hospitals_page_shows_how_its_appliance_ran() {
         let request = request.body(Body::empty()).expect("a request");
         assert_eq!(analyst.send(request).await.0, StatusCode::BAD_REQUEST);
     });
+}
+
+/// What the privacy page says is what hospitals' books do: here real ones charge the costliest week that there can be.
+#[test]
+fn the_privacy_page_says_what_the_books_charge() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let charged = |evaluations: u32| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut books = Books::open(dir.path().into(), Rules::default()).expect("books");
+        let models: Vec<_> = (1..9).map(CatalogueId).collect();
+        let closing = Closing {
+            week: LAST_WEEK,
+            inferences: Week::of(&models),
+            log: Log::default(),
+            evaluations: (1..=evaluations).map(|n| Evaluation::of(n, 50)).collect(),
+            seed: Seed([3; 32]),
+        };
+        let entry = books.close(closing, &Meter::in_memory()).expect("closed");
+        f64::from(entry.spent_milli_epsilon) / 1000.0
+    };
+    let hub = small(&database, 1);
+    let (_, page) = asked(async {
+        Browser::logged_in(&hub, HOSPITAL)
+            .await
+            .get("/privacy")
+            .await
+    });
+    let (without, with, one) = (charged(0), charged(9), charged(1) - charged(0));
+    let year = f64::from(Rules::default().year_milli_epsilon) / 1000.0;
+    for said in [
+        format!("epsilon {without} at most while no evaluation is told of"),
+        format!("for {MAX_MODELS_A_PATIENT} models; epsilon {with} at most in a week"),
+        format!(
+            "epsilon {year} for somebody who is seen in each of 52 weeks, and epsilon {one} more"
+        ),
+        format!("from {TOLD_AT_ONCE} inferences, or from {NEVER_TOLD_BELOW} after"),
+        "exact, identifying the hospital by design, and not differentially private".into(),
+    ] {
+        assert!(page.contains(&said), "{said}: {page}");
+    }
+    assert_eq!((without, with), (1.0, 2.0));
+    assert!(
+        !page.contains("no number on"),
+        "exact counts do tell: {page}"
+    );
 }
 
 #[test]

@@ -7,8 +7,11 @@ use pericard_frame::layout::{self, reply as field};
 use pericard_frame::plan::{Metric, PLAN_SIGNED_AS};
 use pericard_frame::reply::{Cause, Kind, Reason, Status};
 use pericard_frame::{ADVISORY_SIGNED_AS, Draft, FRAME_BYTES, FRAME_SIGNED_AS, Frame};
+use pericard_hub::Viewer;
+use pericard_hub::findings::{FindingKind, findings};
 use pericard_hub::hub::{Asking, Hub, Warning};
 use pericard_hub::ingest::{FRAMES_PER_HOUR_MAX, Sent, Way};
+use pericard_hub::outlook::Outlook;
 use pericard_hub::records::{AlarmKind, Model};
 use std::sync::Arc;
 
@@ -306,6 +309,52 @@ fn a_log_that_was_rolled_back_or_forked_is_an_alarm() {
     assert_eq!(nation.alarms(), forks);
     assert_eq!(nation.hub.records().snapshot().witnessed[0].size, 5);
     assert_eq!(nation.send(honest.bytes(), sender.way()), ACCEPTED);
+}
+
+#[test]
+fn an_alarm_that_was_closed_is_no_finding_until_it_is_raised_again() {
+    let Some(nation) = nation() else { return };
+    let mut sender = nation.sender(1);
+    assert_eq!(nation.send(sender.frame(1).bytes(), sender.way()), ACCEPTED);
+    sender.lives(4);
+    sender.witnessed = 0;
+    let forked = sender.frame(2);
+    let rolls_back = || nation.send(forked.bytes(), sender.way());
+    let found = |hub: &Hub| {
+        let snapshot = hub.records().snapshot();
+        let outlook = Outlook::of(&snapshot, Viewer::Analyst);
+        let found = findings(&snapshot, &outlook, Viewer::Analyst);
+        found.iter().map(|f| f.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(rolls_back(), refused(Reason::Log));
+    assert_eq!(found(&nation.hub), [FindingKind::Fork]);
+    // A hub of before, whose data have no place for what was closed.
+    nation.database.spoil("DROP TABLE closed_alarms");
+    let hub = open(&nation.database);
+    assert_eq!(found(&hub), [FindingKind::Fork]);
+    hub.close_alarm(1).expect("closed");
+    assert_eq!(found(&hub), [], "somebody has looked into it");
+    let held = hub.records().snapshot().alarms.clone();
+    assert_eq!(held.len(), 1, "it is known all the same");
+    assert_eq!((held[0].number, held[0].closed_at_s), (1, Some(NOW_S)));
+    assert!(hub.close_alarm(1).is_err(), "it is closed already");
+    assert!(hub.close_alarm(9).is_err(), "there is none");
+
+    for _ in 0..2 {
+        assert_eq!(rolls_back(), refused(Reason::Log), "the same once more");
+    }
+    assert_eq!(found(&nation.hub), [FindingKind::Fork]);
+    assert!(nation.hub.records().snapshot().alarms[0].is_open());
+    let log = nation.hub.store().audit().expect("the log").concat();
+    for (line, times) in [
+        ("1 by command line", 1 + 1), // it was enrolled here, too
+        ("\"close alarm\"", 1),
+        ("\"raise alarm\"", 1),
+        ("\"raise alarm again\"", 1),
+    ] {
+        assert_eq!(log.matches(line).count(), times, "{line}: {log}");
+    }
+    nation.hub.store().verify_audit().expect("whole");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `pericard hub`: the national side. Everything is done on the hub's own machine; a hub that serves sees it within a second.
 
 mod advisory;
+mod alarm;
 mod carried;
 mod evaluation;
 mod model;
@@ -82,6 +83,9 @@ pub(crate) enum HubCommand {
     /// Recalls and advisories, signed and sent with every reply
     #[command(subcommand)]
     Advisory(advisory::AdvisoryCommand),
+    /// Alarms: what was refused and should be looked into, until it is closed
+    #[command(subcommand)]
+    Alarm(alarm::AlarmCommand),
     /// Federated evaluation: signed plans, which hospitals may carry out on cases of their own
     #[command(subcommand)]
     Evaluation(evaluation::EvaluationCommand),
@@ -144,6 +148,7 @@ pub(crate) fn run(command: HubCommand) -> Result<(), CommandError> {
         HubCommand::Resume { config, number } => suspend(&config, number, false),
         HubCommand::Model(command) => model::run(command),
         HubCommand::Advisory(command) => advisory::run(command),
+        HubCommand::Alarm(command) => alarm::run(command),
         HubCommand::Evaluation(command) => evaluation::run(command),
         HubCommand::Token(command) => token::run(command),
         HubCommand::Take { config, files } => carried::take(&config.open()?.hub, &files),
