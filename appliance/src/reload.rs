@@ -5,9 +5,9 @@
 
 use crate::config::{Config, ConfigError, Written};
 use crate::serve::certificate_paths;
-use crate::tls::{Renewable, TlsError, dicom_identity};
+use crate::tls::{Renewable, TlsError, dicom_identity, dicom_shown, https_shown};
 use crate::{journal, settings};
-use pericard_api::Setting;
+use pericard_api::{Door, Setting, ShownCertificate};
 use pericard_dimse::{Peer, Tls};
 use pericard_domain::model::Package;
 use pericard_domain::rule::Rule;
@@ -23,6 +23,8 @@ pub(crate) struct Lists {
     pub(crate) hl7_peers: watch::Sender<Arc<[pericard_hl7::Peer]>>,
     /// Which studies go to which models.
     pub(crate) rules: watch::Sender<Arc<[Rule]>>,
+    /// What the doors show.
+    pub(crate) certificates: watch::Sender<Arc<[ShownCertificate]>>,
     /// Every key, for people.
     pub(crate) settings: watch::Sender<Arc<[Setting]>>,
 }
@@ -33,6 +35,7 @@ impl Lists {
             peers: watch::channel(config.peers.as_slice().into()).0,
             hl7_peers: watch::channel(config.hl7_peers.as_slice().into()).0,
             rules: watch::channel(config.written.rules.as_slice().into()).0,
+            certificates: watch::channel(Arc::default()).0, // known once they are read
             settings: watch::channel(settings::in_effect(&config.written).into()).0,
         }
     }
@@ -90,10 +93,15 @@ impl InEffect {
         new.open_door(1)
             .map_or(Ok(()), |why| Err(ReloadError::Unguarded(why)))?;
         self.refuse_unloaded(&new.written.rules)?;
-        let certificate = Renewable::read(&certificate_paths(&Config {
+        let https = certificate_paths(&Config {
             certificate: new.certificate.clone(),
             ..self.begun_with.clone()
-        })?)?;
+        })?;
+        let certificate = Renewable::read(&https)?;
+        let shown: Arc<[ShownCertificate]> = https_shown(&https)
+            .into_iter()
+            .chain(self.dicom_shown(&new))
+            .collect();
         let identity = match &new.dicom_tls {
             Some(paths) => Some(dicom_identity(paths)?),
             None => None,
@@ -104,6 +112,7 @@ impl InEffect {
         journal::set_level(&new.written.appliance.log_level).map_err(ReloadError::Level)?;
         let merged = merged(&self.begun_with.written, &new.written);
         self.https.renew(certificate);
+        self.lists.certificates.send_replace(shown);
         self.lists.peers.send_replace(new.peers.into());
         self.lists.hl7_peers.send_replace(new.hl7_peers.into());
         self.lists
@@ -112,6 +121,16 @@ impl InEffect {
         let settings = settings::in_effect(&merged).into();
         self.lists.settings.send_replace(settings);
         Ok(differing(&merged, &new.written))
+    }
+
+    /// That of DICOM over TLS once `new` is in effect; without one in `new`, the door goes on with what it has.
+    fn dicom_shown(&self, new: &Config) -> Option<ShownCertificate> {
+        self.dicom.as_ref()?;
+        let known = self.lists.certificates.borrow().clone();
+        match &new.dicom_tls {
+            Some(paths) => dicom_shown(paths),
+            None => known.iter().find(|s| s.door == Door::Dicom).copied(),
+        }
     }
 
     fn refuse_unloaded(&self, rules: &[Rule]) -> Result<(), ReloadError> {

@@ -176,8 +176,13 @@ pub async fn serve_on(
 ) -> Result<(), ServeError> {
     let grace = Duration::from_secs(config.written.appliance.shutdown_grace_s.into());
     let ground = Ground::open(config, machine).await?;
+    renew_own_certificate(&ground.config)?;
     let paths = certificate_paths(&ground.config)?;
     let (tls, certificate) = tls::renewable(&paths)?;
+    let shown = tls::https_shown(&paths)
+        .into_iter()
+        .chain(ground.config.dicom_tls.as_ref().and_then(tls::dicom_shown));
+    ground.lists.certificates.send_replace(shown.collect());
     let fingerprint = tls::fingerprint(&paths)?;
     let at = (doors.https.local_addr().ok(), doors.dicom.local_addr().ok());
 
@@ -382,6 +387,7 @@ impl Ground {
             version: env!("CARGO_PKG_VERSION"),
             settings: self.lists.settings.subscribe(),
             notices: self.recalls.told.subscribe(),
+            certificates: self.lists.certificates.subscribe(),
         }
     }
 
@@ -573,6 +579,20 @@ fn settling(config: &Config, lists: &Lists) -> IdleTimeout {
         rules: lists.rules.subscribe(),
         otherwise_s: config.written.storage.idle_timeout_s,
     }
+}
+
+/// At a start only: whoever is connected meanwhile would trust another authority than the one that the door shows next.
+fn renew_own_certificate(config: &Config) -> Result<(), TlsError> {
+    let dir = config.written.appliance.data_dir.join("tls");
+    if config.certificate.is_some() || !tls::retire_own_certificate(&dir)? {
+        return Ok(());
+    }
+    let authority = dir.join("ca.pem");
+    tracing::warn!(
+        "the certificate that was made here was about to end, and is made anew: clients must trust the new {}",
+        authority.display()
+    );
+    Ok(())
 }
 
 /// Where the hospital's certificate is, or the one that is made at the first start.

@@ -1,6 +1,8 @@
 //! Certificates: the HTTPS door's, which is the hospital's own or one made at the first start, and those of DICOM over TLS.
 
+use pericard_api::{Door, SUCCESSOR_DUE_DAYS, ShownCertificate};
 use pericard_dimse::{TlsIdentity, TlsUnusable};
+use pericard_domain::time::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -14,9 +16,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use time::{Duration, OffsetDateTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::parse_x509_certificate;
 
 /// How long a certificate that is made here is good for: what browsers accept at most.
 const VALIDITY_DAYS: i64 = 397;
+/// Who signs what is made here: by this name it is known.
+const OWN_AUTHORITY: &str = "Pericard first-start authority";
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +86,74 @@ pub fn own_certificate(dir: &Path, names: &[String]) -> Result<CertificatePaths,
             path: paths.certificate.clone(),
             reason: e.to_string(),
         };
-        let made = make(names).map_err(unusable)?;
+        let made = make(names, VALIDITY_DAYS).map_err(unusable)?;
         write(&dir.join("ca.pem"), 0o644, &made.authority)?;
         write(&paths.key, 0o600, &made.key)?;
         write(&paths.certificate, 0o644, &made.certificate)?;
     }
     Ok(paths)
+}
+
+/// Takes the certificate in `dir` away when it was made here and its successor is due, so that [`own_certificate`] makes one
+/// anew. Anybody else's is left as it is. `true` when it was taken away: clients must then trust another `ca.pem`.
+///
+/// # Errors
+/// When the file cannot be removed.
+pub fn retire_own_certificate(dir: &Path) -> Result<bool, TlsError> {
+    let path = dir.join("server.pem");
+    let Ok(chain) = certificates(&path) else {
+        return Ok(false); // none yet, or what the door will refuse with a reason
+    };
+    let is_own = |certificate: X509Certificate<'_>| {
+        let mut names = certificate.issuer().iter_common_name();
+        names.any(|name| name.as_str().is_ok_and(|name| name == OWN_AUTHORITY))
+    };
+    let is_own = chain
+        .first()
+        .and_then(|der| parse_x509_certificate(der).ok())
+        .is_some_and(|(_, certificate)| is_own(certificate));
+    let due_in = std::time::Duration::from_secs(SUCCESSOR_DUE_DAYS * 86_400);
+    let due = (OffsetDateTime::now_utc() + due_in).unix_timestamp();
+    if !is_own || ends_at_s(&chain).is_none_or(|end| end > due) {
+        return Ok(false);
+    }
+    // The certificate goes first and comes last: whenever a crash comes between, the next start makes all of it.
+    fs::remove_file(&path).map_err(|source| TlsError::Io { path, source })?;
+    Ok(true)
+}
+
+/// When the certificate that the HTTPS door shows ends; `None` when the file does not say.
+pub fn https_shown(paths: &CertificatePaths) -> Option<ShownCertificate> {
+    shown(Door::Https, paths)
+}
+
+/// When the certificate that DICOM over TLS shows ends; `None` when the file does not say.
+pub fn dicom_shown(paths: &DicomTlsPaths) -> Option<ShownCertificate> {
+    shown(Door::Dicom, &paths.own)
+}
+
+/// A door is not kept shut because the end of its certificate cannot be told: that is said, and nothing watches it.
+fn shown(door: Door, paths: &CertificatePaths) -> Option<ShownCertificate> {
+    let chain = certificates(&paths.certificate).ok()?;
+    let Some(end) = ends_at_s(&chain) else {
+        let path = paths.certificate.display();
+        tracing::warn!("{path} does not say when it ends: nothing will warn of its end");
+        return None;
+    };
+    let ends_at = Timestamp::from_millis(end.saturating_mul(1000));
+    Some(ShownCertificate { door, ends_at })
+}
+
+/// When the first of a chain ends, seconds since 1970: clients refuse the chain from then on.
+fn ends_at_s(chain: &[CertificateDer<'_>]) -> Option<i64> {
+    let ends: Option<Vec<i64>> = chain
+        .iter()
+        .map(|der| {
+            let (_, certificate) = parse_x509_certificate(der).ok()?;
+            Some(certificate.validity().not_after.timestamp())
+        })
+        .collect();
+    ends?.into_iter().min()
 }
 
 /// What the HTTPS door needs: TLS 1.3 only, HTTP/2 and HTTP/1.1.
@@ -210,10 +278,10 @@ struct Made {
     key: String,
 }
 
-fn make(names: &[String]) -> Result<Made, rcgen::Error> {
+fn make(names: &[String], days: i64) -> Result<Made, rcgen::Error> {
     let (from, until) = (
         OffsetDateTime::now_utc() - Duration::HOUR,
-        OffsetDateTime::now_utc() + Duration::days(VALIDITY_DAYS),
+        OffsetDateTime::now_utc() + Duration::days(days),
     );
     let params = |common_name: &str, names: &[String]| {
         CertificateParams::new(names).map(|mut params| {
@@ -225,7 +293,7 @@ fn make(names: &[String]) -> Result<Made, rcgen::Error> {
         })
     };
     let authority_key = KeyPair::generate()?;
-    let mut authority = params("Pericard first-start authority", &[])?;
+    let mut authority = params(OWN_AUTHORITY, &[])?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority_certificate = authority.self_signed(&authority_key)?;
@@ -281,6 +349,60 @@ mod tests {
             0o600
         );
         server_config(&paths).unwrap();
+    }
+
+    /// What the first start made, so long ago that this many days are left.
+    fn aged(dir: &Path, days: i64) -> CertificatePaths {
+        let paths = own_certificate(dir, &["localhost".to_owned()]).unwrap();
+        let made = make(&["localhost".to_owned()], days).unwrap();
+        for (name, text) in [
+            ("ca.pem", made.authority),
+            ("server.key", made.key),
+            ("server.pem", made.certificate),
+        ] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+        paths
+    }
+
+    #[test]
+    fn one_that_was_made_here_is_made_anew_before_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_owned()];
+        let left = |paths: &CertificatePaths| {
+            let ends_at = https_shown(paths).unwrap().ends_at;
+            ends_at.as_millis() / 1000 - OffsetDateTime::now_utc().unix_timestamp()
+        };
+        let authority = || fs::read(dir.path().join("ca.pem")).unwrap();
+        assert!(
+            !retire_own_certificate(dir.path()).unwrap(),
+            "there is none"
+        );
+        let paths = aged(dir.path(), 31);
+        assert!(!retire_own_certificate(dir.path()).unwrap());
+        let paths_due = aged(dir.path(), 10);
+        assert_eq!(paths_due, paths);
+        assert_eq!((left(&paths) + 60) / 86_400, 10);
+        let before = authority();
+        assert!(retire_own_certificate(dir.path()).unwrap());
+        let anew = own_certificate(dir.path(), &names).unwrap();
+        assert_eq!((left(&anew) + 60) / 86_400, VALIDITY_DAYS);
+        assert_ne!(authority(), before);
+        server_config(&anew).unwrap();
+        assert!(!retire_own_certificate(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn one_of_the_hospital_s_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = own_certificate(dir.path(), &["localhost".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(10);
+        let theirs = params.self_signed(&key).unwrap().pem();
+        fs::write(&paths.certificate, &theirs).unwrap();
+        assert!(!retire_own_certificate(dir.path()).unwrap());
+        assert_eq!(fs::read_to_string(&paths.certificate).unwrap(), theirs);
     }
 
     #[test]

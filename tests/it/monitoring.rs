@@ -1,10 +1,12 @@
 //! The alert rules and the dashboard that are shipped, held against what an appliance says of itself at `/metrics`.
 
 use crate::support::*;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use time::{Duration, OffsetDateTime};
 
 /// What a selector wants of a label: the expression, and whether it is a pattern.
 type Wanted = (String, bool);
@@ -176,6 +178,7 @@ fn every_name_and_class_of_the_alerts_and_the_dashboard_is_there() {
         "pericard_damaged_objects",
         "pericard_files_set_aside",
         "pericard_disk_level",
+        "pericard_certificate_ends_time_seconds",
     ] {
         let watched = rules().iter().any(|(_, rule)| rule.contains(alarm));
         assert!(watched, "no rule watches {alarm}");
@@ -199,4 +202,113 @@ fn a_name_that_is_not_there_would_be_seen() {
     assert!(!is_there(series, "class", &pattern("x|y.*")));
     assert!(!is_there(series, "class", &("y".to_owned(), false)));
     assert!(!is_there(series, "other", &("x".to_owned(), false)));
+}
+
+/// How long the certificate of the next test is good for.
+const DAYS_LEFT: i64 = 10;
+
+/// The hospital's authority, and a certificate of it that ends soon with its key: PEM.
+fn ending_soon() -> [String; 3] {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let name = &mut params.distinguished_name;
+    name.push(DnType::CommonName, "authority"); // another than the default, which is the certificate's
+    let authority = params.self_signed(&key).expect("an authority").pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(DAYS_LEFT) + Duration::HOUR;
+    let certificate = params
+        .signed_by(&key, &issuer)
+        .expect("a certificate")
+        .pem();
+    [authority, certificate, key.serialize_pem()]
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_everywhere() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let pem = |name: &str| dir.path().join(format!("{name}.pem"));
+    let [authority, certificate, key] = ["authority", "certificate", "key"].map(pem);
+    for (path, text) in [&authority, &certificate, &key]
+        .into_iter()
+        .zip(ending_soon())
+    {
+        fs::write(path, text).expect("a file");
+    }
+    let named = format!(
+        "certificate = '{}'\nkey = '{}'\n",
+        certificate.display(),
+        key.display()
+    );
+    let dicom = format!(
+        "[dicom.tls]\nlisten = '127.0.0.1:{}'\n{named}authorities = '{}'\n",
+        free_port(),
+        authority.display()
+    );
+    let given = Given {
+        toml: &dicom,
+        models: &[],
+    };
+    let Some(mut appliance) = Appliance::prepare_in(dir, given) else {
+        return;
+    };
+    let check = |appliance: &Appliance| {
+        let output = ended(&mut appliance.command(&["check"]));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = check(&appliance);
+    assert!(!said.contains("of HTTPS"), "there is none yet: {said}");
+    let text = fs::read_to_string(appliance.config()).expect("the configuration");
+    let listen = format!("listen = '{}'\n", appliance.https);
+    let text = text.replacen(&listen, &format!("{listen}{named}"), 1);
+    fs::write(appliance.config(), text).expect("the configuration");
+    // What clients of the tests trust.
+    fs::create_dir_all(appliance.data().join("tls")).expect("a folder");
+    fs::copy(&authority, appliance.ca()).expect("the authority");
+    appliance.restart();
+
+    let due_s = (OffsetDateTime::now_utc() + Duration::days(30)).unix_timestamp();
+    let (_, page) = appliance.get("/metrics");
+    for door in ["https", "dicom"] {
+        let series = format!("pericard_certificate_ends_time_seconds{{door=\"{door}\"}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&series));
+        let ends_s: i64 = line
+            .and_then(|ends| ends.parse().ok())
+            .expect("when it ends");
+        assert!(
+            ends_s < due_s && ends_s > due_s - 21 * 86_400,
+            "{door}: {ends_s}"
+        );
+    }
+    let alert = rules()
+        .into_iter()
+        .find(|(name, _)| name == "PericardCertificateEnds");
+    let (_, expression) = alert.expect("an alert");
+    assert_eq!(
+        expression,
+        "pericard_certificate_ends_time_seconds - time() < 30 * 86400"
+    );
+    let overview = overview(&appliance);
+    let said = check(&appliance);
+    for door in ["HTTPS", "DICOM over TLS"] {
+        let warning = format!("The certificate of {door} ends in {DAYS_LEFT} days");
+        assert!(overview.contains(&warning), "{warning}: {overview}");
+        assert!(said.contains(&warning), "{warning}: {said}");
+    }
+}
+
+/// The console's first page, as whoever logs in with the token sees it.
+fn overview(appliance: &Appliance) -> String {
+    let cookies = appliance.dir.path().join("cookies");
+    let cookies = cookies.to_str().expect("a path");
+    let token = format!("token={}", appliance.token);
+    let (status, page) = appliance.curl(&["-c", cookies, "-d", &token], "/console/login");
+    assert_eq!(status, 303, "{page}");
+    let (status, page) = appliance.curl(&["-b", cookies], "/");
+    assert_eq!(status, 200, "{page}");
+    page
 }

@@ -1,6 +1,8 @@
 //! The units that the packages install, held against systemd's own score.
 
 use crate::support::*;
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -27,5 +29,48 @@ fn no_unit_is_more_exposed_than_it_must_be() {
         let output = ended(&mut security);
         let table = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{}: {table}", unit.display());
+    }
+}
+
+/// Where a distribution enables nothing by itself, as RHEL does, what no preset names is gone after the first reboot.
+#[test]
+fn the_presets_enable_the_appliance_and_nothing_that_sends() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
+    let mut said = BTreeMap::new();
+    let mut units = Vec::new();
+    for path in files_in(&dir) {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let name = path.file_name().and_then(|name| name.to_str());
+        match ending {
+            Some("service") => units.push(name.expect("a name").to_owned()),
+            Some("preset") => {
+                let text = fs::read_to_string(&path).expect("it is shipped");
+                let lines = text.lines().filter(|line| !line.starts_with('#'));
+                for (what, unit) in lines.filter_map(|line| line.split_once(' ')) {
+                    let twice = said.insert(unit.to_owned(), what.to_owned());
+                    assert_eq!(twice, None, "{unit} is named twice");
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(!units.is_empty(), "{} has no unit", dir.display());
+    for unit in units {
+        let expected = match unit.as_str() {
+            "pericard.service" => "enable",
+            _ => "disable",
+        };
+        assert_eq!(
+            said.get(&unit).map(String::as_str),
+            Some(expected),
+            "{unit}"
+        );
+    }
+    // A preset that is in no package enables nothing.
+    for package in ["pericard", "pericard-hub"] {
+        let description = dir.join(format!("../nfpm/{package}.yaml"));
+        let description = fs::read_to_string(description).expect("it is there");
+        let installed = format!("dst: /usr/lib/systemd/system-preset/80-{package}.preset");
+        assert!(description.contains(&installed), "{package}: {installed}");
     }
 }

@@ -1,6 +1,7 @@
 //! What this room is handed: the other rooms' handles, and what every handler sees of them.
 
 use crate::ApiConfig;
+use crate::certificate::ShownCertificate;
 use crate::console::{SESSIONS, Setting};
 use crate::dicomweb::ups::CHANNELS_MAX;
 use crate::guard::Doorman;
@@ -46,6 +47,8 @@ pub struct Appliance {
     pub settings: watch::Receiver<Arc<[Setting]>>,
     /// What the hub says of models.
     pub notices: watch::Receiver<Arc<[Notice]>>,
+    /// What the doors show.
+    pub certificates: watch::Receiver<Arc<[ShownCertificate]>>,
 }
 
 /// What every handler is given.

@@ -21,6 +21,7 @@ mod access;
 mod appliance;
 mod asked;
 mod body;
+mod certificate;
 mod config;
 #[cfg(test)]
 mod conformance;
@@ -50,6 +51,7 @@ mod texts;
 mod token;
 
 pub use appliance::Appliance;
+pub use certificate::{Door, SUCCESSOR_DUE_DAYS, ShownCertificate};
 pub use config::ApiConfig;
 pub use console::Setting;
 pub use door::serve;

@@ -4,6 +4,7 @@ use super::{CommandError, ConfigFile, output};
 use crate::config::Config;
 use crate::tls::{self, CertificatePaths};
 use clap::Subcommand;
+use pericard_api::SUCCESSOR_DUE_DAYS;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::RootCertStore;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -21,8 +22,6 @@ const CERTIFICATE: &str = "server.pem";
 const KEY: &str = "server.key";
 /// The key of a request that has not been answered yet.
 const KEY_REQUESTED: &str = "server.key.requested";
-/// A certificate that ends sooner than this is installed with a warning.
-const SOON_DAYS: u64 = 30;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertCommand {
@@ -179,10 +178,10 @@ impl Offer {
             verify_server_name(&leaf, &server)
                 .map_err(|_| refused(file, &format!("is not good for the name {name:?}")))?;
         }
-        let soon = Duration::from_secs(now.as_secs() + SOON_DAYS * 86_400);
+        let soon = Duration::from_secs(now.as_secs() + SUCCESSOR_DUE_DAYS * 86_400);
         let then = UnixTime::since_unix_epoch(soon);
         let warning = format!(
-            "{}: ends within {SOON_DAYS} days; ask for its successor now",
+            "{}: ends within {SUCCESSOR_DUE_DAYS} days; ask for its successor now",
             file.display()
         );
         Ok(self.check_chain(then).err().map(|_| warning))

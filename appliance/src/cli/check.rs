@@ -2,10 +2,12 @@
 
 use super::rehearse::rehearse;
 use super::{CommandError, ConfigFile, output};
+use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::tls::{self, TlsError};
+use crate::tls::{self, CertificatePaths, TlsError};
 use clap::Args;
 use pericard_dimse::Tls;
+use pericard_domain::time::Clock as _;
 use pericard_registry::Registry;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -60,6 +62,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
             rule.name
         )));
     }
+    warn_of_certificates(&config);
     output::line(format!("{}: ok", args.config.file.display()));
     output::line(format!("  https  {}", written.https.listen));
     output::line(format!(
@@ -78,4 +81,23 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
         live.len()
     ));
     Ok(())
+}
+
+/// A certificate that ends soon is no mistake of the configuration: it is said beside the answer.
+fn warn_of_certificates(config: &Config) {
+    let made_here = || {
+        let dir = config.written.appliance.data_dir.join("tls");
+        CertificatePaths {
+            certificate: dir.join("server.pem"),
+            key: dir.join("server.key"),
+        }
+    };
+    let https = config.certificate.clone().unwrap_or_else(made_here);
+    let dicom = config.dicom_tls.as_ref().and_then(tls::dicom_shown);
+    let now = SystemClock.now();
+    for shown in tls::https_shown(&https).into_iter().chain(dicom) {
+        if let Some(warning) = shown.warning(now) {
+            eprintln!("{warning}");
+        }
+    }
 }

@@ -4,12 +4,14 @@ use super::layout::{Page, may, page, sentence};
 use super::pieces::{self, Tone, bytes, chip, moment, nothing, study_link};
 use super::visit::Visit;
 use crate::appliance::Api;
+use crate::certificate::ShownCertificate;
 use crate::operations::health;
 use crate::problem::Problem;
 use axum::Extension;
 use axum::extract::State;
 use maud::{Markup, html};
 use pericard_domain::job::{Job, Priority};
+use pericard_domain::time::Timestamp;
 use pericard_store::Depth;
 use pericard_store::care::{CareFacts, Damage, DiskFacts, DiskLevel};
 use pericard_store::queue::JobQuery;
@@ -28,6 +30,8 @@ struct Health {
     disk: Option<DiskFacts>,
     care: CareFacts,
     notices: std::sync::Arc<[crate::Notice]>,
+    certificates: std::sync::Arc<[ShownCertificate]>,
+    now: Timestamp,
 }
 
 pub(crate) async fn show(
@@ -41,6 +45,8 @@ pub(crate) async fn show(
         disk: store.disk().ok(),
         care: store.care().await?,
         notices: api.rooms.notices.borrow().clone(),
+        certificates: api.rooms.certificates.borrow().clone(),
+        now: api.rooms.clock.now(),
     };
     let sees_jobs = may(&visit, JOBS);
     let (mut latest, mut damages) = (Vec::new(), Vec::new());
@@ -79,6 +85,8 @@ fn alarms(health: &Health, damages: &[Damage]) -> Markup {
         disk,
         care,
         notices,
+        certificates,
+        now,
     } = health;
     let level = disk.map(|disk| disk.level);
     let said: Vec<(Tone, String)> = [
@@ -133,6 +141,7 @@ fn alarms(health: &Health, damages: &[Damage]) -> Markup {
     .into_iter()
     .flatten()
     .chain(recalled(notices))
+    .chain(ending(certificates, *now))
     .collect();
     let unready = parts
         .iter()
@@ -172,6 +181,21 @@ fn recalled(notices: &[crate::Notice]) -> impl Iterator<Item = (Tone, String)> +
             Tone::Bad
         };
         (tone, notice.said())
+    })
+}
+
+/// Certificates whose successor is due.
+fn ending(
+    certificates: &[ShownCertificate],
+    now: Timestamp,
+) -> impl Iterator<Item = (Tone, String)> + '_ {
+    certificates.iter().filter_map(move |shown| {
+        let tone = if shown.is_over(now) {
+            Tone::Bad
+        } else {
+            Tone::Warn
+        };
+        Some((tone, shown.warning(now)?))
     })
 }
 

@@ -27,6 +27,14 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         &[],
         api.started_at.as_millis() / 1000,
     );
+    let name = "pericard_certificate_ends_time_seconds";
+    let help = "When the certificate that a door shows ends, seconds since 1970.";
+    page.family(name, "gauge", help);
+    let certificates = api.rooms.certificates.borrow().clone();
+    for shown in certificates.iter() {
+        let labels = [("door", shown.door.name().to_owned())];
+        page.sample(name, &labels, shown.ends_at.as_millis().div_euclid(1000));
+    }
     page.family(
         "pericard_store_writable",
         "gauge",

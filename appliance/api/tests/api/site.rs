@@ -94,6 +94,7 @@ impl Site {
             }]))
             .1,
             notices: self.notices.subscribe(),
+            certificates: watch::channel(Arc::default()).1,
         }
     }
 

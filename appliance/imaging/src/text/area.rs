@@ -12,6 +12,12 @@ pub(crate) struct Area {
 /// Four corners, clockwise from the top left: (column, row).
 pub(crate) type Quad = [[f32; 2]; 4];
 
+/// From one corner to another. `hypot` gives the same number, and would ask for a newer C library (2.35) than RHEL 9 has.
+pub(crate) fn distance(from: [f32; 2], to: [f32; 2]) -> f32 {
+    let [dx, dy] = [0, 1].map(|axis| f64::from(from[axis] - to[axis]));
+    (dx * dx + dy * dy).sqrt() as f32
+}
+
 impl Area {
     /// The smallest area that holds a quad, within a picture of `width` by `height`.
     pub(crate) fn around(quad: &Quad, width: usize, height: usize) -> Self {

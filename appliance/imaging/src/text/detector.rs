@@ -3,7 +3,7 @@
 //! The post-processing is that of Differentiable Binarization (Liao et al., 2020) as the reference implementation of
 //! the network does it; its rectangles need no polygon clipping, because a rectangle offset on all sides is one again.
 
-use super::area::{Area, Quad};
+use super::area::{Area, Quad, distance};
 use super::picture::Picture;
 use super::rectangle::{Rectangle, patches};
 use crate::network::Network;
@@ -117,8 +117,7 @@ impl Detector {
                     place(y, map.height, part.height, area.top, picture.height - 1),
                 ]
             });
-            let side =
-                |a: usize, b: usize| (quad[a][0] - quad[b][0]).hypot(quad[a][1] - quad[b][1]);
+            let side = |a: usize, b: usize| distance(quad[a], quad[b]);
             if side(0, 1) >= BOX_SIDE_MIN_PX && side(0, 3) >= BOX_SIDE_MIN_PX {
                 boxes.push(quad);
             }

@@ -1,6 +1,6 @@
 //! Pictures of 8-bit samples as the text pipeline handles them: cut, resized, turned, laid out for a network.
 
-use super::area::{Area, Quad};
+use super::area::{Area, Quad, distance};
 use crate::grid::Weights;
 use crate::{FRAME_PIXELS_MAX, ImagingError};
 use pericard_domain::image::Frame;
@@ -114,7 +114,7 @@ impl<'a> Picture<'a> {
 
     /// Cuts out what lies between four corners, as an upright picture.
     pub(crate) fn straightened(&self, quad: &Quad) -> Picture<'static> {
-        let side = |a: usize, b: usize| (quad[a][0] - quad[b][0]).hypot(quad[a][1] - quad[b][1]);
+        let side = |a: usize, b: usize| distance(quad[a], quad[b]);
         let width = (side(0, 1).max(side(2, 3)) as usize).max(1);
         let height = (side(0, 3).max(side(1, 2)) as usize).max(1);
         let mut samples = Vec::with_capacity(width * height * self.channels);

@@ -60,7 +60,7 @@ impl Rectangle {
         for (i, from) in hull.iter().enumerate() {
             let to = hull[(i + 1) % hull.len()];
             let (dx, dy) = (f64::from(to[0] - from[0]), f64::from(to[1] - from[1]));
-            let length = dx.hypot(dy);
+            let length = (dx * dx + dy * dy).sqrt(); // not `hypot`: see `super::area::distance`
             let direction = if length > 0.0 {
                 [dx / length, dy / length]
             } else {

@@ -33,7 +33,7 @@ pub(super) enum Probe {
     Memory(Memory),
     /// One byte of a file.
     Byte(Byte),
-    /// Whether something is there.
+    /// Things that must all be there.
     Exists(Exists),
     /// A file as it is shipped.
     Installed(Installed),
@@ -49,6 +49,9 @@ pub(super) enum Probe {
 #[serde(deny_unknown_fields)]
 pub(super) struct Text {
     path: String,
+    /// Where other distributions have it; the first that is there is looked at.
+    #[serde(default)]
+    or_paths: Vec<String>,
     #[serde(flatten)]
     wanted: Wanted,
 }
@@ -120,8 +123,7 @@ pub(super) struct Byte {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Exists {
-    path: String,
-    is: bool,
+    paths: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,7 +159,7 @@ type Found = Result<String, String>;
 impl Probe {
     pub(super) fn look(&self, machine: &Machine) -> Found {
         match self {
-            Self::Text(probe) => probe.wanted.of(machine.text(&probe.path)),
+            Self::Text(probe) => probe.look(machine),
             Self::Output(probe) => probe.look(machine),
             Self::Version(probe) => {
                 let text = machine.text(&probe.path)?;
@@ -174,11 +176,7 @@ impl Probe {
                 let byte = machine.bytes(&probe.path)?.get(probe.at).copied();
                 judged(byte == Some(probe.is), format!("{}", byte.unwrap_or(0)))
             }
-            Self::Exists(probe) => {
-                let there = machine.exists(&probe.path);
-                let word = if there { "there" } else { "not there" };
-                judged(there == probe.is, format!("{} is {word}", probe.path))
-            }
+            Self::Exists(probe) => probe.look(machine),
             Self::Installed(probe) => probe.look(machine),
             Self::Mount(probe) => probe.look(machine),
             Self::Encrypted(probe) => {
@@ -219,6 +217,24 @@ impl Wanted {
                 .at_most
                 .is_none_or(|most| number().is_some_and(|n| n <= most));
         judged(right, text)
+    }
+}
+
+impl Text {
+    fn look(&self, machine: &Machine) -> Found {
+        let mut paths = [&self.path].into_iter().chain(&self.or_paths);
+        let path = paths.find(|path| machine.exists(path));
+        self.wanted.of(machine.text(path.unwrap_or(&self.path)))
+    }
+}
+
+impl Exists {
+    fn look(&self, machine: &Machine) -> Found {
+        let missing = self.paths.iter().find(|path| !machine.exists(path));
+        match missing {
+            None => Ok(format!("{} there", self.paths.join(", "))),
+            Some(path) => Err(format!("{path} is not there")),
+        }
     }
 }
 

@@ -89,6 +89,14 @@ impl Recorded {
                 "chain from_pericard {\n reject\n}\n",
             ),
             (
+                "programs/nft list chain inet pericard from_gate",
+                "chain from_gate {\n reject\n}\n",
+            ),
+            (
+                "programs/nft list chain inet pericard output",
+                "chain output {\n meta skuid 998 jump from_pericard\n meta skuid 997 jump from_gate\n}\n",
+            ),
+            (
                 "programs/df --block-size=1G --output=avail _var_lib_pericard",
                 " Avail\n  3500\n",
             ),
@@ -133,7 +141,9 @@ impl Recorded {
                 format!("programs/nvidia-smi --query-gpu={asked} --format=csv,noheader,nounits");
             self.write(&place, &format!("{answer}\n").repeat(count));
         }
-        self.write("dev/nvidia-uvm", "");
+        for node in ["nvidiactl", "nvidia0", "nvidia-uvm"] {
+            self.write(&format!("dev/{node}"), "");
+        }
         self.write("etc/systemd/system/pericard.service.d/gpu.conf", "");
         self.install(
             "etc/modprobe.d/pericard-nvidia.conf",
@@ -159,7 +169,12 @@ impl Recorded {
         self.write_bytes(path, &fs::read(files.join(shipped)).unwrap());
     }
 
+    /// Writes a file; [`GONE`] takes it away.
     pub(crate) fn write(&self, path: &str, text: &str) {
+        if text == GONE {
+            fs::remove_file(self.0.path().join(path)).unwrap();
+            return;
+        }
         self.write_bytes(path, text.as_bytes());
     }
 
@@ -177,15 +192,30 @@ pub(crate) const MOUNTS: &str = "\
 40 22 253:2 / /var/lib/pericard rw,nosuid,nodev,noexec,noatime - xfs /dev/mapper/data rw,attr2
 ";
 
+/// As [`MOUNTS`], but a power cut may lose what was acknowledged.
+const MOUNTS_UNSAFE: &str = "\
+22 1 253:0 / / rw,relatime - ext4 /dev/mapper/root rw
+40 22 253:2 / /var/lib/pericard rw,nosuid,nodev,noexec,noatime - xfs /dev/mapper/data rw,nobarrier
+";
+/// Eight cores of a processor that is too old.
+const OLD_PROCESSOR: &str = "\
+processor\t: 0\nprocessor\t: 1\nprocessor\t: 2\nprocessor\t: 3\nprocessor\t: 4\nprocessor\t: 5\nprocessor\t: 6
+processor\t: 7\nflags\t\t: fpu sse4_2 fma f16c x\n";
+
+/// In the place of a file's text: there is no such file.
+pub(crate) const GONE: &str = "(gone)";
+
 /// What is planted, and the one line that must say so.
 #[rustfmt::skip] // a table
 pub(crate) const PLANTED: &[(&str, &str, &str, &str)] = &[
     // profile, file, text, line
     ("clinic-cpu", "proc/sys/kernel/osrelease", "5.4.0-generic", "kernel version"),
+    ("clinic-cpu", "proc/cpuinfo", OLD_PROCESSOR, "processor instructions"),
     ("clinic-cpu", "proc/cmdline", "quiet mitigations=off", "processor mitigations"),
     ("clinic-cpu", "sys/kernel/security/lsm", "lockdown,capability,yama", "kernel runs Landlock"),
     ("clinic-cpu", "proc/sys/user/max_user_namespaces", "0", "user namespaces"),
     ("clinic-cpu", "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "user namespaces, AppArmor"),
+    ("clinic-cpu", "sys/fs/cgroup/cgroup.controllers", GONE, "cgroup version"),
     ("clinic-cpu", "proc/sys/fs/suid_dumpable", "2", "core images of privileged programs"),
     ("clinic-cpu", "proc/sys/kernel/yama/ptrace_scope", "0", "looking into other processes"),
     ("clinic-cpu", "etc/systemd/coredump.conf.d/pericard.conf", "[Coredump]\nStorage=external\n", "core images"),
@@ -194,6 +224,9 @@ pub(crate) const PLANTED: &[(&str, &str, &str, &str)] = &[
     ("clinic-cpu", "sys/dev/block/253:3/dm/uuid", "LVM-swap", "swap encrypted"),
     ("clinic-cpu", "sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]", "huge pages"),
     ("clinic-cpu", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave", "processor frequency"),
+    ("clinic-cpu", "etc/modprobe.d/pericard-server.conf", "install usb-storage /bin/true\n", "USB storage"),
+    ("clinic-cpu", SECURE_BOOT, GONE, "secure boot"),
+    ("clinic-cpu", "proc/self/mountinfo", MOUNTS_UNSAFE, "data has its own volume"),
     ("clinic-cpu", "programs/timedatectl show --property=NTPSynchronized --value", "no", "time"),
     ("clinic-cpu", "sys/class/tpm/tpm0/tpm_version_major", "1", "TPM"),
     ("clinic-cpu", "sys/dev/block/253:1/dm/uuid", "LVM-def", "data encrypted at rest"),
@@ -201,10 +234,18 @@ pub(crate) const PLANTED: &[(&str, &str, &str, &str)] = &[
     ("clinic-cpu", "programs/stat --format=%a _var_lib_pericard", "755", "who may read the data"),
     ("clinic-cpu", "programs/stat --format=%a _etc_pericard_tls_server.key", "644", "who may read the key"),
     ("clinic-cpu", "programs/nft list chain inet pericard from_pericard", "chain from_pericard { accept }", "egress policy"),
+    ("clinic-cpu", "programs/nft list chain inet pericard from_gate", GONE, "egress policy of the gate"),
+    ("clinic-cpu", "programs/nft list chain inet pericard output", "chain output {\n meta skuid 998 jump from_pericard\n}\n", "egress policy in force"),
     ("clinic-cpu", "programs/df --block-size=1G --output=avail _var_lib_pericard", "Avail\n 12", "free space"),
     ("clinic-cpu", "etc/chrony/conf.d/pericard.conf", "server ntp1.hospital.example iburst\nmakestep 1 3\nrtcsync\n", "time servers"),
     ("clinic-cpu", "sys/block/nvme0n1/queue/scheduler", "none [mq-deadline]\n", "disk scheduler"),
     ("clinic-cpu", "proc/meminfo", "MemTotal: 8000000 kB", "memory"),
+    ("gpu-24gb", "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu avx2 fma f16c x\n", "cores"),
+    ("gpu-24gb", "dev/nvidiactl", GONE, "card device nodes"),
+    ("gpu-80gb", "dev/nvidia0", GONE, "card device nodes"),
+    ("gpu-mig", "dev/nvidia-uvm", GONE, "card device nodes"),
+    ("gpu-24gb", "etc/systemd/system/pericard.service.d/gpu.conf", GONE, "service may use the cards"),
+    ("gpu-24gb", "etc/modprobe.d/pericard-nvidia.conf", "blacklist nouveau\n", "driver's options"),
     ("gpu-24gb", "proc/modules", "nouveau 1 2 - Live 0x0", "free driver out of the way"),
     ("gpu-24gb", "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.195.03", "driver version"),
     ("gpu-24gb", "programs/nvidia-smi --version", "CUDA Version        : 12.8", "CUDA version of the driver"),
@@ -216,6 +257,7 @@ pub(crate) const PLANTED: &[(&str, &str, &str, &str)] = &[
     ("gpu-80gb", "programs/nvidia-smi --query-gpu=ecc.errors.uncorrected.volatile.total --format=csv,noheader", "3", "card memory errors"),
     ("gpu-80gb", "programs/nvidia-smi --query-gpu=mig.mode.current --format=csv,noheader", "Enabled", "card whole"),
     ("gpu-mig", "programs/nvidia-smi --query-gpu=mig.mode.current --format=csv,noheader", "Enabled\nDisabled", "cards are parted"),
+    ("gpu-mig", "etc/systemd/system/pericard-mig.service", "# emptied\n", "parts survive a reboot"),
     ("gpu-mig", "programs/nvidia-smi --query-gpu=name --format=csv,noheader", "NVIDIA H100", "cards"),
     ("gpu-mig", "programs/nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits", "81559\n24564", "card memory"),
 ];

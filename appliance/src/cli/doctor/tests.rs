@@ -2,10 +2,14 @@
 
 use super::machine::Machine;
 use super::profile::Profile;
-use super::recorded::{MOUNTS, PLANTED, Recorded, SECURE_BOOT};
+use super::recorded::{GONE, MOUNTS, PLANTED, Recorded, SECURE_BOOT};
 use super::{Report, Verdict, examine};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
+
+/// The profiles of servers.
+const SERVERS: [&str; 4] = ["clinic-cpu", "gpu-24gb", "gpu-80gb", "gpu-mig"];
 
 fn examined(machine: &Recorded, profile: &str) -> Report {
     let profile = Profile::named(profile).unwrap();
@@ -21,7 +25,7 @@ fn wrong(report: &Report) -> Vec<&str> {
 
 #[test]
 fn a_machine_that_is_as_its_profile_says_has_nothing_wrong() {
-    for profile in ["clinic-cpu", "gpu-24gb", "gpu-80gb", "gpu-mig"] {
+    for profile in SERVERS {
         let report = examined(&Recorded::good(profile), profile);
         assert!(wrong(&report).is_empty(), "{profile}: {report:#?}");
         assert!(
@@ -41,6 +45,38 @@ fn each_planted_fault_is_found_and_nothing_else() {
         assert_eq!(wrong(&report), [*line], "{profile}: {file}");
         let found = report.lines.iter().find(|l| l.name == *line).unwrap();
         assert!(!found.why.is_empty() && !found.mend.is_empty());
+    }
+}
+
+#[test]
+fn every_line_of_a_server_s_profile_has_a_planted_fault() {
+    let planted: BTreeSet<&str> = PLANTED.iter().map(|(.., line)| *line).collect();
+    for name in SERVERS {
+        let profile = Profile::named(name).unwrap();
+        let checks = profile.checks.iter().map(|check| check.name.as_str());
+        let without: Vec<_> = checks.filter(|line| !planted.contains(line)).collect();
+        assert!(
+            without.is_empty(),
+            "{name}: nothing shows that {without:?} finds a fault"
+        );
+    }
+}
+
+#[test]
+fn the_time_servers_of_every_distribution_are_looked_at() {
+    let example = "server ntp1.hospital.example iburst\nmakestep 1 3\nrtcsync\n";
+    let of_rhel = "pool 2.rhel.pool.ntp.org iburst\nmakestep 1.0 3\nrtcsync\n";
+    for path in ["etc/chrony.d/pericard.conf", "etc/chrony.conf"] {
+        let machine = Recorded::good("clinic-cpu");
+        machine.write("etc/chrony/conf.d/pericard.conf", GONE);
+        machine.write(path, of_rhel);
+        assert!(
+            wrong(&examined(&machine, "clinic-cpu")).is_empty(),
+            "{path}"
+        );
+        machine.write(path, example);
+        let found = examined(&machine, "clinic-cpu");
+        assert_eq!(wrong(&found), ["time servers"], "{path}");
     }
 }
 
@@ -73,7 +109,7 @@ fn what_is_not_there_or_lies_elsewhere_is_found() {
 
 #[test]
 fn the_profile_is_guessed_from_the_cards() {
-    for profile in ["clinic-cpu", "gpu-24gb", "gpu-80gb", "gpu-mig"] {
+    for profile in SERVERS {
         let machine = Recorded::good(profile);
         assert_eq!(super::guessed(&Machine::at(machine.root())), profile);
     }

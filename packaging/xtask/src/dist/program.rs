@@ -14,6 +14,9 @@ const SYSTEM_LIBRARIES: [&str; 5] = [
     "ld-linux-x86-64.so.2",
 ];
 
+/// The newest glibc that the binary may ask for: RHEL 9 has it, and Debian 12 and Ubuntu 22.04 have newer ones.
+const GLIBC_MAX: (u32, u32) = (2, 34);
+
 /// Builds the binary that is shipped, in this target folder.
 pub(super) fn build(tree: &Path, target: &Path, profile: &str) -> Result<PathBuf, Error> {
     let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
@@ -60,12 +63,30 @@ pub(super) fn build(tree: &Path, target: &Path, profile: &str) -> Result<PathBuf
     Ok(target.join(profile).join("pericard"))
 }
 
-/// The newest glibc whose symbols the binary uses, as in `2.34`.
+/// The newest glibc whose symbols the binary uses, as in `2.34`. Refuses a binary that would not start on RHEL 9.
 pub(super) fn glibc_floor(program: &Path) -> Result<String, Error> {
     check_libraries(program)?;
     let symbols = said(Command::new("objdump").arg("-T").arg(program))?;
     let newest = newest_glibc(&symbols).ok_or_else(|| unusable(program, "uses no glibc"))?;
+    if newest > GLIBC_MAX {
+        let named = symbols_of(&symbols, newest).join(", ");
+        let problem = format!(
+            "needs glibc {}.{} for {named}, and RHEL 9 has {}.{}",
+            newest.0, newest.1, GLIBC_MAX.0, GLIBC_MAX.1
+        );
+        return Err(unusable(program, &problem));
+    }
     Ok(format!("{}.{}", newest.0, newest.1))
+}
+
+/// The symbols of that version, which the last column names.
+fn symbols_of(symbols: &str, (major, minor): (u32, u32)) -> Vec<&str> {
+    let version = format!("GLIBC_{major}.{minor}");
+    let is_it = |word: &str| word.trim_matches(['(', ')']) == version;
+    let lines = symbols.lines();
+    let lines = lines.filter(|line| line.split_whitespace().any(is_it));
+    let names = lines.filter_map(|line| line.split_whitespace().next_back());
+    names.collect()
 }
 
 fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
@@ -107,6 +128,13 @@ mod tests {
         let symbols = "x GLIBC_2.9  a\ny (GLIBC_2.34) b\nz GLIBC_2.4.1 c\nw GLIBC_PRIVATE d";
         assert_eq!(newest_glibc(symbols), Some((2, 34)));
         assert_eq!(newest_glibc("none"), None);
+    }
+
+    #[test]
+    fn what_asks_for_a_newer_glibc_is_named() {
+        let symbols = "0 DF *UND* 3a4 (GLIBC_2.35) hypot\n0 DF *UND* 3 (GLIBC_2.34) dlopen\n";
+        assert_eq!(newest_glibc(symbols), Some((2, 35)));
+        assert_eq!(symbols_of(symbols, (2, 35)), ["hypot"]);
     }
 
     #[test]
