@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const KILLS: u32 = 10;
 const KILLS_LONG: u32 = 500;
 const MOMENT_MS_MAX: u64 = 2500;
-/// In every so manieth round it is the server for sure, so that the short form has it too.
+/// The last of so many rounds takes the server for sure, so that the short form has it too.
 const SERVER_EVERY: u32 = 5;
 /// How soon it must be ready again, whichever process was killed.
 const READY_AGAIN_MAX: Duration = Duration::from_secs(5);
