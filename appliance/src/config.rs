@@ -215,7 +215,7 @@ pub struct Hl7Section {
     pub application: String,
     /// The facility that we are in (MSH-4 and MSH-6).
     pub facility: String,
-    /// How many connections may be open at once.
+    /// How many connections may be open at once; one address may hold half of them.
     pub connections_max: usize,
     /// How long a message may be.
     pub message_max_kib: u32,
@@ -315,13 +315,13 @@ pub struct QuotasSection {
     pub peer_arriving_max: u32,
     /// Objects a minute from one DICOM peer.
     pub peer_objects_per_minute_max: u32,
-    /// MiB arriving at once from one DICOM peer.
+    /// MiB arriving at once from one DICOM peer; an object that arrives alone may have `object_max_mib`.
     pub peer_in_flight_max_mib: u32,
     /// Objects arriving at once with one bearer token.
     pub token_arriving_max: u32,
     /// Objects a minute with one bearer token.
     pub token_objects_per_minute_max: u32,
-    /// MiB arriving at once with one bearer token.
+    /// MiB arriving at once with one bearer token; an object that arrives alone may have `object_max_mib`.
     pub token_in_flight_max_mib: u32,
 }
 

@@ -2,16 +2,24 @@
 
 use crate::support::*;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The rule under which every ultrasound is looked at, and the model that does.
 pub(crate) const RULE: &str = "[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
      when = { modalities = ['US'] }\n";
 pub(crate) const MODEL: &str = "burned-in-text";
+/// What stands before a hash that is of the data set alone.
+const OF_DATA_SET: &str = "data-set:";
+/// A file's preamble and prefix, and the length of the rest of its header (PS3.10 section 7.1): an element of a number, which
+/// counts from behind itself.
+const PREAMBLE_BYTES: usize = 132;
+const GROUP_LENGTH_BYTES: usize = 12;
+const NUMBER_BYTES: usize = 4;
 
-/// Acknowledged objects: `study instance modality sha256`.
+/// Acknowledged objects: `study instance modality sha256`, the last of the file or, marked so, of the data set.
 #[derive(Debug, Default)]
 pub(crate) struct Promises(BTreeSet<String>);
 
@@ -92,7 +100,7 @@ impl Promises {
         appliance: &Appliance,
         study: &str,
         lines: &[&str],
-        files: &BTreeSet<String>,
+        files: &BTreeMap<String, PathBuf>,
     ) {
         let held = appliance.json(&format!("/api/v1/studies/{study}"));
         let objects = held["objects"].as_array().expect("objects").iter();
@@ -108,14 +116,14 @@ impl Promises {
             let Some(held) = objects.get(instance) else {
                 panic!("acknowledged and lost: {study} {line}")
             };
-            assert!(
-                sha256 == "-" || sha256 == *held,
-                "other bytes are held: {study} {line}"
-            );
-            assert!(
-                files.contains(*held),
-                "no file with these bytes: {study} {line}"
-            );
+            let Some(file) = files.get(*held) else {
+                panic!("no file with these bytes: {study} {line}")
+            };
+            let is_sent = match sha256.strip_prefix(OF_DATA_SET) {
+                Some(sha256) => sha256 == data_set_hash(file),
+                None => sha256 == *held,
+            };
+            assert!(is_sent, "other bytes are held: {study} {line}");
         }
         if lines.iter().any(|line| line.contains(" US ")) {
             let revision = held["revision"].as_u64().expect("a revision");
@@ -147,8 +155,21 @@ pub(crate) fn jobs(appliance: &Appliance, state: &str) -> Vec<Value> {
     page["jobs"].as_array().expect("a list of jobs").clone()
 }
 
-/// The SHA-256 of every object file, as sha256sum gives it; each must be the one in its name.
-fn files_of(objects: &Path) -> BTreeSet<String> {
+/// The SHA-256 of what a file holds behind its header.
+fn data_set_hash(file: &Path) -> String {
+    let bytes = std::fs::read(file).expect("an object file");
+    let (head, rest) = bytes
+        .split_at_checked(PREAMBLE_BYTES + GROUP_LENGTH_BYTES)
+        .expect("a file header");
+    let length = head[head.len() - NUMBER_BYTES..]
+        .try_into()
+        .map(u32::from_le_bytes);
+    let data_set = rest.get(length.expect("a number") as usize..);
+    format!("{:x}", Sha256::digest(data_set.expect("a data set")))
+}
+
+/// Every object file by its SHA-256, as sha256sum gives it; each must be the one in its name.
+fn files_of(objects: &Path) -> BTreeMap<String, PathBuf> {
     let mut command = Command::new("find");
     command
         .arg(objects)
@@ -162,7 +183,7 @@ fn files_of(objects: &Path) -> BTreeSet<String> {
             .to_string_lossy()
             .into_owned();
         assert!(name.starts_with(sha256), "corrupt: {path} has {sha256}");
-        sha256.to_owned()
+        (sha256.to_owned(), PathBuf::from(path))
     };
     said.lines().map(of_line).collect()
 }

@@ -2,7 +2,8 @@
 
 Half by C-STORE, in one association, and half by STOW-RS, at the same time. Every eighth is an ultrasound, in a study that
 a model looks at; the others are in studies that none does. Prints `study instance modality sha256` for each object that was
-acknowledged, where the hash is of the file as STOW-RS sends it and `-` for C-STORE, whose file header the receiver writes.
+acknowledged, where the hash is of the file as STOW-RS sends it, and behind `data-set:` of the data set as C-STORE sends it,
+whose file header the receiver writes.
 """
 import hashlib
 import http.client
@@ -15,6 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
+from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import UltrasoundImageStorage
 
 dicom_port, https_port, token, number = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -55,7 +57,8 @@ def by_store():
             break
         ds = image(1, index)
         if getattr(assoc.send_c_store(ds), "Status", None) == 0:
-            acknowledged(ds, "-")
+            sent = encode(ds, ExplicitVRLittleEndian.is_implicit_VR, ExplicitVRLittleEndian.is_little_endian)
+            acknowledged(ds, "data-set:" + hashlib.sha256(sent).hexdigest())
 
 
 def by_stow():

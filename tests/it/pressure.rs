@@ -4,7 +4,7 @@
 use crate::strangers::resident_kib;
 use crate::support::*;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -21,6 +21,11 @@ const GROWTH_MAX_KIB: u64 = 48 * 1024;
 const PEER_QUOTA: u64 = 3;
 const TOKEN_QUOTA: u64 = 4;
 const OFFERED: u64 = 12;
+/// MiB that one peer may have under way, of two objects that each are smaller, and where both are stopped: so far that what
+/// the sockets still hold does not bring them under the quota.
+const IN_FLIGHT_MIB: u32 = 48;
+const UNDER_WAY_MIB: u32 = 40;
+const HALFWAY_MIB: u32 = 36;
 /// All that a caller may hear.
 const ANSWERS: [&str; 6] = [
     "C-STORE 0000",
@@ -153,6 +158,43 @@ fn who_brings_more_than_its_quota_waits() {
     let held = held["studies"].as_array().map_or(0, Vec::len) as u64;
     let taken = count("C-STORE 0000") + count("STOW 200");
     assert_eq!(held, taken, "what was refused is not there");
+}
+
+#[test]
+fn who_is_over_its_bytes_in_the_middle_of_an_object_is_refused_and_its_other_object_is_kept() {
+    let toml = format!("[quotas]\npeer_in_flight_max_mib = {IN_FLIGHT_MIB}\n");
+    let Some(appliance) = Appliance::start(Given {
+        toml: &toml,
+        models: &[],
+    }) else {
+        return;
+    };
+    let numbers = [
+        u32::from(appliance.dicom.port()),
+        UNDER_WAY_MIB,
+        HALFWAY_MIB,
+    ]
+    .map(|number| number.to_string());
+    let args = numbers.each_ref().map(String::as_str);
+    let Some(said) = python("halfway.py", &args) else {
+        return;
+    };
+    let said: Vec<_> = said.lines().collect();
+    let [first, second, alone] = said.as_slice() else {
+        panic!("three answers: {said:?}");
+    };
+    // Which of the two came too late is for the system to say.
+    let both = BTreeSet::from([*first, *second]);
+    assert_eq!(both, BTreeSet::from(["0000", "a701"]), "{said:?}");
+    assert_eq!(*alone, "0000", "room again");
+    let held = appliance.json("/api/v1/studies?limit=100");
+    let held = held["studies"].as_array().map_or(0, Vec::len);
+    assert_eq!(held, 2, "nothing of the refused one is kept");
+    let incoming = appliance.data().join("objects/incoming");
+    assert_eq!(files_in(&incoming), Vec::<PathBuf>::new());
+    let audit = appliance.pericard(&["audit", "show"]);
+    let why = "bytes that are arriving at once";
+    assert_eq!(audit.matches(why).count(), 1, "{audit}");
 }
 
 /// A copy of a sample under UIDs of its own, of that modality.

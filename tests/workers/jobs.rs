@@ -1,14 +1,22 @@
 //! A worker lost at every stage of a job, through the real doors: one attempt each, and the job ends well; one that is
 //! lost every time ends its job visibly and nobody else's.
 
-use crate::support::{Appliance, Given, run, sample, study_of, until};
+use crate::support::{Appliance, Given, program, python, run, sample, study_of, until};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// From the end of a volume's reader to the question to the model there is next to nothing to do.
 const VOLUME_TO_MODEL_MS: u64 = 1000;
+/// A frame that takes a reader more than 256 MiB, pixels either way, and what each reader may have: far less than that, and
+/// far more than an ordinary frame takes.
+const LARGE_SIDE: u32 = 8192;
+const SMALL_CAP_BYTES: u64 = 64 << 20;
+/// Between two looks for a reader that is new.
+const LOOK_EVERY_MS: u64 = 2;
 
 const RULES: &str = "
 attempts_max = 3
@@ -26,7 +34,11 @@ when = { modalities = ['MR'] }
 
 /// The workers of that kind that this appliance has at the moment.
 fn workers(appliance: &mut Appliance, kind: &str) -> Vec<u32> {
-    let parent = appliance.process().id().to_string();
+    workers_of(appliance.process().id(), kind)
+}
+
+fn workers_of(parent: u32, kind: &str) -> Vec<u32> {
+    let parent = parent.to_string();
     let numbers = std::fs::read_dir("/proc").expect("processes");
     let numbers = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let is_one = |pid: &u32| {
@@ -220,6 +232,98 @@ fn a_study_whose_reader_is_lost_every_time_ends_visibly_and_its_neighbour_goes_o
             .any(|w| w["name"] == "seccomp" && w["stands"] == true),
         "{ready:#}"
     );
+}
+
+/// Gives every reader of that process a smaller cap than its walls do, as soon as those stand, until it is over: so that an
+/// object of a size that tests can afford is more than a reader can hold. Nobody else does anything to a reader.
+fn cap_readers(parent: u32, prlimit: &Path, is_capped: &AtomicBool, is_over: &AtomicBool) {
+    let mut capped = BTreeSet::new();
+    while !is_over.load(Ordering::Relaxed) {
+        for reader in workers_of(parent, "dicom") {
+            if capped.contains(&reader) {
+                continue;
+            }
+            // One that has not locked itself in yet has no cap, and would give itself its own.
+            let limits = std::fs::read_to_string(format!("/proc/{reader}/limits"));
+            let limits = limits.unwrap_or_default();
+            let cap = limits
+                .lines()
+                .find(|line| line.starts_with("Max data size"));
+            if cap.is_none_or(|line| line.contains("unlimited")) {
+                continue;
+            }
+            let cap = format!("--data={SMALL_CAP_BYTES}");
+            let pid = format!("--pid={reader}");
+            if let Ok(said) = Command::new(prlimit).args([&pid, &cap]).output()
+                && said.status.success()
+            {
+                capped.insert(reader);
+                is_capped.store(true, Ordering::Relaxed);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(LOOK_EVERY_MS)); // another process's birth cannot be awaited
+    }
+}
+
+/// Says that it is over, also when the test fails: whoever watches ends with it.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_object_that_no_reader_can_hold_is_quarantined_and_its_neighbour_goes_on() {
+    let models = &["burned-in-text"];
+    let Some(mut appliance) = Appliance::start(Given {
+        toml: RULES_ONE,
+        models,
+    }) else {
+        return;
+    };
+    let (Some(good), Some(prlimit)) = (sample("us1"), program("prlimit")) else {
+        return;
+    };
+    let poison = appliance.dir.path().join("large.dcm");
+    let (path, side) = (poison.to_str().expect("a path"), LARGE_SIDE.to_string());
+    if python("large.py", &[path, &side, &side]).is_none() {
+        return;
+    }
+    let (study, neighbour) = (study_of(&poison), study_of(&files(&good)[0]));
+    let (is_capped, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let parent = appliance.process().id();
+    let (lost, kept) = std::thread::scope(|scope| {
+        let _over = Over(&is_over);
+        scope.spawn(|| cap_readers(parent, &prlimit, &is_capped, &is_over));
+        until("a reader with a small cap", || {
+            is_capped.load(Ordering::Relaxed).then_some(())
+        });
+        for submitted in [path, good.to_str().expect("a path")] {
+            run(&mut appliance.command(&["submit", submitted]));
+        }
+        let ended = [&study, &neighbour].map(|study| appliance.jobs_ended(study));
+        let [lost, kept] = ended.map(|jobs| inference(&jobs).clone());
+        (lost, kept)
+    });
+    assert_eq!(lost["state"], "failed", "{lost:#}");
+    assert_eq!(lost["attempts"], 3, "every attempt was used up: {lost:#}");
+    assert_eq!(lost["last_failure"]["class"], "worker_lost", "{lost:#}");
+    let id = lost["id"].to_string();
+    let why = "more memory than it may have";
+    let shown = appliance.pericard(&["jobs", "show", &id]);
+    for said in ["state     failed", "attempts  3", "none of 3 attempts", why] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
+    let subject = format!("job {id} study {study}");
+    let audit = appliance.pericard(&["audit", "show", "--subject", &subject]);
+    let line = audit.lines().find(|line| line.contains("fail job"));
+    let line = line.unwrap_or_else(|| panic!("no line of {subject}: {audit}"));
+    assert!(line.contains(why), "{line}");
+    assert_eq!(kept["state"], "done", "{kept:#}");
+    assert_eq!(kept["attempts"], 1, "{kept:#}");
+    assert!(appliance.process().is_running());
 }
 
 /// For the other alone: then there is one model's worker, and it is the one that is lost.

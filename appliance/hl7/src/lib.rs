@@ -8,7 +8,7 @@
 //! - [`deliver`]: results to the peers that rules name, in the order in which they were kept, until each is acknowledged.
 //!
 //! Inside: `frame` cuts the stream into messages, `message` takes one apart, `charset` knows MSH-18, `orders`, `patients` and
-//! `reviews` say what it means, `ack` answers it; `results` writes an ORU and `sender` brings it to its peer.
+//! `reviews` say what it means, `ack` answers it; `places` says who may connect; `results` writes an ORU and `sender` brings it to its peer.
 //!
 //! Absent on purpose: no message is kept as it came, and none is believed beyond the fields that are read.
 
@@ -23,6 +23,7 @@ mod message;
 mod orders;
 mod patients;
 mod peer;
+mod places;
 mod results;
 mod reviews;
 mod sender;

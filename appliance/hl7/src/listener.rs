@@ -5,17 +5,19 @@ use crate::frame::{FrameError, Frames};
 use crate::heed::heed;
 use crate::message::Message;
 use crate::peer::{Line, Peer, Secured, Us};
+use crate::places::Places;
 use pericard_domain::actor::Actor;
 use pericard_domain::digest::Digest;
 use pericard_domain::time::Clock;
 use pericard_store::Store;
 use pericard_store::admission::Refusal;
+use rustix::net::sockopt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,11 @@ use tokio_util::sync::CancellationToken;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open connections get to answer what they have in hand when the appliance stops.
 const DRAIN: Duration = Duration::from_secs(10);
+/// A connection may be silent for a day, but not its machine: one that was switched off or cut off gives its place back
+/// after two minutes. So long a silence, so long between questions, and so many of them without an answer.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// Where messages come in.
 #[derive(Default)]
@@ -48,7 +55,7 @@ pub struct Hl7Config {
 /// How much, how long.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once.
+    /// Connections at once; one address may hold half of them.
     pub connections_max: usize,
     /// The longest message, KiB.
     pub message_max_kib: usize,
@@ -79,7 +86,7 @@ pub async fn listen(
     (store, clock): (Store, Arc<dyn Clock>),
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(config.limits.connections_max));
+    let places = Places::new(config.limits.connections_max);
     let reception = Arc::new(Reception {
         config,
         store,
@@ -126,9 +133,12 @@ async fn receive_all(
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&reception.places).try_acquire_owned() else {
-            tracing::warn!(peer = %address.ip(), "closed an HL7 connection unheard: too many are open");
-            continue;
+        let place = match reception.places.take(address.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                tracing::warn!(peer = %address.ip(), "closed an HL7 connection unheard: {full}");
+                continue;
+            }
         };
         let (reception, secured) = (Arc::clone(&reception), secured.clone());
         open.spawn(async move {
@@ -141,6 +151,14 @@ async fn receive_all(
     if timeout(DRAIN, all).await.is_err() {
         open.shutdown().await;
     }
+}
+
+/// Lets the kernel ask from time to time whether the other machine is still there.
+fn ask_after(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    sockopt::set_socket_keepalive(stream, true)
 }
 
 /// A panic ends the connection that it happened on and nothing else: nothing was acknowledged, and the peer sends again.
@@ -157,12 +175,15 @@ struct Reception {
     stop: CancellationToken,
     /// How many messages were answered: the number of each answer.
     answered: AtomicU64,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Reception {
     async fn connected(&self, stream: TcpStream, secured: Option<Arc<dyn Secured>>, ip: IpAddr) {
         let _ = stream.set_nodelay(true); // an answer must not wait; without it, it merely does
+        if let Err(error) = ask_after(&stream) {
+            tracing::warn!(peer = %ip, "it will not be noticed if this peer goes without a word: {error}");
+        }
         let (line, certificate): (Line, Option<Digest>) = match secured {
             None => (Box::new(stream), None),
             Some(secured) => {
@@ -255,3 +276,6 @@ impl Reception {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The door itself.
 
 use crate::Refused;
-use crate::quota::{Ledger, Quotas, Share};
+use crate::quota::{Ledger, Over, Quotas, Share};
 use crate::scanning::{Arrived, Scanned, Scanning};
 use crate::settling::Settling;
 use crate::visit::{Visit, Visits};
@@ -200,12 +200,7 @@ impl Intake {
             })
         })?;
         let share = inner.ledger.begin(&from, Instant::now());
-        let mut share = share.map_err(|over| {
-            self.counted(Refused::OverQuota {
-                quota: over.quota,
-                retry_after_s: over.retry_after_s,
-            })
-        })?;
+        let mut share = share.map_err(|over| self.counted(over.into()))?;
         let mut incoming = inner
             .store
             .incoming()
@@ -224,11 +219,13 @@ impl Intake {
                 None
             };
             let meta = file_meta(sop_class, instance, transfer_syntax, source);
+            share
+                .add(meta.len() as u64)
+                .map_err(|over| self.counted(over.into()))?;
             incoming
                 .write(&meta)
                 .map_err(|error| self.counted(refused_by(error)))?;
             headroom = headroom.saturating_add(meta.len() as u64);
-            share.add(meta.len() as u64);
         }
         Ok(Parcel {
             intake: self.clone(),
@@ -294,15 +291,16 @@ impl Parcel {
     /// Takes the next bytes of the object.
     ///
     /// # Errors
-    /// [`Refused::TooLarge`], or the disk failed. Nothing more is taken then, and [`Parcel::admit`] says the same.
+    /// [`Refused::TooLarge`], [`Refused::OverQuota`], or the disk failed. Nothing more is taken then, and [`Parcel::admit`]
+    /// says the same.
     pub fn write(&mut self, bytes: &Bytes) -> Result<(), Refused> {
         let taken = match (&self.refused, &mut self.incoming) {
             (Some(refused), _) => return Err(refused.clone()),
             (None, Some(incoming))
                 if incoming.len().saturating_add(bytes.len() as u64) <= self.headroom =>
             {
-                self.share.add(bytes.len() as u64);
-                incoming.write(bytes).map_err(refused_by)
+                let counted = self.share.add(bytes.len() as u64).map_err(Refused::from);
+                counted.and_then(|()| incoming.write(bytes).map_err(refused_by))
             }
             (None, _) => Err(Refused::TooLarge {
                 limit_mib: self.intake.inner.limits.object_max_mib,
@@ -310,6 +308,7 @@ impl Parcel {
         };
         taken.inspect_err(|refused| {
             self.incoming = None;
+            self.share.give_back_bytes();
             self.refused = Some(refused.clone());
         })
     }
@@ -460,6 +459,15 @@ fn check_room(store: &Store, priority: Priority) -> Result<(), Refused> {
         disk.low_mib
     );
     Err(Refused::OutOfStorage(reason))
+}
+
+impl From<Over> for Refused {
+    fn from(over: Over) -> Self {
+        Self::OverQuota {
+            quota: over.quota,
+            retry_after_s: over.retry_after_s,
+        }
+    }
 }
 
 fn refused_by(error: StoreError) -> Refused {

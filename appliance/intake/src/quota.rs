@@ -19,8 +19,16 @@ pub struct Quota {
     pub arriving_max: u32,
     /// Objects a minute; as many may come at once after a quiet minute.
     pub objects_per_minute_max: u32,
-    /// MiB that are arriving and not yet kept.
+    /// MiB that are arriving and not yet kept. An object that arrives alone is held to the largest object's size only:
+    /// refused for its own size it would be sent again for ever.
     pub in_flight_max_mib: u32,
+}
+
+impl Quota {
+    /// Bytes that may be arriving, where there is a limit.
+    fn in_flight_max_bytes(self) -> Option<u64> {
+        (self.in_flight_max_mib > 0).then(|| u64::from(self.in_flight_max_mib) << 20)
+    }
 }
 
 /// What callers may bring.
@@ -50,12 +58,35 @@ pub(crate) struct Ledger {
     used: Mutex<HashMap<String, Used>>,
 }
 
+impl Used {
+    /// Counts bytes of an object that has brought so many before. What others of the same caller have brought leaves only the
+    /// rest to it.
+    fn take(&mut self, bytes: u64, brought: u64, max_bytes: Option<u64>) -> Result<(), Over> {
+        let total = self.in_flight_bytes.saturating_add(bytes);
+        let is_alone = self.in_flight_bytes <= brought;
+        if !is_alone && max_bytes.is_some_and(|max_bytes| total > max_bytes) {
+            return Err(IN_FLIGHT);
+        }
+        self.in_flight_bytes = total;
+        Ok(())
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+    }
+}
+
 /// Over its quota: why, and when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over {
     pub(crate) quota: &'static str,
     pub(crate) retry_after_s: u32,
 }
+
+const IN_FLIGHT: Over = Over {
+    quota: "bytes that are arriving at once",
+    retry_after_s: RETRY_IN_FLIGHT_S,
+};
 
 impl Ledger {
     pub(crate) fn new(quotas: Quotas) -> Self {
@@ -85,13 +116,9 @@ impl Ledger {
                 retry_after_s: RETRY_IN_FLIGHT_S,
             });
         }
-        let max_bytes = u64::from(quota.in_flight_max_mib) << 20;
-        if quota.in_flight_max_mib > 0 && used.in_flight_bytes >= max_bytes {
-            let quota = "bytes that are arriving at once";
-            return Err(Over {
-                quota,
-                retry_after_s: RETRY_IN_FLIGHT_S,
-            });
+        let max_bytes = quota.in_flight_max_bytes();
+        if max_bytes.is_some_and(|max_bytes| used.in_flight_bytes >= max_bytes) {
+            return Err(IN_FLIGHT);
         }
         if quota.objects_per_minute_max > 0 {
             let passed_s = now.saturating_duration_since(used.filled_at).as_secs_f64();
@@ -112,6 +139,7 @@ impl Ledger {
             ledger: Arc::clone(self),
             caller,
             bytes: 0,
+            max_bytes,
         })))
     }
 
@@ -128,11 +156,10 @@ impl Ledger {
         (quota != Quota::default()).then_some((caller, quota))
     }
 
-    fn change(&self, caller: &str, change: impl FnOnce(&mut Used)) {
+    /// `None` if nobody counts that caller, which cannot be while one of its objects arrives.
+    fn change<T>(&self, caller: &str, change: impl FnOnce(&mut Used) -> T) -> Option<T> {
         let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = all.get_mut(caller) {
-            change(used);
-        }
+        all.get_mut(caller).map(change)
     }
 }
 
@@ -145,15 +172,34 @@ struct Held {
     ledger: Arc<Ledger>,
     caller: String,
     bytes: u64,
+    max_bytes: Option<u64>,
 }
 
 impl Share {
-    /// Counts bytes that arrived.
-    pub(crate) fn add(&mut self, bytes: u64) {
+    /// Counts bytes that arrived. Many objects may have begun when nothing had arrived yet, so that this is where the bytes
+    /// are held to the quota.
+    ///
+    /// # Errors
+    /// With them, and with what else its caller brings, it would be over the quota. They are not counted.
+    pub(crate) fn add(&mut self, bytes: u64) -> Result<(), Over> {
+        let Some(held) = &mut self.0 else {
+            return Ok(());
+        };
+        let (brought, max_bytes) = (held.bytes, held.max_bytes);
+        let taken = held
+            .ledger
+            .change(&held.caller, |used| used.take(bytes, brought, max_bytes));
+        taken.unwrap_or(Ok(()))?;
+        held.bytes += bytes;
+        Ok(())
+    }
+
+    /// Its bytes are gone while its sender is still here: they leave room for its caller's other objects, its place does not.
+    pub(crate) fn give_back_bytes(&mut self) {
         if let Some(held) = &mut self.0 {
-            held.bytes += bytes;
+            let bytes = std::mem::take(&mut held.bytes);
             held.ledger
-                .change(&held.caller, |used| used.in_flight_bytes += bytes);
+                .change(&held.caller, |used| used.give_back(bytes));
         }
     }
 }
@@ -162,7 +208,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         if let Some(held) = &self.0 {
             held.ledger.change(&held.caller, |used| {
-                used.in_flight_bytes = used.in_flight_bytes.saturating_sub(held.bytes);
+                used.give_back(held.bytes);
                 used.parcels = used.parcels.saturating_sub(1);
             });
         }
@@ -226,13 +272,50 @@ mod tests {
     fn bytes_in_flight_are_given_back_when_the_object_is_kept_or_dropped() {
         let (ledger, now) = (ledger(0, 2), Instant::now());
         let mut first = ledger.begin(&peer("CT1"), now).expect("begun");
-        first.add(1 << 20);
+        first.add(1 << 20).expect("within the quota");
         let mut second = ledger.begin(&peer("CT1"), now).expect("begun");
-        second.add(1 << 20);
+        second.add(1 << 20).expect("within the quota");
         let over = ledger.begin(&peer("CT1"), now).expect_err("over");
         assert_eq!(over.quota, "bytes that are arriving at once");
         drop(second);
         ledger.begin(&peer("CT1"), now).expect("room again");
+    }
+
+    #[test]
+    fn who_is_over_its_quota_in_the_middle_of_an_object_is_told_then_and_the_other_object_goes_on()
+    {
+        let (ledger, now) = (ledger(0, 2), Instant::now());
+        let [mut first, mut second] = [(); 2].map(|()| {
+            let share = ledger.begin(&peer("CT1"), now);
+            share.expect("nothing has arrived yet")
+        });
+        first.add(1 << 20).expect("within the quota");
+        second.add(1 << 20).expect("the rest of the quota");
+        let over = second.add(1).expect_err("over");
+        assert_eq!(over, IN_FLIGHT);
+        second.add(1).expect_err("and it is not forgotten");
+        first.add(1).expect_err("nor is there room for the other");
+        let mut other = ledger.begin(&peer("CT2"), now).expect("another peer");
+        other.add(2 << 20).expect("a quota of its own");
+        second.give_back_bytes();
+        first.add(1 << 20).expect("room again");
+        drop((first, second));
+        let mut third = ledger.begin(&peer("CT1"), now).expect("begun");
+        third.add(2 << 20).expect("all of the quota");
+    }
+
+    #[test]
+    fn an_object_that_arrives_alone_may_be_larger_than_the_quota() {
+        let (ledger, now) = (ledger(0, 2), Instant::now());
+        let [mut alone, mut begun] =
+            [(); 2].map(|()| ledger.begin(&peer("CT1"), now).expect("begun"));
+        for _ in 0..4 {
+            alone.add(1 << 20).expect("no other has brought anything");
+        }
+        begun.add(1).expect_err("the quota is used up");
+        ledger.begin(&peer("CT1"), now).expect_err("used up");
+        drop(alone);
+        begun.add(1).expect("room again");
     }
 
     #[test]

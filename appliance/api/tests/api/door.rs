@@ -20,6 +20,12 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Far below any limit on silence.
 const BETWEEN_DRIPS: Duration = Duration::from_millis(100);
+/// How long one that must wait is watched while it does.
+const WAITING: Duration = Duration::from_millis(500);
+/// Between two attempts to find the place that was given up: the other end notices in its own time.
+const AGAIN: Duration = Duration::from_millis(20);
+/// A request after which the connection stays open.
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// A served appliance.
 pub(crate) struct Served {
@@ -313,6 +319,58 @@ async fn greedy_clients_are_refused() {
         .try_connect(b"http/1.1", &[&rustls::version::TLS13])
         .await;
     assert!(third.is_err(), "more than its share of connections");
+    served.stop().await;
+}
+
+/// Asks over a connection that is open and stays so.
+async fn is_served(stream: &mut TlsStream<TcpStream>) {
+    stream.write_all(HEALTH).await.expect("open");
+    let mut begins = [0; 12];
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut begins));
+    read.await.expect("in time").expect("an answer");
+    assert_eq!(&begins, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn a_full_door_lets_one_more_wait_and_serves_it_in_the_place_that_is_freed() {
+    let mut site = Site::new();
+    site.config.connections_max = 2;
+    let served = Served::start(site).await;
+    let mut one = served.connect(b"http/1.1").await;
+    let mut two = served.connect(b"http/1.1").await;
+    let mut third = Box::pin(served.connect(b"http/1.1"));
+    let waits = tokio::time::timeout(WAITING, third.as_mut()).await;
+    assert!(waits.is_err(), "it was let in beyond connections_max");
+    is_served(&mut one).await;
+    drop(one);
+    let third = tokio::time::timeout(PATIENCE, third).await;
+    is_served(&mut third.expect("the place that was freed")).await;
+    is_served(&mut two).await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_gives_a_place_back_finds_it_again() {
+    let mut site = Site::new();
+    site.config.connections_per_address_max = 2;
+    let served = Served::start(site).await;
+    let one = served.connect(b"http/1.1").await;
+    let mut two = served.connect(b"http/1.1").await;
+    let tls_1_3 = [&rustls::version::TLS13];
+    let third = served.try_connect(b"http/1.1", &tls_1_3).await;
+    assert!(third.is_err(), "more than its share of connections");
+    is_served(&mut two).await;
+    drop(one);
+    let found = async {
+        loop {
+            match served.try_connect(b"http/1.1", &tls_1_3).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    is_served(&mut found.expect("a place again")).await;
     served.stop().await;
 }
 

@@ -209,14 +209,15 @@ fn played(
     plan: impl FnMut(&Path, &Call<'_>) -> Verdict + Send + 'static,
 ) -> Run {
     let dir = memory_dir();
-    let mut script = Script::new(script);
+    let record = Record::default();
+    let mut script = Script::new(script).recorded_in(&record);
     drop(Store::open(site::config(dir.path()), script.clock()).expect("made"));
     let store = Store::open(site::config(dir.path()), script.clock()).expect("opens");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let (before, record) = (Image::of(dir.path()), Record::default());
+    let before = Image::of(dir.path());
     let watching = Watching::begin(dir.path(), record.recorder(Box::new(plan)));
     let (mut answers, mut hit_at) = (Vec::new(), None);
     let trouble = runtime.block_on(async {

@@ -9,6 +9,7 @@
 //! - `errors`: each call of the way to disk fails once, in each way that it can.
 //! - `clock`: steps of a day either way.
 //! - `vault`: each sync of a backup fails once.
+//! - `revisions`: what was promised is taken away on purpose, and the check that all of these end with must see it.
 //!
 //! `PERICARD_LONG=1` (`cargo xtask test --long`) runs all of it: 20,000 seeds, 200 cuts on each file system, every error.
 
@@ -19,6 +20,7 @@ mod image;
 #[path = "../../../../tests/faults/loop_disk.rs"]
 mod loop_disk;
 mod record;
+mod revisions;
 mod simulated;
 #[allow(dead_code)] // shared with the tests of the verbs, which use more of it
 #[path = "../store/site.rs"]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone)]
 pub(crate) enum Line {
     Made(Made),
-    /// By now this was promised.
+    /// By now this was promised, or offered.
     Promised(Ack),
 }
 

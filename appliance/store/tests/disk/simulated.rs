@@ -165,7 +165,8 @@ fn recorded(dir: &Path, seed: u64, steps: u64) -> Vec<Line> {
         .enable_all()
         .build()
         .expect("a runtime");
-    let (record, mut script) = (Record::default(), Script::new(seed));
+    let record = Record::default();
+    let mut script = Script::new(seed).recorded_in(&record);
     let watching = Watching::begin(dir, record.of_everything());
     let store = Store::open(site::config(dir), script.clock()).expect("opens");
     runtime.block_on(async {

@@ -1,17 +1,18 @@
 //! What a store is asked to do here, what it promised, and whether it kept it.
 
 use crate::Dice;
+use crate::record::Record;
 use crate::site::{self, at};
 use pericard_domain::job::Priority;
-use pericard_domain::time::{Clock, StandingClock};
+use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_store::admission::{NewObject, Refusal};
 use pericard_store::find::InstanceFilter;
 use pericard_store::queue::{Conclusion, LeasedJob, ResultFile};
 use pericard_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +22,12 @@ const FIRST_RESULT: u32 = 1_000_000;
 const HOURS: Duration = Duration::from_secs(5 * 3600);
 const STUDIES: u64 = 3;
 
-/// Something that a store promised.
+/// Something that a store promised, and what it was asked before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ack {
-    /// These bytes are held under that UID.
+    /// These bytes were offered under that UID. It is no promise, but from now on they may be what is held.
+    Offered { study: u32, n: u32, sha256: String },
+    /// These bytes are held under that UID, and stay held when other bytes come under it.
     Object { study: u32, n: u32, sha256: String },
     /// The study is complete at that revision.
     Complete { study: u32, revision: u32 },
@@ -44,6 +47,8 @@ pub(crate) struct Script {
     clock: Arc<StandingClock>,
     next: u32,
     admitted: Vec<(u32, u32, Vec<u8>)>,
+    /// Where it is noted what was offered, if the power may go before there is an answer.
+    record: Option<Record>,
 }
 
 impl Script {
@@ -53,7 +58,13 @@ impl Script {
             clock: Arc::new(StandingClock::new(at(0))),
             next: 1,
             admitted: Vec::new(),
+            record: None,
         }
+    }
+
+    pub(crate) fn recorded_in(mut self, record: &Record) -> Self {
+        self.record = Some(record.clone());
+        self
     }
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
@@ -117,6 +128,10 @@ impl Script {
     }
 
     async fn admit(&mut self, store: &Store, (study, n): (u32, u32), bytes: Vec<u8>) -> Answer {
+        if let Some(record) = &self.record {
+            let sha256 = object_hash(&bytes);
+            record.promise(Ack::Offered { study, n, sha256 });
+        }
         let ack = admit(store, &self.clock, (study, n), &bytes).await?;
         self.admitted.push((study, n, bytes));
         Ok(Some(ack))
@@ -219,45 +234,138 @@ pub(crate) fn check(dir: &Path, promised: &[Ack]) -> Result<(), String> {
             .verify_audit()
             .await
             .map_err(|error| format!("the audit log: {error}"))?;
-        if promised.is_empty() && lines.lines == 0 {
+        let is_promised = |ack: &Ack| !matches!(ack, Ack::Offered { .. });
+        if !promised.iter().any(is_promised) && lines.lines == 0 {
             return Ok(());
         }
-        let held = objects(&store).await?;
+        let files = files(dir)?;
+        let held = Held {
+            revisions: revisions(dir, &files)?,
+            latest: latest(&store, &files).await?,
+        };
         let verbs = refusals(&store, lines.lines).await?;
         for ack in promised {
             kept(&store, ack, &held, &verbs).await?;
         }
-        Ok(())
+        latest_was_offered_last(promised, &held.latest)
     })
 }
 
-type Held = BTreeSet<(String, String)>;
+/// What is held, by UIDs: the hashes of files that were read.
+struct Held {
+    /// Of every revision, the oldest first.
+    revisions: BTreeMap<String, Vec<String>>,
+    latest: BTreeMap<String, String>,
+}
 
-/// Every object that a row speaks of, after its file was read and compared.
-async fn objects(store: &Store) -> Result<Held, String> {
-    let mut held = BTreeSet::new();
+type Files = BTreeMap<PathBuf, String>;
+
+/// What the bytes of every object file are, whatever its name says. What is still coming in was never promised.
+fn files(dir: &Path) -> Result<Files, String> {
+    let entries = |dir: &Path| -> Result<Vec<PathBuf>, String> {
+        let entries = std::fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()));
+        entries?
+            .map(|entry| entry.map(|entry| entry.path()).map_err(|e| e.to_string()))
+            .collect()
+    };
+    let mut files = Files::new();
+    for shelf in entries(&dir.join("objects"))? {
+        if shelf.ends_with("incoming") {
+            continue;
+        }
+        for file in entries(&shelf)? {
+            match std::fs::read(&file) {
+                Ok(bytes) => drop(files.insert(file, object_hash(&bytes))),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // it is on its way out
+                Err(error) => return Err(format!("{}: {error}", file.display())),
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn is_whole(uid: &str, file: &Path, sha256: &str, files: &Files) -> Result<(), String> {
+    match files.get(file) {
+        None => Err(format!("the file of {uid} is lost: {sha256}")),
+        Some(found) if found != sha256 => Err(format!("the file of {uid} is corrupt: {sha256}")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Every revision that a row speaks of, its file compared. The store shows its callers the latest alone, so the rows are read
+/// as they are.
+fn revisions(dir: &Path, files: &Files) -> Result<BTreeMap<String, Vec<String>>, String> {
+    const EVERY: &str =
+        "SELECT uid, lower(hex(digest)), received_at FROM instances ORDER BY uid, revision";
+    let read = || -> rusqlite::Result<Vec<(String, String, i64)>> {
+        let database = rusqlite::Connection::open(dir.join("pericard.db"))?;
+        let mut statement = database.prepare(EVERY)?;
+        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        rows.collect()
+    };
+    let mut revisions = BTreeMap::<_, Vec<_>>::new();
+    for (uid, sha256, received_ms) in read().map_err(|error| format!("the rows: {error}"))? {
+        let shelf = Timestamp::from_millis(received_ms).dicom_date();
+        let name = format!("{sha256}-{}.dcm", &object_hash(uid.as_bytes())[..16]);
+        let file = dir.join("objects").join(shelf).join(name);
+        is_whole(&uid, &file, &sha256, files)?;
+        revisions.entry(uid).or_default().push(sha256);
+    }
+    Ok(revisions)
+}
+
+/// What the store itself calls the latest under each UID, its file compared.
+async fn latest(store: &Store, files: &Files) -> Result<BTreeMap<String, String>, String> {
     let all = InstanceFilter {
         limit: u32::MAX,
         ..InstanceFilter::default()
     };
-    let latest = store
-        .find_instances(all)
-        .await
-        .map_err(|error| error.to_string())?;
-    for instance in latest {
-        let (uid, path) = (&instance.identity.instance, store.object_path(&instance));
-        let bytes =
-            std::fs::read(&path).map_err(|error| format!("the file of {uid} is lost: {error}"))?;
-        let sha256 = object_hash(&bytes);
-        if sha256 != instance.digest.to_string() {
+    let found = store.find_instances(all).await;
+    let mut latest = BTreeMap::new();
+    for instance in found.map_err(|error| error.to_string())? {
+        let (uid, sha256) = (
+            instance.identity.instance.to_string(),
+            instance.digest.to_string(),
+        );
+        is_whole(&uid, &store.object_path(&instance), &sha256, files)?;
+        latest.insert(uid, sha256);
+    }
+    Ok(latest)
+}
+
+/// The latest under a UID is what was promised last of it, or what was offered since. Bytes that are held already make no
+/// new revision, so only their first promise counts.
+fn latest_was_offered_last(
+    promised: &[Ack],
+    latest: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let mut seen = BTreeSet::<(&u32, &u32, &String)>::new();
+    let mut may_be = BTreeMap::<(&u32, &u32), Vec<&String>>::new();
+    for ack in promised {
+        let (Ack::Offered { study, n, sha256 } | Ack::Object { study, n, sha256 }) = ack else {
+            continue;
+        };
+        if seen.contains(&(study, n, sha256)) {
+            continue;
+        }
+        let may_be = may_be.entry((study, n)).or_default();
+        if matches!(ack, Ack::Object { .. }) {
+            seen.insert((study, n, sha256));
+            may_be.clear();
+        }
+        may_be.push(sha256);
+    }
+    for ((study, n), may_be) in may_be {
+        let uid = site::instance_uid(*study, *n).to_string();
+        if let Some(latest) = latest.get(&uid)
+            && !may_be.contains(&latest)
+        {
             return Err(format!(
-                "the file of {uid} is corrupt: {} bytes",
-                bytes.len()
+                "the latest of {uid} was not offered last: {latest}"
             ));
         }
-        held.insert((uid.to_string(), sha256));
     }
-    Ok(held)
+    Ok(())
 }
 
 /// The refusals in the log, by their numbers.
@@ -291,11 +399,13 @@ async fn kept(
         Ack::Object { study, n, sha256 } => {
             let uid = site::instance_uid(*study, *n).to_string();
             // Replaced by later bytes under the same UID, it is held at its former revision.
-            let is_revised = || held.iter().any(|(other, _)| *other == uid);
-            if !held.contains(&(uid.clone(), sha256.clone())) && !is_revised() {
+            let revisions = held.revisions.get(&uid);
+            let is_held = revisions.is_some_and(|revisions| revisions.contains(sha256));
+            if !is_held || !held.latest.contains_key(&uid) {
                 return lost();
             }
         }
+        Ack::Offered { .. } => {}
         Ack::Complete { study, revision } => {
             let study = store.study(&site::study_uid(*study)).await;
             if study.is_ok_and(|study| study.revision >= *revision) {
@@ -317,7 +427,7 @@ async fn kept(
                 return Err(format!("{of_revision} results of one revision: {ack:?}"));
             }
             let result = site::instance_uid(*study, FIRST_RESULT + revision).to_string();
-            if of_revision == 0 || !held.iter().any(|(uid, _)| *uid == result) {
+            if of_revision == 0 || !held.latest.contains_key(&result) {
                 return lost();
             }
         }
