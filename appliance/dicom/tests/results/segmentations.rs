@@ -1,5 +1,6 @@
 //! Segmentations: pixel by pixel, and in the right place.
 
+use crate::kinds::{MEASURED, PIXELMED_KNOWS_NO_ALGORITHM_OF_A_VOLUME, assert_nothing_new};
 use crate::sources::{self, SIDE, Stack};
 use crate::{Written, context, device, finding, frame, peers, report};
 use pericard_dicom::geometry::{Slice, assemble, places, suitable_series};
@@ -189,7 +190,8 @@ fn one(name: &str, sources: &[Source], stack: &Stack) {
     let written = Written::new(&object);
     peers::assert_valid(&written.path);
     peers::assert_dumps(&written.path, &["Referenced Segment"]);
-    crate::kinds::assert_nothing_new(name, &written.path, crate::kinds::MEASURED);
+    let known = PIXELMED_KNOWS_NO_ALGORITHM_OF_A_VOLUME;
+    assert_nothing_new(name, &written.path, MEASURED, known);
     if let Some(said) = peers::read(&[&written.path]) {
         assert_eq!(said["groups"][0]["template"], "1411");
         assert_eq!(
