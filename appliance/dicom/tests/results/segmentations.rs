@@ -190,8 +190,11 @@ fn one(name: &str, sources: &[Source], stack: &Stack) {
     let written = Written::new(&object);
     peers::assert_valid(&written.path);
     peers::assert_dumps(&written.path, &["Referenced Segment"]);
-    let known = PIXELMED_KNOWS_NO_ALGORITHM_OF_A_VOLUME;
-    assert_nothing_new(name, &written.path, MEASURED, known);
+    // Of one image a slice, and of one for all: the validator takes seconds.
+    if ["oblique", "enhanced"].contains(&name) {
+        let known = PIXELMED_KNOWS_NO_ALGORITHM_OF_A_VOLUME;
+        assert_nothing_new(name, &written.path, MEASURED, known);
+    }
     if let Some(said) = peers::read(&[&written.path]) {
         assert_eq!(said["groups"][0]["template"], "1411");
         assert_eq!(
