@@ -9,7 +9,7 @@ use crate::places::{ONNXRUNTIME_INSTALLED, Places};
 use pericard_dimse::{Address, Fetch, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
 use pericard_domain::device::Device;
-use pericard_domain::digest::DigestError;
+use pericard_domain::digest::{Digest, DigestError};
 use pericard_domain::rule::{Match, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -165,6 +165,10 @@ pub struct PeerSection {
     /// Where its DICOMweb service is, for `web` and for `counts`.
     #[serde(default)]
     pub web: Option<String>,
+    /// SHA-256 of the certificates that its web server may show. Without any it shows one of `certificates`; without those
+    /// either, one that `[dicom.tls]` `authorities` signed for the host's name.
+    #[serde(default)]
+    pub web_certificates: Vec<String>,
 }
 
 /// A way to fetch a study.
@@ -996,6 +1000,19 @@ fn meant_dicom_tls(
             return None;
         }
     };
+    let is_https = |p: &&PeerSection| {
+        p.web
+            .as_ref()
+            .is_some_and(|web| web.starts_with("https://"))
+    };
+    for peer in written.peers.iter().filter(is_https) {
+        if paths.is_none() {
+            mistakes.push(format!(
+                "peers {:?}: web: an https:// address needs certificate, key and authorities under [dicom.tls]",
+                peer.name
+            ));
+        }
+    }
     for peer in written.peers.iter().filter(|p| !p.certificates.is_empty()) {
         let name = &peer.name;
         if paths.is_none() {
@@ -1052,8 +1069,7 @@ fn check_hl7(written: &Written, mistakes: &mut Vec<String>) {
 
 fn meant_hl7_peer(written: &Hl7PeerSection) -> Result<pericard_hl7::Peer, String> {
     let wrong = |key: &str, why: String| format!("hl7_peers {:?}: {key}: {why}", written.name);
-    let digest = |text: &String| text.replace(':', "").parse();
-    let certificates: Result<_, DigestError> = written.certificates.iter().map(digest).collect();
+    let certificates = digests(&written.certificates);
     let charset = written.character_set.parse();
     Ok(pericard_hl7::Peer {
         name: written.name.clone(),
@@ -1093,9 +1109,7 @@ fn meant_peer(written: &PeerSection) -> Result<Peer, String> {
             "a peer without a port is sent nothing that it could commit to".into(),
         ));
     }
-    // As people have fingerprints: with colons, in capitals.
-    let digest = |text: &String| text.replace(':', "").parse();
-    let certificates: Result<_, DigestError> = written.certificates.iter().map(digest).collect();
+    let certificates = digests(&written.certificates);
     let peer = Peer {
         rights,
         commit: written.commit,
@@ -1139,8 +1153,27 @@ fn asked_peer(written: &PeerSection, peer: Peer) -> Result<Peer, (&'static str, 
         counts: written.counts,
         fetch: written.fetch.iter().map(way).collect(),
         web,
+        web_certificates: web_certificates(written)?,
         ..peer
     })
+}
+
+fn web_certificates(written: &PeerSection) -> Result<Vec<Digest>, (&'static str, String)> {
+    if written.web_certificates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_secure = |web: &String| web.starts_with("https://");
+    if !written.web.as_ref().is_some_and(is_secure) {
+        let why = "no web address that begins with https:// shows one of them";
+        return Err(("web_certificates", why.into()));
+    }
+    digests(&written.web_certificates).map_err(|e| ("web_certificates", e.to_string()))
+}
+
+/// Fingerprints as people have them: with colons, in capitals.
+fn digests(texts: &[String]) -> Result<Vec<Digest>, DigestError> {
+    let digest = |text: &String| text.replace(':', "").parse::<Digest>();
+    texts.iter().map(digest).collect()
 }
 
 #[cfg(test)]
@@ -1270,6 +1303,22 @@ mod tests {
             (
                 "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nweb = 'http://pacs/dicom-web'",
                 "on this very machine",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nweb = 'https://pacs/dicom-web'",
+                "web: an https:// address needs certificate, key and authorities under [dicom.tls]",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nweb = 'https://[::1]:443/dicom-web'",
+                "a name or an IPv4 address",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nweb = 'http://localhost/d'\nweb_certificates = ['ab']",
+                "web_certificates: no web address",
+            ),
+            (
+                "[[peers]]\nname = 'p'\nae_title = 'P'\naddress = '10.0.0.1'\nport = 104\nweb = 'https://pacs/d'\nweb_certificates = ['ab']",
+                "64 hexadecimal digits",
             ),
             (
                 "[[rules]]\nname = 'a'\nmodels = ['m']\nidle_timeout_s = 1\npriors = { from = 'pacs' }",

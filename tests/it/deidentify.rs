@@ -1,4 +1,4 @@
-//! `pericard deidentify`, read by pydicom.
+//! `pericard deidentify`, read by pydicom and by DCMTK.
 
 use crate::support::*;
 use serde_json::Value;
@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-const MODALITIES: [&str; 5] = ["CR", "CT", "MR", "OT", "US"];
+/// By modality, and the one that came as JPEG.
+const IMAGES: [&str; 6] = ["CR", "CT", "MR", "OT", "US", "US JPEG"];
 
 fn exported(appliance: &Appliance, from: &Path, out: &Path, more: &[&str]) -> Output {
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
@@ -24,6 +25,9 @@ fn planted(folder: &Path) -> Option<()> {
     let table = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("appliance/dicom/src/deidentify/table_e_1_1.txt");
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
+    for tool in ["dcmcjpeg", "dcmj2pnm", "dcmdump"] {
+        program(tool)?;
+    }
     python("deidentified.py", &["plant", &path(&table), &path(folder)]).map(|_| ())
 }
 
@@ -49,14 +53,15 @@ fn a_patient_in_words_and_pixels_stays_in_the_house() {
         Some(1),
         "one file is refused: {report}"
     );
-    assert!(report.contains("5 of 6 images exported"), "{report}");
+    assert!(report.contains("6 of 7 images exported"), "{report}");
     assert!(report.contains("not exported: notes.txt: "), "{report}");
     assert!(!report.contains("Zugzwang"), "{report}");
 
     let path = |path: &Path| path.to_str().expect("a path").to_owned();
     let found = python("deidentified.py", &["read", &path(&from), &path(&out)]).expect("python");
     let found: Value = serde_json::from_str(&found).expect("JSON");
-    for modality in MODALITIES {
+    assert_eq!(found.as_object().map(serde_json::Map::len), Some(6));
+    for modality in IMAGES {
         let image = &found[modality];
         assert_eq!(image["left"], serde_json::json!([]), "{modality}");
         assert_eq!(
@@ -67,6 +72,8 @@ fn a_patient_in_words_and_pixels_stays_in_the_house() {
             image["body"], true,
             "{modality}: and what is no text is as it was"
         );
+        assert_eq!(image["dumped"], true, "{modality}: dcmdump reads it");
+        assert_eq!(image["drawn"], true, "{modality}: dcmj2pnm draws it");
         assert_eq!(image["study"], found["CT"]["study"], "{modality}");
         assert_eq!(
             image["codes"],
@@ -75,6 +82,7 @@ fn a_patient_in_words_and_pixels_stays_in_the_house() {
         );
     }
     assert_eq!(found["US"]["frames"], 3);
+    assert_eq!(found["US JPEG"]["frames"], 3);
 
     // The same secret makes the same pseudonyms; a folder that is not empty is not written to.
     let (one, again) = (folder.path().join("one"), folder.path().join("again"));
@@ -114,12 +122,12 @@ fn without_a_model_only_cross_sections_leave() {
     let output = exported(&appliance, &from, &out, &["--keep", "uids,shifted-dates"]);
     let report = said(&output);
     assert_eq!(output.status.code(), Some(1), "{report}");
-    assert!(report.contains("2 of 5 images exported"), "{report}");
+    assert!(report.contains("2 of 6 images exported"), "{report}");
     assert!(
         report.contains("no text spotting model is live"),
         "{report}"
     );
-    for modality in ["CR", "OT", "US"] {
+    for modality in ["CR", "OT", "US", "US-JPEG"] {
         assert!(
             report.contains(&format!("not exported: {modality}.dcm: text may be")),
             "{report}"

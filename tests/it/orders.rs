@@ -306,7 +306,7 @@ fn hostile_messages_are_answered_or_cut_and_the_next_is_heard() {
 }
 
 /// A certificate authority and two certificates, by openssl: paths in `dir`, and the peer's fingerprint.
-fn certificates(dir: &Path) -> String {
+pub(crate) fn certificates(dir: &Path) -> String {
     let openssl = |args: &[&str]| {
         let mut command = Command::new(program("openssl").expect("openssl"));
         run(command.current_dir(dir).args(args))

@@ -53,6 +53,7 @@ fn dicomweb_says_what_orthanc_says_of_the_same_files() {
     eprintln!("beside Orthanc: {counts}");
     assert!(counts["held"].as_u64() >= Some(150), "{counts}");
     assert!(counts["hits"].as_u64() > Some(100), "{counts}");
+    assert!(counts["frames"].as_u64() >= Some(250), "{counts}");
 }
 
 #[test]
@@ -256,26 +257,84 @@ fn ordered(appliance: &Appliance, options: &[&str], study: &str, files: &[&str])
 /// door gives neither.
 #[test]
 fn orthanc_says_how_much_it_has_and_gives_earlier_studies_by_dicomweb() {
-    let (Some(us1), Some(_)) = (sample("us1"), program("dcmodify")) else {
+    let Some(orthanc) = orthanc_web(None) else {
+        return;
+    };
+    let web = format!("http://127.0.0.1:{}/dicom-web", orthanc.http);
+    counted_and_given(
+        &orthanc,
+        &Web {
+            web,
+            ..Web::default()
+        },
+    );
+}
+
+/// The same where the web server is a hospital's: over https, beside DICOM in plain. One peer's is known by its name, the other's
+/// by its certificate.
+#[test]
+fn orthanc_says_and_gives_the_same_over_https_beside_plain_dicom() {
+    let (Some(python), Some(_)) = (venv("python"), program("openssl")) else {
         return;
     };
     let Some(orthanc) = orthanc_web(None) else {
         return;
     };
-    let (web, closed) = (
-        format!("http://127.0.0.1:{}/dicom-web", orthanc.http),
-        free_port(),
-    );
+    let certs = tempfile::tempdir().expect("a temporary directory");
+    let fingerprint = crate::orders::certificates(certs.path());
+    let at = |name: &str| certs.path().join(name).to_str().expect("a path").to_owned();
+    let (front, door) = (free_port(), free_port());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/tls_front.py");
+    let args = [
+        script.to_str().expect("a path"),
+        &front.to_string(),
+        &at("ris.key"),
+        &at("ris.pem"),
+        &orthanc.http.to_string(),
+    ];
+    let _front = Process::start(&python, &args, &certs.path().join("log"));
+    until("the web server's TLS", || {
+        std::net::TcpStream::connect(("127.0.0.1", front)).ok()
+    });
+    let web = Web {
+        web: format!("https://127.0.0.1:{front}/dicom-web"),
+        ours: format!(
+            "[dicom.tls]\nlisten = '127.0.0.1:{door}'\ncertificate = '{}'\nkey = '{}'\nauthorities = '{}'\n",
+            at("own.pem"),
+            at("own.key"),
+            at("ca.pem")
+        ),
+        archive: format!("web_certificates = ['{fingerprint}']"),
+    };
+    counted_and_given(&orthanc, &web);
+}
+
+/// Where Orthanc's web server is.
+#[derive(Default)]
+struct Web {
+    web: String,
+    /// What stands in the configuration before the peers.
+    ours: String,
+    /// What stands under the peer that gives earlier studies.
+    archive: String,
+}
+
+fn counted_and_given(orthanc: &Orthanc, Web { web, ours, archive }: &Web) {
+    let (Some(us1), Some(_)) = (sample("us1"), program("dcmodify")) else {
+        return;
+    };
+    let closed = free_port();
     let peer = |name: &str, port: u16, more: &str| {
         format!(
             "[[peers]]\nname = '{name}'\nae_title = '{name}'\naddress = '127.0.0.1'\nport = {port}\nweb = '{web}'\n{more}\n"
         )
     };
+    let given = format!("fetch = ['get', 'move', 'web']\n{archive}");
     let toml = format!(
-        "{}{}[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 600\nwait_max_s = 900\n\
+        "{ours}{}{}[[rules]]\nname = 'text'\nmodels = ['burned-in-text']\nidle_timeout_s = 600\nwait_max_s = 900\n\
          priors = {{ from = 'archive', wait_max_s = 120 }}\n",
         peer("counter", closed, "counts = true"),
-        peer("archive", orthanc.dicom, "fetch = ['get', 'move', 'web']"),
+        peer("archive", orthanc.dicom, &given),
     );
     let Some(appliance) = Appliance::start(Given {
         toml: &toml,

@@ -307,7 +307,7 @@ const INITIATED_BEHAVIOUR: &str = "\n\
     - **Count**: SERIES level, Number of Series Related Instances; series that we made do not count.\n\
     - **Earlier studies**: STUDY level by Patient ID and a range of Study Dates; the answers' Patient ID is compared. What is beyond the \
     rule's budget (studies, objects, bytes, age, time) is not asked for or ended by C-CANCEL. Where neither C-GET nor C-MOVE serves, \
-    WADO-RS, when the peer's address says so.\n";
+    WADO-RS under the peer's `web` address (https, or http on this very machine), when its `fetch` says so.\n";
 
 const ACCEPTED: &str = "\n### 3.3 Association acceptance policy\n\n\
     Calling title and address must be a configured peer's; the called title must be ours. A peer that is not \
@@ -334,7 +334,8 @@ const CONFIGURATION: &str = "\n## 4 Network interfaces\n\nTCP/IP, IPv4 and IPv6,
     patient and study byte for byte in the source's set where it holds what we add, and are else in ISO_IR 192.\n\n\
     ## 7 Security\n\nOver TLS both sides show certificates (PS3.15 annex B: BCP 195). A peer with certificates of its own calls and is called over TLS only and must \
     show one of them, signed by a configured authority; a peer without is never heard over TLS. Certificates are compared by SHA-256; the \
-    names in them are not looked at. No revocation lists. Cipher suites: those of TLS 1.3, and ECDHE with AES-GCM or ChaCha20-Poly1305 of TLS \
+    names in them are not looked at. The web server of a peer's `web` address shows one of `web_certificates`; without any, one of \
+    `certificates`; without those either, one that a configured authority signed for the host's name. No revocation lists. Cipher suites: those of TLS 1.3, and ECDHE with AES-GCM or ChaCha20-Poly1305 of TLS \
     1.2. Every association that is refused, every query and every \
     retrieval is a line of the audit log.\n";
 

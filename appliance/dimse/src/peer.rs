@@ -38,6 +38,9 @@ pub struct Peer {
     pub fetch: Vec<Fetch>,
     /// Where its DICOMweb service is, for [`Fetch::Web`].
     pub web: Option<crate::web::WebAddress>,
+    /// SHA-256 of the certificates that its web server may show: mostly another machine than the one that speaks DICOM. Without
+    /// any it shows one of `certificates`; without those either, one that an authority signed for the host's name.
+    pub web_certificates: Vec<Digest>,
 }
 
 /// A way to fetch a study.
@@ -116,6 +119,7 @@ impl Peer {
             counts: false,
             fetch: vec![Fetch::Get, Fetch::Move],
             web: None,
+            web_certificates: Vec::new(),
         }
     }
 
@@ -126,6 +130,15 @@ impl Peer {
             Address::Ip(ip) => Some(ip.to_string()),
             Address::Host(name) => Some(name.clone()),
             Address::Network { .. } => None,
+        }
+    }
+
+    /// The certificates of which its web server shows one; with none, its host's name says which is good.
+    pub(crate) fn web_bound(&self) -> &[Digest] {
+        if self.web_certificates.is_empty() {
+            &self.certificates
+        } else {
+            &self.web_certificates
         }
     }
 

@@ -80,6 +80,24 @@ pub enum CallError {
         /// Why.
         reason: io::Error,
     },
+    /// The peer's web server is spoken to over TLS, and we have none.
+    #[error(
+        "the web address of {name} is https; give dicom.tls a certificate, a key and authorities"
+    )]
+    NoWebTls {
+        /// The peer's name.
+        name: String,
+    },
+    /// The TLS session with the peer's web server does not come about.
+    #[error(
+        "no TLS session with the web server of {name}: {reason}; is its certificate under web_certificates of its peers entry, or signed by dicom.tls.authorities for its host's name?"
+    )]
+    WebNotSecured {
+        /// The peer's name.
+        name: String,
+        /// Why.
+        reason: io::Error,
+    },
     /// The peer does not answer the connection.
     #[error("cannot connect to {name}: {reason}; is it running, and is a firewall between?")]
     Unreachable {

@@ -2,7 +2,7 @@
 //! open.
 //!
 //! A certificate is worth what the configuration binds it to: an authority's signature alone lets nobody call by a title,
-//! and is not enough for a peer that we call.
+//! and is not enough for a peer that we call. Only a web server may be known by its name instead.
 
 use pericard_domain::digest::Digest;
 use sha2::{Digest as _, Sha256};
@@ -54,6 +54,8 @@ impl fmt::Debug for Tls {
 struct Sides {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// The client that looks at names too.
+    client_by_name: Arc<ClientConfig>,
 }
 
 impl Tls {
@@ -108,10 +110,8 @@ impl Tls {
         host: &str,
         own: &[Digest],
     ) -> io::Result<client::TlsStream<TcpStream>> {
-        let host = ServerName::try_from(host.to_owned())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = TlsConnector::from(self.sides().client);
-        let stream = connector.connect(host, stream).await?;
+        let stream = connector.connect(server_name(host)?, stream).await?;
         let shown = shown(stream.get_ref().1.peer_certificates())?;
         if own.contains(&shown) {
             return Ok(stream);
@@ -121,6 +121,25 @@ impl Tls {
             format!("it shows a certificate that is not bound to it (SHA-256 {shown})"),
         ))
     }
+
+    /// The TLS session with a web server, whose certificate an authority must have signed for that host.
+    ///
+    /// # Errors
+    /// When it does not come about, or the certificate is for another host.
+    pub async fn connect_by_name(
+        &self,
+        stream: TcpStream,
+        host: &str,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(self.sides().client_by_name);
+        connector.connect(server_name(host)?, stream).await
+    }
+}
+
+/// The host as certificates name it.
+fn server_name(host: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 impl Sides {
@@ -146,12 +165,22 @@ impl Sides {
             .with_safe_default_protocol_versions()
             .map_err(|e| unusable(&e))?
             .dangerous() // but not here: who is taken stands in `Signed`, and `Tls::connect` asks for more
-            .with_custom_certificate_verifier(Arc::new(Signed::by(roots, provider)?))
+            .with_custom_certificate_verifier(Arc::new(Signed::by(
+                roots.clone(),
+                provider.clone(),
+            )?))
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|e| unusable(&e))?;
+        let client_by_name = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unusable(&e))?
+            .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .map_err(|e| unusable(&e))?;
         Ok(Self {
             server: Arc::new(server),
             client: Arc::new(client),
+            client_by_name: Arc::new(client_by_name),
         })
     }
 }

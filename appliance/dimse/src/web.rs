@@ -1,7 +1,7 @@
 //! DICOMweb as its user: WADO-RS for studies (PS3.18 section 10.4) and QIDO-RS for how much there is of one (section 10.6).
 //! Requests are written out by hand, since this binary links no HTTP client.
 //!
-//! HTTP/1.1 over TLS with the peer's own certificate, or in plain to this very machine. A study is `multipart/related`; each
+//! HTTP/1.1 over TLS with the web server's own certificate or one for its name, or in plain to this very machine. A study is `multipart/related`; each
 //! part is a file, which goes through the door as any other. Nothing of it is held in memory but a buffer.
 
 use crate::door::{Door, OpenParcel};
@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// The longest head of an answer, and of a part.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -66,8 +67,9 @@ impl std::str::FromStr for WebAddress {
             ),
             None => (authority, if is_secure { 443 } else { 80 }),
         };
-        if host.is_empty() {
-            return Err("has a host");
+        // What no certificate can be for, nobody could be known by.
+        if ServerName::try_from(host).is_err() {
+            return Err("has a host that is a name or an IPv4 address");
         }
         let is_here =
             host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -212,16 +214,23 @@ async fn connected<D: Door>(
         return Ok((Box::new(stream), address));
     }
     let Some(tls) = &caller.tls else {
-        return Err(CallError::NoTls { name: name() });
+        return Err(CallError::NoWebTls { name: name() });
     };
-    let shaking = tls.connect(stream, &web.host, &peer.certificates);
+    let bound = peer.web_bound();
+    let shaking = async {
+        if bound.is_empty() {
+            tls.connect_by_name(stream, &web.host).await
+        } else {
+            tls.connect(stream, &web.host, bound).await
+        }
+    };
     match timeout(caller.limits.connect_timeout, shaking).await {
         Ok(Ok(stream)) => Ok((Box::new(stream), address)),
-        Ok(Err(reason)) => Err(CallError::NotSecured {
+        Ok(Err(reason)) => Err(CallError::WebNotSecured {
             name: name(),
             reason,
         }),
-        Err(_) => Err(CallError::NotSecured {
+        Err(_) => Err(CallError::WebNotSecured {
             name: name(),
             reason: io::ErrorKind::TimedOut.into(),
         }),
@@ -569,6 +578,8 @@ mod tests {
             "ftp://x",
             "https://u@h/",
             "https:///x",
+            "https://[::1]:8443/x",
+            "https://a..b/x",
             "https://h/?a",
         ] {
             assert!(of(bad).is_err(), "{bad}");

@@ -14,13 +14,16 @@ use pericard_domain::time::Clock;
 use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use pericard_store::queue::{Conclusion, LeaseTerms, PlannedInference, ResultFile};
 use std::time::Duration;
-use support::archive::{Held, Orthanc, peer};
+use support::archive::{Held, Orthanc, listens, peer};
 use support::line::{CONTEXTS, Line};
 use support::{EXPLICIT_LE, SECONDARY_CAPTURE, python, run, secondary_capture_file};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 const STUDY: &str = "1.2.826.0.1.3680043.10.1";
+/// How long an answer is waited for on the association that asked: longer than pynetdicom's threads are ever kept from their turn,
+/// and not so long that Orthanc, which answers elsewhere, is waited for in vain until the test gives up.
+const LINGER: Duration = Duration::from_secs(5);
 
 async fn with_objects(line: &Line, peers: Vec<Peer>, count: usize) -> Held {
     let held = Held::start_over(line, peers).await;
@@ -41,6 +44,7 @@ fn open(held: &Held, peers: &[Peer], delivers: bool) -> impl Drop + use<> {
     };
     let config = CommitmentConfig {
         look_every: Duration::from_millis(100),
+        linger: LINGER,
         ..CommitmentConfig::default()
     };
     tokio::spawn(commit(
@@ -76,8 +80,8 @@ async fn until_async(what: &str, mut is: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A result of the study, which is to go to `destination`.
-async fn result_for(held: &Held, destination: &str, instance: &str) {
+/// A result of the study, which is to go to `destination`, of so many objects.
+async fn result_for(held: &Held, destination: &str, instances: &[&str]) {
     held.clock.advance(Duration::from_secs(4000));
     let terms = LeaseTerms {
         lease: Duration::from_secs(60),
@@ -119,21 +123,24 @@ async fn result_for(held: &Held, destination: &str, instance: &str) {
         panic!("not an inference: {job:?}");
     };
     let dir = tempfile::tempdir().unwrap();
-    let file = std::fs::read(secondary_capture_file(dir.path(), instance, 8)).unwrap();
-    let mut incoming = held.store.incoming().unwrap();
-    incoming.write(&file).unwrap();
-    let identity = ObjectIdentity {
-        study: study.clone(),
-        series: SeriesUid::new("1.2.826.0.1.3680043.10.2").unwrap(),
-        instance: InstanceUid::new(instance).unwrap(),
-        sop_class: SopClassUid::new(SECONDARY_CAPTURE).unwrap(),
-        transfer_syntax: TransferSyntaxUid::new(EXPLICIT_LE).unwrap(),
+    let object = |instance: &&str| {
+        let file = std::fs::read(secondary_capture_file(dir.path(), instance, 8)).unwrap();
+        let mut incoming = held.store.incoming().unwrap();
+        incoming.write(&file).unwrap();
+        let identity = ObjectIdentity {
+            study: study.clone(),
+            series: SeriesUid::new("1.2.826.0.1.3680043.10.2").unwrap(),
+            instance: InstanceUid::new(*instance).unwrap(),
+            sop_class: SopClassUid::new(SECONDARY_CAPTURE).unwrap(),
+            transfer_syntax: TransferSyntaxUid::new(EXPLICIT_LE).unwrap(),
+        };
+        ResultFile {
+            sealed: incoming.seal().unwrap(),
+            identity,
+            facts: InstanceFacts::default(),
+        }
     };
-    let object = ResultFile {
-        sealed: incoming.seal().unwrap(),
-        identity,
-        facts: InstanceFacts::default(),
-    };
+    let objects = instances.iter().map(object).collect();
     let report = Report {
         study,
         revision,
@@ -144,10 +151,7 @@ async fn result_for(held: &Held, destination: &str, instance: &str) {
         device: "cpu".into(),
         at: held.clock.now(),
     };
-    let conclusion = Conclusion {
-        report,
-        objects: vec![object],
-    };
+    let conclusion = Conclusion { report, objects };
     held.store.conclude(&job, conclusion).await.unwrap();
 }
 
@@ -170,7 +174,7 @@ async fn asked_and_promises(line: &Line) {
     let pacs = orthanc_peer(line, dicom);
     let held = with_objects(line, vec![pacs.clone()], 1).await;
     let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
-    result_for(&held, "pacs", "1.2.6.1").await;
+    result_for(&held, "pacs", &["1.2.6.1"]).await;
     let _open = open(&held, std::slice::from_ref(&pacs), true);
     until_async("it is committed", async || {
         held.store.commitments("pacs").await.unwrap() == (0, 1)
@@ -197,7 +201,7 @@ async fn lost_and_sent_again(line: &Line) {
     let pacs = orthanc_peer(line, dicom);
     let held = with_objects(line, vec![pacs.clone()], 1).await;
     let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
-    result_for(&held, "pacs", "1.2.6.1").await;
+    result_for(&held, "pacs", &["1.2.6.1"]).await;
     // Delivered, and then lost by the archive before anybody asks.
     let mail = (held.store.clone(), held.clock.clone() as _);
     let stop = CancellationToken::new();
@@ -239,6 +243,131 @@ async fn lost_and_sent_again(line: &Line) {
         ("delivered", 2)
     );
     assert!(held.audited().await.contains("\"to_send_again\":1"));
+}
+
+/// A PACS that promises over the association that asked it, and calls nobody: what it has lost of what it was sent, it says once.
+/// Writes down what it hears.
+const PROMISES: &str = r"
+import json, sys, threading
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel as PUSH, StorageCommitmentPushModelInstance as INSTANCE
+port, lost, book = int(sys.argv[1]), [uid for uid in sys.argv[2].split(',') if uid], sys.argv[3]
+asked = []
+def noted(what, value):
+    with open(book, 'a') as file: file.write(json.dumps([what, value]) + '\n')
+def stored(event):
+    noted('stored', event.request.AffectedSOPInstanceUID)
+    return 0
+def action(event):
+    asked.append(event.action_information)
+    noted('asked', sorted(i.ReferencedSOPInstanceUID for i in asked[-1].ReferencedSOPSequence))
+    return 0, None
+def answered(event):
+    # Only once the answer to the question is on its way, and in a thread of its own: this one reads what comes.
+    if type(event.message).__name__ == 'N_ACTION_RSP':
+        threading.Thread(target=report, args=(event.assoc, asked.pop())).start()
+def report(assoc, question):
+    said, kept, failed = Dataset(), [], []
+    for item in question.ReferencedSOPSequence:
+        if item.ReferencedSOPInstanceUID in lost:
+            lost.remove(item.ReferencedSOPInstanceUID); item.FailureReason = 0x0112; failed.append(item)
+        else: kept.append(item)
+    said.TransactionUID = question.TransactionUID
+    if kept: said.ReferencedSOPSequence = kept
+    if failed: said.FailedSOPSequence = failed
+    status, _ = assoc.send_n_event_report(said, 2 if failed else 1, PUSH, INSTANCE)
+    noted('told', status.Status)
+ae = AE('PACS'); ae.add_supported_context(PUSH); ae.add_supported_context('1.2.840.10008.5.1.4.1.1.7')
+ae.start_server(('127.0.0.1', port), **listening, evt_handlers=[
+    (evt.EVT_C_STORE, stored), (evt.EVT_N_ACTION, action), (evt.EVT_DIMSE_SENT, answered)])
+";
+
+#[tokio::test]
+async fn a_peer_promises_over_the_association_that_asked() {
+    for line in Line::both() {
+        promises_where_it_was_asked(&line, "", &[1, 1]).await;
+        promises_where_it_was_asked(&line, "1.2.6.2", &[1, 2]).await;
+    }
+}
+
+/// It loses one of two objects or none; `attempts` is how often each was sent.
+async fn promises_where_it_was_asked(line: &Line, lost: &str, attempts: &[u32]) {
+    let dicom = support::free_port();
+    let pacs = line.bound(Peer {
+        commit: true,
+        ..peer("pacs", "PACS", Some(dicom), Rights::STORE)
+    });
+    let held = with_objects(line, vec![pacs.clone()], 1).await;
+    let dir = tempfile::tempdir().unwrap();
+    let book = dir.path().join("book");
+    let mut command = python();
+    command
+        .kill_on_drop(true)
+        .args(["-c", &format!("{CONTEXTS}{PROMISES}")])
+        .arg(dicom.to_string())
+        .arg(lost)
+        .arg(&book)
+        .args(line.files());
+    let _provider = command.spawn().unwrap();
+    listens("pynetdicom", dicom).await;
+    let both = ["1.2.6.1", "1.2.6.2"];
+    result_for(&held, "pacs", &both).await;
+    let stop = CancellationToken::new();
+    tokio::spawn(deliver(
+        DeliveryConfig::default(),
+        held.caller.clone(),
+        vec![pacs.clone()].into(),
+        (held.store.clone(), held.clock.clone() as _),
+        stop.clone(),
+    ));
+    until_async("both are delivered", async || {
+        held.store.commitments("pacs").await.unwrap() == (2, 0)
+    })
+    .await;
+    stop.cancel(); // so that one question is about both of them
+    let _open = open(&held, std::slice::from_ref(&pacs), true);
+    until_async("both are committed", async || {
+        held.store.commitments("pacs").await.unwrap() == (0, 2)
+    })
+    .await;
+    let study = StudyUid::new(STUDY).unwrap();
+    let deliveries = held.store.deliveries(Some(&study), 0).await.unwrap();
+    let mut rows: Vec<_> = deliveries
+        .iter()
+        .map(|row| (row.instance.as_str(), row.state.as_str(), row.attempts))
+        .collect();
+    rows.sort_unstable();
+    let expected = [0, 1].map(|at| (both[at], "delivered", attempts[at]));
+    assert_eq!(rows, expected, "over {}", line.name());
+
+    // The store knows by then; that the peer has our answer, it writes down only after.
+    let noted = |what: &str| {
+        let book = std::fs::read_to_string(&book).unwrap_or_default();
+        let lines = book
+            .lines()
+            .map(|line| serde_json::from_str::<(String, serde_json::Value)>(line).unwrap());
+        let values: Vec<_> = lines.filter(|(kind, _)| kind == what).collect();
+        values.into_iter().map(|(_, v)| v).collect::<Vec<_>>()
+    };
+    let (mut asked, mut stored) = (vec![serde_json::json!(both)], both.to_vec());
+    if !lost.is_empty() {
+        asked.push(serde_json::json!([lost]));
+        stored.push(lost);
+    }
+    until_async("every report of the peer is answered", async || {
+        noted("told").len() == asked.len()
+    })
+    .await;
+    assert!(noted("told").iter().all(|status| *status == 0));
+    assert_eq!(noted("asked"), asked, "over {}", line.name());
+    assert_eq!(noted("stored"), stored, "over {}", line.name());
+    let again = u8::from(!lost.is_empty());
+    let audited = held.audited().await;
+    assert!(
+        audited.contains(&format!("\"to_send_again\":{again}")),
+        "{audited}"
+    );
 }
 
 #[tokio::test]

@@ -400,6 +400,119 @@ async fn a_budget_is_kept_and_what_lacks_is_said() {
     assert!(lease(&held).await.is_some(), "the analysis goes on");
 }
 
+/// A web server over TLS that has seven images of a series of whichever study it is asked about.
+const COUNTING_WEB: &str = r"
+import http.server, json, ssl, sys
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        series = {'0020000E': {'vr': 'UI', 'Value': ['1.2.77.1.1']}, '00201209': {'vr': 'IS', 'Value': [7]}}
+        body = json.dumps([series]).encode()
+        self.send_response(200); self.send_header('Content-Length', str(len(body))); self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Web)
+made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) # as browsers have it: nobody must show a certificate
+made.load_cert_chain(sys.argv[3], sys.argv[2])
+server.socket = made.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+";
+
+async fn counting_web(line: &Line) -> (u16, tokio::process::Child) {
+    let port = free_port();
+    let mut web = python();
+    web.kill_on_drop(true)
+        .args(["-c", COUNTING_WEB])
+        .arg(port.to_string())
+        .args(line.files());
+    let child = web.spawn().expect("Python is installed");
+    listens("the web server", port).await;
+    (port, child)
+}
+
+/// Peers that speak DICOM in plain, or over TLS, with a web server that is or is not known by what it shows: where it is not, they
+/// are asked by C-FIND instead.
+#[tokio::test]
+async fn a_peers_web_server_is_known_by_its_own_certificate_or_by_its_name() {
+    let (line, others) = (Line::tls(), Line::tls());
+    let held = Held::start_over(&line, Vec::new()).await;
+    held.admit_made(&format!("{MAKE}make('1.2.77.1', '1.2.77.1.1', 1)"))
+        .await;
+    let (web, _web) = counting_web(&line).await;
+    let (foreign, _foreign) = counting_web(&others).await;
+    let shown = |line: &Line| {
+        line.bound(peer("its", "ITS", None, Rights::STORE))
+            .certificates
+    };
+    let (its, of_others, none) = (shown(&line), shown(&others), Vec::new());
+    // The server's certificate is for localhost, not for 127.0.0.1.
+    let cases = [
+        ("known by name", "localhost", web, &none, &none, true),
+        ("of another name", "127.0.0.1", web, &none, &none, false),
+        ("bound", "127.0.0.1", web, &its, &none, true),
+        (
+            "bound beside DICOM's",
+            "localhost",
+            web,
+            &its,
+            &of_others,
+            true,
+        ),
+        (
+            "of another server",
+            "localhost",
+            web,
+            &of_others,
+            &none,
+            false,
+        ),
+        ("as DICOM's", "127.0.0.1", web, &none, &its, true),
+        ("not as DICOM's", "localhost", web, &none, &of_others, false),
+        ("unsigned", "localhost", foreign, &none, &none, false),
+        (
+            "unsigned though bound",
+            "localhost",
+            foreign,
+            &of_others,
+            &none,
+            false,
+        ),
+    ];
+    let (mut peers, mut doors) = (Vec::new(), Vec::new());
+    for (name, host, port, web_certificates, certificates, _) in &cases {
+        let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dicom = door.local_addr().unwrap().port();
+        peers.push(Peer {
+            counts: true,
+            web: Some(format!("https://{host}:{port}/dicom-web").parse().unwrap()),
+            web_certificates: web_certificates.to_vec(),
+            certificates: certificates.to_vec(),
+            ..peer(name, "PACS", Some(dicom), Rights::STORE)
+        });
+        doors.push(door);
+    }
+    let _inquiring = inquiring(&held, peers);
+    for ((name, .., is_known), door) in cases.iter().zip(doors) {
+        let by_find = async {
+            let called = door.accept().await;
+            called.is_err()
+        };
+        let by_web = async {
+            let study = study("1.2.77.1");
+            loop {
+                let standing = held.store.standing(&study).await.unwrap().unwrap();
+                if standing.counts.contains_key(*name) {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let asked = async {
+            tokio::select! { web = by_web => web, find = by_find => find }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(60), asked).await;
+        assert_eq!(found.ok(), Some(*is_known), "a web server {name}");
+    }
+}
+
 /// An archive that gives two of a study's three objects by C-GET, and then fails; every time.
 const HALF_AN_ARCHIVE: &str = r"
 import sys

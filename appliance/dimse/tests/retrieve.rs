@@ -428,6 +428,89 @@ async fn a_move_goes_to_a_third_party_that_is_configured_and_to_nobody_else() {
     assert!(held.audited().await.contains("to pacs"));
 }
 
+/// Cancels a C-GET and a C-MOVE of a study, each while it takes the second object; prints how they ended.
+const CANCELS: &str = r"
+import json, sys, threading
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelGet as GET,
+    StudyRootQueryRetrieveInformationModelMove as MOVE, Verification)
+SC = '1.2.840.10008.5.1.4.1.1.7'
+came, model = [], None
+def stored(event):
+    came.append(str(event.request.AffectedSOPInstanceUID))
+    if len(came) == 2:
+        # It has left before the answer to this object does: a C-MOVE's objects come over another association.
+        send, went = assoc.dul.socket.send, threading.Event()
+        def sent(pdu):
+            send(pdu); went.set()
+        assoc.dul.socket.send = sent
+        assoc.send_c_cancel(9, query_model=model)
+        assert went.wait(20), 'never sent'
+        assoc.dul.socket.send = send
+    return 0
+pacs = AE('PACS'); pacs.add_supported_context(SC)
+server = pacs.start_server(('127.0.0.1', int(sys.argv[2])), block=False, evt_handlers=[(evt.EVT_C_STORE, stored)], **listening)
+ae = AE('WS')
+for wanted in GET, MOVE, Verification: ae.add_requested_context(wanted)
+ae.add_requested_context(SC, '1.2.840.10008.1.2.1')
+assoc = ae.associate('127.0.0.1', int(sys.argv[1]), ae_title='PERICARD', ext_neg=[build_role(SC, scp_role=True)],
+                     evt_handlers=[(evt.EVT_C_STORE, stored)], **calling)
+assert assoc.is_established
+ds = Dataset(); ds.QueryRetrieveLevel = 'STUDY'; ds.StudyInstanceUID = '1.2.826.0.1.3680043.10.1'
+said = []
+for model in GET, MOVE:
+    came.clear()
+    way = assoc.send_c_get(ds, GET, msg_id=9) if model == GET else assoc.send_c_move(ds, 'PACS', MOVE, msg_id=9)
+    statuses = [status for status, _ in way]
+    counts = {kind: getattr(statuses[-1], f'NumberOf{kind}Suboperations', None) for kind in ('Completed', 'Remaining', 'Failed', 'Warning')}
+    said.append({'last': statuses[-1].Status, 'others': sorted({s.Status for s in statuses[:-1]}), 'came': len(came), **counts})
+    said[-1]['echo'] = assoc.send_c_echo().Status
+assoc.release()
+assert assoc.is_released
+server.shutdown()
+print(json.dumps(said))
+";
+
+#[tokio::test]
+async fn a_retrieval_ends_when_it_is_cancelled_and_the_association_goes_on() {
+    for line in Line::both() {
+        cancelled(&line).await;
+    }
+}
+
+async fn cancelled(line: &Line) {
+    const OBJECTS: u64 = 40;
+    let port = free_port();
+    let pacs = line.bound(peer("pacs", "PACS", Some(port), Rights::STORE));
+    let held = Held::start_over(line, vec![pacs]).await;
+    let dir = tempfile::tempdir().unwrap();
+    for at in 0..OBJECTS {
+        let file = support::secondary_capture_file(dir.path(), &format!("1.2.3.{at}"), 8);
+        held.admit(&std::fs::read(file).unwrap()).await;
+    }
+    let mut command = python();
+    command.args(["-c", &format!("{CONTEXTS}{CANCELS}")]);
+    command
+        .args([&held.port(), &port.to_string()])
+        .args(line.files());
+    let said = run(command).await;
+    let said: Vec<Value> = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    for (way, said) in ["C-GET", "C-MOVE"].iter().zip(&said) {
+        let of = |name: &str| said[name].as_u64().unwrap_or_default();
+        let at = format!("{way} over {}: {said}", line.name());
+        assert_eq!(said["last"], 0xFE00, "{at}");
+        assert_eq!(said["others"], json!([0xFF00]), "{at}");
+        assert_eq!(of("Completed") + of("Remaining"), OBJECTS, "{at}");
+        assert_eq!((of("Failed"), of("Warning")), (0, 0), "{at}");
+        assert_eq!(of("Completed"), of("came"), "{at}");
+        // A C-GET's cancel comes before the answer to the object. A C-MOVE's has come by then, which is not to say that it was seen.
+        let most = if *way == "C-GET" { 2 } else { OBJECTS - 1 };
+        assert!((2..=most).contains(&of("Completed")), "{at}");
+        assert_eq!(said["echo"], 0, "{at}");
+    }
+}
+
 /// Retrieves by C-GET, and by C-MOVE to its own PACS, what the second argument lists; prints what came, by case.
 const RETRIEVES: &str = r"
 import json, sys

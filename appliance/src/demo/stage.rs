@@ -82,6 +82,7 @@ impl Stage {
             counts: false,
             fetch: Vec::new(),
             web: None,
+            web_certificates: Vec::new(),
         }];
         written.rules = rules();
         write(&dir, &written)?;

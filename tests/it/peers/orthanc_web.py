@@ -1,7 +1,8 @@
 """Our DICOMweb beside Orthanc's, with the same files: orthanc_web.py OURS TOKEN CA THEIRS.
 
 Every file of pydicom's, nibabel's and pynetdicom's test data is stored at both by STOW-RS, one by one. Then what both hold is searched and retrieved
-at both, and the answers must be the same but for what stands, with its reason, in the tables below. Prints JSON: the counts.
+at both, attributes, whole objects and frames, and the answers must be the same but for what stands, with its reason, in the tables
+below. Prints JSON: the counts.
 """
 import gzip, io, json, re, sys, uuid
 from pathlib import Path
@@ -51,6 +52,12 @@ FILE_DIFFERS = {
 }
 
 
+def stored(answer):
+    """Class and instance of each object that the answer to a store says is kept."""
+    kept = answer["00081199"].get("Value", [])
+    return {tuple(item[tag]["Value"][0] for tag in ("00081150", "00081155")) for item in kept}
+
+
 class Server:
     def __init__(self, url, token=None, ca=True):
         self.url, self.session = url, requests.Session()
@@ -67,7 +74,7 @@ class Server:
         body = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + data + f"\r\n--{boundary}--\r\n".encode()
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         answer = self.session.post(self.url + "/studies", data=body, headers={"Content-Type": kind, **JSON})
-        return answer.status_code == 200 and bool(answer.json()["00081199"].get("Value"))
+        return stored(answer.json()) if answer.status_code == 200 else set()
 
     def search(self, path):
         answer = self.get(path)
@@ -108,6 +115,8 @@ for path in sorted(p for root in ROOTS for p in root.rglob("*") if p.is_file()):
     mine, other = (server.store(data) for server in (ours, theirs))
     if mine and other:
         held[uid] = (path, data)
+        check(f"{path.name}: what was stored", sorted(mine), sorted(other))
+        check(f"{path.name}: the instance that was stored", {instance for _, instance in mine}, {uid})
     elif mine != other:
         taken_by_one[path.name] = "ours" if mine else "Orthanc"
 for name, who in taken_by_one.items():
@@ -202,7 +211,9 @@ def attributes(item):
     return found
 
 
-different = {}
+NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+FRAMES = {"Accept": 'multipart/related; type="application/octet-stream"'}
+different, frames = {}, 0
 for uid, (path, data) in held.items():
     study, series = next(key for key, members in of_series.items() if uid in members)
     url = f"/studies/{study}/series/{series}/instances/{uid}"
@@ -214,9 +225,25 @@ for uid, (path, data) in held.items():
                 continue
             different.setdefault((path.name, tag), (mine.get(tag), other.get(tag)))
     # Retrieve: the object, as it was sent.
-    answer = ours.get(url, {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'})
-    check(f"{path.name}: the object", parts(answer) == [data], True)
-print(json.dumps({"held": len(held), "taken_by_one": taken_by_one, "hits": hits}))
+    as_stored = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+    mine, other = (parts(s.get(url, as_stored)) for s in (ours, theirs))
+    check(f"{path.name}: the object", mine == [data], True)
+    check(f"{path.name}: the object at both", mine == other, True)
+    # Its frames, where they are stored as they go out.
+    ds = pydicom.dcmread(io.BytesIO(data), force=True)
+    if ds.file_meta.get("TransferSyntaxUID") in NATIVE and "PixelData" in ds:
+        count = re.match(r"\s*(\d+)", str(ds.get("NumberOfFrames", "")))  # of "1A", as both read it, the number
+        count = int(count.group(1)) if count else 1
+        listed = ",".join(str(number) for number in range(1, count + 1))
+        mine, other = (s.get(f"{url}/frames/{listed}", FRAMES) for s in (ours, theirs))
+        if mine.status_code == other.status_code == 200:
+            mine, other = parts(mine), parts(other)
+            check(f"{path.name}: {count} frames", len(mine), count)
+            check(f"{path.name}: the frames at both", mine == other, True)
+            frames += len(mine)
+        else:  # a file that has no frames to give has none at either
+            check(f"{path.name}: frames", mine.status_code == 200, other.status_code == 200)
+print(json.dumps({"held": len(held), "taken_by_one": taken_by_one, "hits": hits, "frames": frames}))
 for (name, tag), (mine, other) in different.items():
     problems.append(f"{name} {tag}: ours {mine!r:.160}, Orthanc {other!r:.160}")
 for problem in problems:

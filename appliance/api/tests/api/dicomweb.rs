@@ -3,7 +3,7 @@
 use crate::site::{Answer, Site, multipart, object, object_saying};
 use axum::body::Body;
 use dicom_core::value::DataSetSequence;
-use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use http::{Request, header};
@@ -39,6 +39,17 @@ async fn filled() -> Site {
 
 /// An object of a third study that was made for two orders.
 fn ordered() -> Vec<u8> {
+    ordered_saying(&[
+        (
+            tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+            VR::DA,
+            "20260312",
+        ),
+        (tags::STUDY_DATE, VR::DA, "20251231"),
+    ])
+}
+
+fn ordered_saying(texts: &[(Tag, VR, &str)]) -> Vec<u8> {
     let text = |tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
     let request = |step: &str, procedure: &str| {
         InMemDicomObject::from_element_iter([
@@ -46,18 +57,7 @@ fn ordered() -> Vec<u8> {
             text(tags::REQUESTED_PROCEDURE_ID, VR::SH, procedure),
         ])
     };
-    let bytes = object_saying(
-        (3, 1, 1),
-        10,
-        &[
-            (
-                tags::PERFORMED_PROCEDURE_STEP_START_DATE,
-                VR::DA,
-                "20260312",
-            ),
-            (tags::STUDY_DATE, VR::DA, "20251231"),
-        ],
-    );
+    let bytes = object_saying((3, 1, 1), 10, texts);
     let mut file = dicom_object::from_reader(&bytes[..]).expect("an object");
     let requests = vec![request("STEP-1", "PROC-1"), request("STEP-2", "PROC-2")];
     file.put(DataElement::new(
@@ -330,6 +330,144 @@ async fn searches_find_what_matches() {
             .await
             .contains(&("search".into(), "1.2.3.1".into()))
     );
+}
+
+/// The rows of the conformance statement's table of keys, which are those of the tables that searches run by.
+fn stated_keys() -> Vec<[&'static str; 4]> {
+    let statement = include_str!("../../CONFORMANCE.md");
+    let table = statement.split("### Matching of QIDO-RS").nth(1);
+    let rows = table.expect("the table of keys").lines().skip(4);
+    let row = |line: &'static str| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        <[&str; 4]>::try_from(cells).expect("level, attribute, tag, matching")
+    };
+    rows.take_while(|line| line.starts_with('|'))
+        .map(row)
+        .collect()
+}
+
+/// What every key finds the third study by, and what it does not find it or another by.
+#[rustfmt::skip] // a row a key
+const KEYS: &[(&str, &[&str], &str)] = &[
+    ("StudyDate", &["20251231", "20251230-20251231", "-20251231"], "20251230"),
+    ("StudyTime", &["143059", "1430", "1400-1500", "1430-"], "1400-1430"),
+    ("AccessionNumber", &["ACC-3", "acc-3", "*-3"], "ACC-33"),
+    ("ModalitiesInStudy", &["MR", "M?"], "US"),
+    ("ReferringPhysicianName", &["REF^ERRING", "ref*"], "REF"),
+    ("StudyDescription", &["HEAD WITH", "*with"], "HEAD"),
+    ("PatientName", &["DOE3^JANE", "doe3*"], "DOE3"),
+    ("PatientID", &["PID-3", "PID-3*"], "PID"),
+    ("PatientBirthDate", &["19610307", "19610101-19611231"], "19610308-"),
+    ("PatientSex", &["O", "o"], "F"),
+    ("StudyInstanceUID", &["1.2.3.3", "1.2.3.77,1.2.3.3"], "1.2.3.33"),
+    ("StudyID", &["S3", "S?"], "S"),
+    ("Modality", &["MR", "m*"], "US"),
+    ("SeriesDescription", &["T1 AXIAL", "t1*"], "T1"),
+    ("BodyPartExamined", &["HEAD", "he??"], "CHEST"),
+    ("SeriesInstanceUID", &["1.2.3.3.1", "1.2.3.77.1,1.2.3.3.1"], "1.2.3.3.11"),
+    ("SeriesNumber", &["31", "3?"], "3"),
+    ("PerformedProcedureStepStartDate", &["20260312", "20260301-20260331"], "20260313-"),
+    ("PerformedProcedureStepStartTime", &["081500", "08-09", "-0815"], "0816-"),
+    ("RequestAttributesSequence.ScheduledProcedureStepID", &["STEP-2", "step*"], "STEP"),
+    ("RequestAttributesSequence.RequestedProcedureID", &["PROC-1", "*-2"], "PROC-3"),
+    ("SOPClassUID", &["1.2.840.10008.5.1.4.1.1.4"], "1.2.840.10008.5.1.4.1.1.7"),
+    ("SOPInstanceUID", &["1.2.3.3.1.1", "1.2.3.77.1.1,1.2.3.3.1.1"], "1.2.3.3.1.11"),
+    ("InstanceNumber", &["41", "4*"], "4"),
+];
+
+#[tokio::test]
+async fn every_key_of_the_statement_finds_what_matches_and_nothing_else() {
+    let site = filled().await;
+    let third = ordered_saying(&[
+        (
+            tags::SOP_CLASS_UID,
+            VR::UI,
+            dicom_dictionary_std::uids::MR_IMAGE_STORAGE,
+        ),
+        (tags::STUDY_DATE, VR::DA, "20251231"),
+        (tags::STUDY_TIME, VR::TM, "143059"),
+        (tags::ACCESSION_NUMBER, VR::SH, "ACC-3"),
+        (tags::MODALITY, VR::CS, "MR"),
+        (tags::REFERRING_PHYSICIAN_NAME, VR::PN, "REF^ERRING"),
+        (tags::STUDY_DESCRIPTION, VR::LO, "HEAD WITH"),
+        (tags::PATIENT_BIRTH_DATE, VR::DA, "19610307"),
+        (tags::PATIENT_SEX, VR::CS, "O"),
+        (tags::STUDY_ID, VR::SH, "S3"),
+        (tags::SERIES_DESCRIPTION, VR::LO, "T1 AXIAL"),
+        (tags::BODY_PART_EXAMINED, VR::CS, "HEAD"),
+        (tags::SERIES_NUMBER, VR::IS, "31"),
+        (
+            tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+            VR::DA,
+            "20260312",
+        ),
+        (tags::PERFORMED_PROCEDURE_STEP_START_TIME, VR::TM, "081500"),
+        (tags::INSTANCE_NUMBER, VR::IS, "41"),
+    ]);
+    let stored = store(&site, "/dicomweb/studies", &[(DICOM, &third)]).await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    let stated = stated_keys();
+    assert_eq!(stated.len(), KEYS.len(), "a row here for each key");
+    for [level, keyword, tag, matching] in stated {
+        let row = KEYS.iter().find(|(name, ..)| *name == keyword);
+        let (_, hits, miss) = row.unwrap_or_else(|| panic!("{keyword} has no row here"));
+        let (path, uid, of_third) = match level {
+            "study" => ("studies", "0020000D", "1.2.3.3"),
+            "series" => ("series", "0020000E", "1.2.3.3.1"),
+            _ => ("instances", "00080018", "1.2.3.3.1.1"),
+        };
+        let is_range = matching.contains("range");
+        assert!(
+            !is_range || hits.iter().any(|hit| hit.contains('-')),
+            "{keyword} is asked for by a range"
+        );
+        let hits = hits.iter().map(|hit| (*hit, vec![of_third]));
+        for (value, expected) in hits.chain([(*miss, vec![])]) {
+            for name in [keyword, tag] {
+                let value = value.replace(' ', "%20").replace('^', "%5E");
+                let path = format!("/dicomweb/{path}?{name}={value}");
+                let answer = site.get(&path).await;
+                assert_eq!(answer.status, 200, "{path} {}", answer.text());
+                assert_eq!(answer.header("warning"), "", "{path}");
+                assert_eq!(values(&answer.json(), uid), expected, "{path}");
+            }
+        }
+    }
+}
+
+/// PS3.18 table 10.6.1-5: what a server must match.
+#[test]
+fn no_key_that_the_standard_requires_is_missing() {
+    let stated: Vec<_> = stated_keys()
+        .into_iter()
+        .map(|[level, keyword, ..]| (level, keyword))
+        .collect();
+    for required in [
+        ("study", "StudyDate"),
+        ("study", "StudyTime"),
+        ("study", "AccessionNumber"),
+        ("study", "ModalitiesInStudy"),
+        ("study", "ReferringPhysicianName"),
+        ("study", "PatientName"),
+        ("study", "PatientID"),
+        ("study", "StudyInstanceUID"),
+        ("study", "StudyID"),
+        ("series", "Modality"),
+        ("series", "SeriesInstanceUID"),
+        ("series", "SeriesNumber"),
+        ("series", "PerformedProcedureStepStartDate"),
+        ("series", "PerformedProcedureStepStartTime"),
+        (
+            "series",
+            "RequestAttributesSequence.ScheduledProcedureStepID",
+        ),
+        ("series", "RequestAttributesSequence.RequestedProcedureID"),
+        ("instance", "SOPClassUID"),
+        ("instance", "SOPInstanceUID"),
+        ("instance", "InstanceNumber"),
+    ] {
+        assert!(stated.contains(&required), "{required:?}");
+    }
 }
 
 #[tokio::test]
