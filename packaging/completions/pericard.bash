@@ -298,6 +298,9 @@ _pericard() {
             pericard__subcmd__help__subcmd__hub,advisory)
                 cmd="pericard__subcmd__help__subcmd__hub__subcmd__advisory"
                 ;;
+            pericard__subcmd__help__subcmd__hub,alarm)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__alarm"
+                ;;
             pericard__subcmd__help__subcmd__hub,audit)
                 cmd="pericard__subcmd__help__subcmd__hub__subcmd__audit"
                 ;;
@@ -342,6 +345,12 @@ _pericard() {
                 ;;
             pericard__subcmd__help__subcmd__hub__subcmd__advisory,list)
                 cmd="pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__list"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__alarm,close)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__alarm__subcmd__close"
+                ;;
+            pericard__subcmd__help__subcmd__hub__subcmd__alarm,list)
+                cmd="pericard__subcmd__help__subcmd__hub__subcmd__alarm__subcmd__list"
                 ;;
             pericard__subcmd__help__subcmd__hub__subcmd__audit,show)
                 cmd="pericard__subcmd__help__subcmd__hub__subcmd__audit__subcmd__show"
@@ -418,6 +427,9 @@ _pericard() {
             pericard__subcmd__hub,advisory)
                 cmd="pericard__subcmd__hub__subcmd__advisory"
                 ;;
+            pericard__subcmd__hub,alarm)
+                cmd="pericard__subcmd__hub__subcmd__alarm"
+                ;;
             pericard__subcmd__hub,audit)
                 cmd="pericard__subcmd__hub__subcmd__audit"
                 ;;
@@ -478,6 +490,24 @@ _pericard() {
             pericard__subcmd__hub__subcmd__advisory__subcmd__help,list)
                 cmd="pericard__subcmd__hub__subcmd__advisory__subcmd__help__subcmd__list"
                 ;;
+            pericard__subcmd__hub__subcmd__alarm,close)
+                cmd="pericard__subcmd__hub__subcmd__alarm__subcmd__close"
+                ;;
+            pericard__subcmd__hub__subcmd__alarm,help)
+                cmd="pericard__subcmd__hub__subcmd__alarm__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__alarm,list)
+                cmd="pericard__subcmd__hub__subcmd__alarm__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__alarm__subcmd__help,close)
+                cmd="pericard__subcmd__hub__subcmd__alarm__subcmd__help__subcmd__close"
+                ;;
+            pericard__subcmd__hub__subcmd__alarm__subcmd__help,help)
+                cmd="pericard__subcmd__hub__subcmd__alarm__subcmd__help__subcmd__help"
+                ;;
+            pericard__subcmd__hub__subcmd__alarm__subcmd__help,list)
+                cmd="pericard__subcmd__hub__subcmd__alarm__subcmd__help__subcmd__list"
+                ;;
             pericard__subcmd__hub__subcmd__audit,help)
                 cmd="pericard__subcmd__hub__subcmd__audit__subcmd__help"
                 ;;
@@ -516,6 +546,9 @@ _pericard() {
                 ;;
             pericard__subcmd__hub__subcmd__help,advisory)
                 cmd="pericard__subcmd__hub__subcmd__help__subcmd__advisory"
+                ;;
+            pericard__subcmd__hub__subcmd__help,alarm)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__alarm"
                 ;;
             pericard__subcmd__hub__subcmd__help,audit)
                 cmd="pericard__subcmd__hub__subcmd__help__subcmd__audit"
@@ -564,6 +597,12 @@ _pericard() {
                 ;;
             pericard__subcmd__hub__subcmd__help__subcmd__advisory,list)
                 cmd="pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__list"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__alarm,close)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__alarm__subcmd__close"
+                ;;
+            pericard__subcmd__hub__subcmd__help__subcmd__alarm,list)
+                cmd="pericard__subcmd__hub__subcmd__help__subcmd__alarm__subcmd__list"
                 ;;
             pericard__subcmd__hub__subcmd__help__subcmd__audit,show)
                 cmd="pericard__subcmd__hub__subcmd__help__subcmd__audit__subcmd__show"
@@ -1206,7 +1245,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__egress__subcmd__accept__subcmd__plan)
-            opts="-h --config --labels --officer --help"
+            opts="-h --config --labels --officer --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2020,7 +2059,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__hub)
-            opts="serve check key enrol hospitals suspend resume model advisory evaluation token take audit backup"
+            opts="serve check key enrol hospitals suspend resume model advisory alarm evaluation token take audit backup"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2062,6 +2101,48 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help__subcmd__hub__subcmd__advisory__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__alarm)
+            opts="list close"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__alarm__subcmd__close)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__hub__subcmd__alarm__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2692,7 +2773,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__hub)
-            opts="-h --help serve check key enrol hospitals suspend resume model advisory evaluation token take audit backup help"
+            opts="-h --help serve check key enrol hospitals suspend resume model advisory alarm evaluation token take audit backup help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2811,6 +2892,112 @@ _pericard() {
             ;;
         pericard__subcmd__hub__subcmd__advisory__subcmd__list)
             opts="-h --config --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm)
+            opts="-h --help list close help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm__subcmd__close)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm__subcmd__help)
+            opts="list close help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm__subcmd__help__subcmd__close)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__alarm__subcmd__list)
+            opts="-h --config --all --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3122,7 +3309,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__hub__subcmd__help)
-            opts="serve check key enrol hospitals suspend resume model advisory evaluation token take audit backup help"
+            opts="serve check key enrol hospitals suspend resume model advisory alarm evaluation token take audit backup help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3164,6 +3351,48 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__hub__subcmd__help__subcmd__advisory__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__alarm)
+            opts="list close"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__alarm__subcmd__close)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__hub__subcmd__help__subcmd__alarm__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
