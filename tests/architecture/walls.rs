@@ -219,11 +219,13 @@ pub(crate) const EGRESS_TAKES: &[&str] = &[
     "&[CatalogueId]", "Pseudonym", "Review", "Rules", "Closing", "&Meter", "&Frame", "&mut self",
 ];
 
-/// Where it is told once, by the composition root, in which file to keep the counts.
+/// Where it is told once, by the composition root, in which file to keep the counts, and in which books were restored.
 pub(crate) const EGRESS_OPENS: &[(&str, &str)] = &[
     ("open", "PathBuf"),
     ("preview", "&Path"),
     ("preview_frame", "&Path"),
+    ("mark", "&Path"),
+    ("of", "&Path"),
 ];
 
 /// What stands at the top, beside dot-files.

@@ -253,7 +253,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel as PUSH, StorageCommitmentPushModelInstance as INSTANCE
 port, lost, book = int(sys.argv[1]), [uid for uid in sys.argv[2].split(',') if uid], sys.argv[3]
-asked = []
+asked, due = [], []
 def noted(what, value):
     with open(book, 'a') as file: file.write(json.dumps([what, value]) + '\n')
 def stored(event):
@@ -264,9 +264,11 @@ def action(event):
     noted('asked', sorted(i.ReferencedSOPInstanceUID for i in asked[-1].ReferencedSOPSequence))
     return 0, None
 def answered(event):
-    # Only once the answer to the question is on its way, and in a thread of its own: this one reads what comes.
-    if type(event.message).__name__ == 'N_ACTION_RSP':
-        threading.Thread(target=report, args=(event.assoc, asked.pop())).start()
+    if type(event.message).__name__ == 'N_ACTION_RSP': due.append(asked.pop())
+def left(event):
+    # Only once the answer to the question has left, and in a thread of its own: this one sends.
+    if due and type(event.pdu).__name__ == 'P_DATA_TF':
+        threading.Thread(target=report, args=(event.assoc, due.pop())).start()
 def report(assoc, question):
     said, kept, failed = Dataset(), [], []
     for item in question.ReferencedSOPSequence:
@@ -280,7 +282,7 @@ def report(assoc, question):
     noted('told', status.Status)
 ae = AE('PACS'); ae.add_supported_context(PUSH); ae.add_supported_context('1.2.840.10008.5.1.4.1.1.7')
 ae.start_server(('127.0.0.1', port), **listening, evt_handlers=[
-    (evt.EVT_C_STORE, stored), (evt.EVT_N_ACTION, action), (evt.EVT_DIMSE_SENT, answered)])
+    (evt.EVT_C_STORE, stored), (evt.EVT_N_ACTION, action), (evt.EVT_DIMSE_SENT, answered), (evt.EVT_PDU_SENT, left)])
 ";
 
 #[tokio::test]

@@ -350,7 +350,7 @@ fn stated_keys() -> Vec<[&'static str; 4]> {
 #[rustfmt::skip] // a row a key
 const KEYS: &[(&str, &[&str], &str)] = &[
     ("StudyDate", &["20251231", "20251230-20251231", "-20251231"], "20251230"),
-    ("StudyTime", &["143059", "1430", "1400-1500", "1430-"], "1400-1430"),
+    ("StudyTime", &["143059", "1430", "1400-1500", "1400-1430", "1430-"], "1400-1429"),
     ("AccessionNumber", &["ACC-3", "acc-3", "*-3"], "ACC-33"),
     ("ModalitiesInStudy", &["MR", "M?"], "US"),
     ("ReferringPhysicianName", &["REF^ERRING", "ref*"], "REF"),
