@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
+/// How often one is started whose ports were taken meanwhile.
+const STARTS_MAX: usize = 3;
+
 /// An Orthanc that ends with the test.
 pub(crate) struct Orthanc {
     pub(crate) http: u16,
     pub(crate) dicom: u16,
-    _process: Process,
+    process: Process,
     dir: tempfile::TempDir,
 }
 
@@ -17,6 +20,12 @@ impl Orthanc {
     /// Starts one, with no plugins and no servers but what `settings` adds, and waits until it answers.
     pub(crate) fn start(settings: Value) -> Option<Self> {
         let program = program("Orthanc")?;
+        let started = (0..STARTS_MAX).find_map(|_| Self::started(&program, &settings));
+        Some(started.expect("it ends each time that it is started; its log stands above"))
+    }
+
+    /// `None` when it ended instead: a port that was free was another's by the time that it listened.
+    fn started(program: &Path, settings: &Value) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (http, dicom) = (free_port(), free_port());
         let mut config = json!({
@@ -28,21 +37,28 @@ impl Orthanc {
         let (all, Value::Object(more)) = (config.as_object_mut()?, settings) else {
             panic!("settings are an object");
         };
-        all.extend(more);
+        all.extend(more.clone());
         let file = dir.path().join("orthanc.json");
         std::fs::write(&file, config.to_string()).expect("Orthanc's configuration");
         let log = dir.path().join("log");
-        let process = Process::start(&program, &[file.to_str().expect("a path")], &log);
-        let orthanc = Self {
+        let process = Process::start(program, &[file.to_str().expect("a path")], &log);
+        let mut orthanc = Self {
             http,
             dicom,
-            _process: process,
+            process,
             dir,
         };
-        until("Orthanc", || {
-            orthanc.asked(&["--max-time", "5"], "/system").ok()
+        let answers = until("Orthanc", || {
+            if orthanc.process.has_ended() {
+                return Some(false);
+            }
+            let answer = orthanc.asked(&["--max-time", "5"], "/system");
+            answer.is_ok().then_some(true)
         });
-        Some(orthanc)
+        if !answers {
+            eprintln!("Orthanc ended: {}", orthanc.log());
+        }
+        answers.then_some(orthanc)
     }
 
     /// A request by curl: the answer as JSON, or what came instead.

@@ -146,6 +146,11 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) struct Process(Child);
 
 impl Process {
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     pub(crate) fn start(program: &Path, args: &[&str], log: &Path) -> Self {
         let log = fs::OpenOptions::new()
             .create(true)

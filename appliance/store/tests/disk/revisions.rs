@@ -47,6 +47,9 @@ fn file(dir: &Path, ack: &Ack) -> PathBuf {
 /// The row, and the mark of the latest with it: as if the last commit had never been.
 fn forget_row(dir: &Path, ack: &Ack) {
     let database = rusqlite::Connection::open(dir.join("pericard.db")).expect("the database");
+    // What refers to the row would have been forgotten with it; it is nothing to this check.
+    let unbound = database.pragma_update(None, "foreign_keys", false);
+    unbound.expect("rows may refer to nothing");
     let forgotten = database.execute(
         "DELETE FROM instances WHERE lower(hex(digest)) = ?1",
         [sha256(ack)],

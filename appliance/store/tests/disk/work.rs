@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Results are numbered from here on, within a study.
-const FIRST_RESULT: u32 = 1_000_000;
+const FIRST_RESULT: u32 = 1_000_000_000; // above the numbers of all objects that come, of each cut too
 /// How much later a day's first object is received: steps of a script cross midnight now and then.
 const HOURS: Duration = Duration::from_secs(5 * 3600);
 const STUDIES: u64 = 3;
