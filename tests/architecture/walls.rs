@@ -103,7 +103,7 @@ pub(crate) const KEYS: &[Key] = &[
         reason: "what a worker may do is decided in one place, where every system call left to it has its line." },
     Key { crates: &["tokio-websockets"], keepers: &["api"],
         reason: "the channel of notifications is a route like any other, behind the same list of who may what." },
-    Key { crates: &["rand", "prio"], keepers: &["egress"],
+    Key { crates: &["rand"], keepers: &["egress"],
         reason: "noise is drawn in one place, under one ledger." },
 ];
 
@@ -217,6 +217,8 @@ pub(crate) const EGRESS_TAKES: &[&str] = &[
     // A week: models by number, patients as hashes that nobody can turn back, and the frame that tells of it. None has
     // place for a text; `Closing` and `Rules` are made of these and of numbers.
     "&[CatalogueId]", "Pseudonym", "Review", "Rules", "Closing", "&Meter", "&Frame", "&mut self",
+    // What a year still has to pay for: weeks, models and evaluation plans, by number.
+    "&Expected",
 ];
 
 /// Where it is told once, by the composition root, in which file to keep the counts, and in which books were restored.
@@ -226,6 +228,7 @@ pub(crate) const EGRESS_OPENS: &[(&str, &str)] = &[
     ("preview_frame", "&Path"),
     ("mark", "&Path"),
     ("of", "&Path"),
+    ("forecast", "&Path"),
 ];
 
 /// What stands at the top, beside dot-files.

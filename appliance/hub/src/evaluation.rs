@@ -414,25 +414,6 @@ mod tests {
     }
 
     #[test]
-    fn a_nations_interval_holds_what_is_true_as_often_as_it_says() {
-        const RUNS: u32 = 2000;
-        const HOSPITALS: usize = 12;
-        let all = outcome(1, HIGH, LOW);
-        let mut chance = Chance(11);
-        for metric in [Metric::Sensitivity, Metric::Specificity] {
-            let truth = all.value(metric, 5).expect("enough");
-            let mut held = 0;
-            for _ in 0..RUNS {
-                let told: Vec<_> = (0..HOSPITALS).map(|_| drawn(&mut chance, &all)).collect();
-                let seen = score(metric, &plan(0), &told).estimate.expect("a figure");
-                held += u32::from((seen.low..=seen.high).contains(&truth));
-            }
-            let share = f64::from(held) / f64::from(RUNS);
-            assert!((0.925..0.985).contains(&share), "{metric:?}: {share}");
-        }
-    }
-
-    #[test]
     fn from_fewer_than_five_there_is_no_figure() {
         let all: Vec<Outcome> = (1..=5).map(|n| outcome(n, HIGH, LOW)).collect();
         let of = |count: usize, cases| score(Metric::Sensitivity, &plan(cases), &all[..count]);
