@@ -7,46 +7,18 @@ import http.client
 import pathlib
 import socket
 import ssl
-import struct
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "it" / "peers"))
 import upper_layer
+from capture import CAPTURE, EXPLICIT, data_set, file_header
 
-EXPLICIT, CAPTURE = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.7"
 STUDY = "1.2.826.0.1.3680043.8.498.79"
 INSTANCE = STUDY + ".1.1"
-COLUMNS = 4096
 FRAGMENT_BYTES = 60_000
 ACCEPTED, DATA = 2, 4
 
 door, port, token, mib = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-
-
-def element(tag, vr, value):
-    if isinstance(value, str):
-        value = value.encode()
-        value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
-    if isinstance(value, int):
-        value = struct.pack("<H", value)
-    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr
-    return head + (struct.pack("<xxL", len(value)) if vr == b"OB" else struct.pack("<H", len(value))) + value
-
-
-def data_set():
-    pixels = bytes(mib << 20)
-    head = element(0x00080016, b"UI", CAPTURE) + element(0x00080018, b"UI", INSTANCE)
-    head += element(0x00080060, b"CS", "OT") + element(0x00100010, b"PN", "Half^Made")
-    head += element(0x0020000D, b"UI", STUDY) + element(0x0020000E, b"UI", STUDY + ".1")
-    head += element(0x00280002, b"US", 1) + element(0x00280004, b"CS", "MONOCHROME2")
-    for tag, value in [(0x10, len(pixels) // COLUMNS), (0x11, COLUMNS), (0x100, 8), (0x101, 8), (0x102, 7), (0x103, 0)]:
-        head += element(0x00280000 | tag, b"US", value)
-    return head + element(0x7FE00010, b"OB", pixels)
-
-
-def file_header():
-    meta = element(0x00020002, b"UI", CAPTURE) + element(0x00020003, b"UI", INSTANCE) + element(0x00020010, b"UI", EXPLICIT)
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta)) + meta
 
 
 def halves(data):
@@ -63,7 +35,7 @@ def by_store():
         assert upper_layer.read(stream)[0] == ACCEPTED, "no association"
         command = upper_layer.store_request(CAPTURE, INSTANCE)
         stream.sendall(upper_layer.pdu(4, upper_layer.pdv(upper_layer.COMMAND | upper_layer.LAST, command)))
-        for half in halves(data_set()):
+        for half in halves(data_set(STUDY, INSTANCE, "Half^Made", bytes(mib << 20))):
             for begin in range(0, len(half), FRAGMENT_BYTES):
                 stream.sendall(upper_layer.pdu(4, upper_layer.pdv(0, half[begin : begin + FRAGMENT_BYTES])))
         stream.sendall(upper_layer.pdu(4, upper_layer.pdv(upper_layer.LAST, b"")))
@@ -78,8 +50,8 @@ def by_stow():
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=upper_layer.PATIENCE_S)
     kind = 'multipart/related; type="application/dicom"; boundary=part'
     headers = {"Authorization": f"Bearer {token}", "Content-Type": kind, "Accept": "application/dicom+json"}
-    head = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + file_header()
-    body = halves(head + data_set() + b"\r\n--part--\r\n")
+    head = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + file_header(INSTANCE)
+    body = halves(head + data_set(STUDY, INSTANCE, "Half^Made", bytes(mib << 20)) + b"\r\n--part--\r\n")
     connection.request("POST", "/dicomweb/studies", body, headers, encode_chunked=True)
     return connection.getresponse().status
 

@@ -9,15 +9,13 @@ import http.client
 import json
 import socket
 import ssl
-import struct
 import sys
 import threading
 import time
 
 import upper_layer
+from capture import CAPTURE, EXPLICIT, data_set, file_header
 
-EXPLICIT, CAPTURE = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.7"
-COLUMNS = 4096
 REJECTED, ACCEPTED, DATA = 3, 2, 4
 TRANSIENT = 2
 FRAGMENT_BYTES = 60_000
@@ -26,35 +24,6 @@ dicom_port, https_port, ca, token = int(sys.argv[1]), int(sys.argv[2]), sys.argv
 clients, objects, mib = int(sys.argv[5]), int(sys.argv[6]), int(sys.argv[7])
 pixels = bytes(mib << 20)
 said, odd, lock, start = collections.Counter(), [], threading.Lock(), threading.Barrier(clients)
-
-
-def element(tag, vr, value):
-    if isinstance(value, str):
-        value = value.encode()
-        value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
-    if isinstance(value, int):
-        value = struct.pack("<H", value)
-    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr
-    return head + (struct.pack("<xxL", len(value)) if vr == b"OB" else struct.pack("<H", len(value))) + value
-
-
-def data_set(uids):
-    study, instance = uids
-    head = element(0x00080016, b"UI", CAPTURE) + element(0x00080018, b"UI", instance)
-    head += element(0x00080060, b"CS", "OT") + element(0x00100010, b"PN", "Pressure^Made")
-    head += element(0x0020000D, b"UI", study) + element(0x0020000E, b"UI", study + ".1")
-    for tag, value in [(2, 1), (0x10, len(pixels) // COLUMNS), (0x11, COLUMNS), (0x100, 8), (0x101, 8), (0x102, 7), (0x103, 0)]:
-        head += element(0x00280000 | tag, b"US", value)
-        if tag == 2:
-            head += element(0x00280004, b"CS", "MONOCHROME2")
-    return head + element(0x7FE00010, b"OB", pixels)
-
-
-def file_header(instance):
-    meta = element(0x00020002, b"UI", CAPTURE) + element(0x00020003, b"UI", instance)
-    meta += element(0x00020010, b"UI", EXPLICIT) + element(0x00020012, b"UI", "1.2.826.0.1.3680043.10.1")
-    length = struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta))
-    return bytes(128) + b"DICM" + length + meta
 
 
 def by_store(uids):
@@ -69,7 +38,7 @@ def by_store(uids):
             raise RuntimeError(f"a PDU of type {kind} to an association request")
         command = upper_layer.store_request(CAPTURE, uids[1])
         stream.sendall(upper_layer.pdu(4, upper_layer.pdv(upper_layer.COMMAND | upper_layer.LAST, command)))
-        data = data_set(uids)
+        data = data_set(*uids, "Pressure^Made", pixels)
         for begin in range(0, len(data), FRAGMENT_BYTES):
             last = upper_layer.LAST if begin + FRAGMENT_BYTES >= len(data) else 0
             stream.sendall(upper_layer.pdu(4, upper_layer.pdv(last, data[begin : begin + FRAGMENT_BYTES])))
@@ -88,7 +57,7 @@ def by_stow(uids, context=ssl.create_default_context(cafile=ca)):
     headers = {"Authorization": f"Bearer {token}", "Content-Type": kind, "Accept": "application/dicom+json"}
     head = b"--part\r\nContent-Type: application/dicom\r\n\r\n" + file_header(uids[1])
     try:
-        connection.request("POST", "/dicomweb/studies", head + data_set(uids) + b"\r\n--part--\r\n", headers)
+        connection.request("POST", "/dicomweb/studies", head + data_set(*uids, "Pressure^Made", pixels) + b"\r\n--part--\r\n", headers)
     except (BrokenPipeError, ConnectionResetError):
         pass  # refused before all of it was sent; what it says is still to be read
     answer = connection.getresponse()
