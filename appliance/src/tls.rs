@@ -144,7 +144,7 @@ fn shown(door: Door, paths: &CertificatePaths) -> Option<ShownCertificate> {
     Some(ShownCertificate { door, ends_at })
 }
 
-/// When the first of a chain ends, seconds since 1970: clients refuse the chain from then on.
+/// When that certificate of a chain ends which ends first, seconds since 1970: clients refuse the whole chain from then on.
 fn ends_at_s(chain: &[CertificateDer<'_>]) -> Option<i64> {
     let ends: Option<Vec<i64>> = chain
         .iter()

@@ -1,8 +1,9 @@
 //! DICOMweb as its user: WADO-RS for studies (PS3.18 section 10.4) and QIDO-RS for how much there is of one (section 10.6).
 //! Requests are written out by hand, since this binary links no HTTP client.
 //!
-//! HTTP/1.1 over TLS with the web server's own certificate or one for its name, or in plain to this very machine. A study is `multipart/related`; each
-//! part is a file, which goes through the door as any other. Nothing of it is held in memory but a buffer.
+//! HTTP/1.1 over TLS with the web server's own certificate or one for its name, or in plain to this very machine. A study is
+//! `multipart/related`; each part is a file, which goes through the door as any other. Nothing of it is held in memory but a
+//! buffer.
 
 use crate::door::{Door, OpenParcel};
 use crate::fetching::{Brought, Budget, Candidate, caller};
