@@ -8,7 +8,8 @@
 //! - [`deliver`]: results to the peers that rules name, in the order in which they were kept, until each is acknowledged.
 //!
 //! Inside: `frame` cuts the stream into messages, `message` takes one apart, `charset` knows MSH-18, `orders`, `patients` and
-//! `reviews` say what it means, `ack` answers it; `places` says who may connect; `results` writes an ORU and `sender` brings it to its peer.
+//! `reviews` say what it means, `ack` answers it; `places` says who may connect; `results` writes an ORU and `sender` brings it
+//! to its peer.
 //!
 //! Absent on purpose: no message is kept as it came, and none is believed beyond the fields that are read.
 
