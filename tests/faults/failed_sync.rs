@@ -53,6 +53,7 @@ impl Drop for FailingDisk {
 
 #[test]
 fn after_a_failed_sync_nothing_is_promised_and_everybody_is_told() {
+    let _alone = crate::alone();
     let (Some(sample), Some(other)) = (a_sample(), sample("echo")) else {
         return;
     };

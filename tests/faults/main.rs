@@ -7,8 +7,8 @@
 //! - `soak`: an hour under load while workers are killed, in the long form.
 //! - `space`: a full disk is refused cleanly, in the middle of an object too, and the service goes on when there is space.
 //!
-//! `PERICARD_LONG=1` (`cargo xtask test --long`) takes many more cuts and kills. In a binary of its own, so that nothing
-//! else asks for the machine meanwhile.
+//! `PERICARD_LONG=1` (`cargo xtask test --long`) takes many more cuts and kills. In a binary of its own and one test after
+//! the other, so that nothing else asks for the machine meanwhile.
 
 mod failed_sync;
 mod loop_disk;
@@ -20,6 +20,16 @@ mod space;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // shared with `it`, which uses more of it
 mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by the test that runs.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// The machine, for one test alone: how soon an appliance is ready again says nothing beside another test's load.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner) // a test that failed is no reason for the next to
+}
 
 /// Moments that are the same in every run (xorshift): a failing run can be run again.
 pub(crate) struct Moments(pub(crate) u64);

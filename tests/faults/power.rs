@@ -19,6 +19,7 @@ const MOMENT_MS_MAX: u64 = 3500;
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_goes() {
+    let _alone = crate::alone();
     for kind in Kind::ALL {
         let Some(disk) = LoopDisk::new(kind) else {
             return;

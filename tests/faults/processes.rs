@@ -17,6 +17,7 @@ const READY_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 #[test]
 fn nothing_acknowledged_is_lost_whichever_process_is_killed() {
+    let _alone = crate::alone();
     let Some(mut appliance) = Appliance::start(Given {
         toml: RULE,
         models: &[MODEL],

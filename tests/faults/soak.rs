@@ -36,6 +36,7 @@ struct Held {
 
 #[test]
 fn an_hour_of_load_and_lost_workers_loses_nothing_and_grows_nothing() {
+    let _alone = crate::alone();
     if std::env::var_os("PERICARD_LONG").is_none() {
         eprintln!("passed over: takes an hour; `cargo xtask test --long -- --test faults soak`");
         return;

@@ -58,6 +58,7 @@ fn on_a_small_disk() -> Option<(SmallDisk, PathBuf, Appliance)> {
 
 #[test]
 fn a_full_disk_refuses_and_the_service_goes_on_when_there_is_space() {
+    let _alone = crate::alone();
     let Some((disk, sample, mut appliance)) = on_a_small_disk() else {
         return;
     };
@@ -149,6 +150,7 @@ fn incoming(appliance: &Appliance) -> Vec<PathBuf> {
 
 #[test]
 fn a_disk_that_is_full_in_the_middle_of_an_object_refuses_it_and_takes_it_later() {
+    let _alone = crate::alone();
     let Some((disk, sample, mut appliance)) = on_a_small_disk() else {
         return;
     };
