@@ -215,8 +215,10 @@ fn a_study_whose_reader_is_lost_every_time_ends_visibly_and_its_neighbour_goes_o
         shown.contains("failed") && shown.contains("killed"),
         "{shown}"
     );
-    let audit = appliance.pericard(&["audit", "show"]);
-    assert!(audit.contains("fail"), "{audit}");
+    let subject = format!("job {id} study {study}");
+    let audit = appliance.pericard(&["audit", "show", "--subject", &subject]);
+    let line = audit.lines().find(|line| line.contains("fail job"));
+    assert!(line.is_some_and(|line| line.contains("killed")), "{audit}");
     run(&mut appliance.command(&["submit", good.to_str().expect("a path")]));
     let neighbour = study_of(&files(&good)[0]);
     let jobs = appliance.jobs_ended(&neighbour);
