@@ -579,6 +579,90 @@ async fn what_a_failed_way_brought_is_counted_and_spent() {
     }
 }
 
+/// An archive that gives a study by C-MOVE to here and by WADO-RS. After four objects by C-MOVE it waits to be told that this is
+/// enough, and goes on when nobody does.
+const UNTIL_STOPPED: &str = r"
+import http.server, sys, threading, time
+from pathlib import Path
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelFind as FIND,
+    StudyRootQueryRetrieveInformationModelMove as MOVE, SecondaryCaptureImageStorage as SC)
+port, web, appliance, paths = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+files = [dcmread(path) for path in paths]
+def find(event):
+    answer = Dataset(); answer.QueryRetrieveLevel = 'STUDY'; answer.ModalitiesInStudy = 'CT'
+    for name in 'StudyInstanceUID', 'StudyDate', 'StudyTime', 'PatientID':
+        setattr(answer, name, getattr(files[0], name))
+    yield 0xFF00, answer
+def move(event):
+    yield '127.0.0.1', appliance
+    yield len(files)
+    for at, file in enumerate(files):
+        patience = time.monotonic() + 15
+        while at == 4 and not event.is_cancelled and time.monotonic() < patience: time.sleep(0.01)
+        if event.is_cancelled:
+            yield 0xFE00, None
+            return
+        yield 0xFF00, file
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        parts = [b'--parted\r\nContent-Type: application/dicom\r\n\r\n' + Path(path).read_bytes() + b'\r\n' for path in paths]
+        body = b''.join(parts) + b'--parted--\r\n'
+        self.send_response(200)
+        self.send_header('Content-Type', 'multipart/related; type=application/dicom; boundary=parted')
+        self.send_header('Content-Length', str(len(body))); self.end_headers()
+        try: self.wfile.write(body)
+        except OSError: pass # whoever has enough hangs up
+server = http.server.ThreadingHTTPServer(('127.0.0.1', web), Web)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+ae = AE('ORTHANC')
+ae.add_supported_context(FIND); ae.add_supported_context(MOVE)
+ae.add_requested_context(SC, '1.2.840.10008.1.2.1')
+ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move)])
+";
+
+/// Eight objects of 256 KiB do not fit into 1 MiB. Of what is sent here, the object that is too much is here before it is
+/// known; of a web server's answer it is not taken.
+#[tokio::test]
+async fn a_budget_is_kept_by_c_move_and_by_wado_too() {
+    let (_dir, files) =
+        made("for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)")
+            .await;
+    for (way, name, came) in [(Fetch::Move, "C-MOVE", 4), (Fetch::Web, "WADO-RS", 3)] {
+        let (port, web) = (free_port(), free_port());
+        let pacs = Peer {
+            fetch: vec![way],
+            web: Some(format!("http://127.0.0.1:{web}/dicom-web").parse().unwrap()),
+            ..peer("pacs", "ORTHANC", Some(port), Rights::STORE)
+        };
+        let held = Held::start(vec![pacs.clone()]).await;
+        let mut archive = python();
+        archive.kill_on_drop(true).arg("-c").arg(UNTIL_STOPPED);
+        archive.args([port, web].map(|port| port.to_string()));
+        let _archive = archive.arg(held.port()).args(&files).spawn().unwrap();
+        listens("the archive", port).await;
+        listens("its web server", web).await;
+        held.admit_made(&format!("{MAKE}{TODAY}")).await;
+        complete(&held, terms(100)).await;
+        let _inquiring = inquiring(&held, vec![pacs]);
+        until_async("the order's end", async || {
+            order_of(&held).await.state == "ended"
+        })
+        .await;
+        let order = order_of(&held).await;
+        let outcome = order.outcome.unwrap();
+        let lacking = outcome.lacking.expect("not all of it is here");
+        assert!(lacking.contains("budget"), "{name}: {lacking}");
+        assert_eq!((outcome.here, outcome.objects), (0, came), "{name}");
+        assert_eq!(held.count("1.2.79.2").await as u64, came, "{name}");
+        let failed = (study("1.2.79.2"), PriorState::Failed);
+        assert!(order.studies.contains(&failed), "{name}");
+        assert!(lease(&held).await.is_some(), "{name}: the analysis goes on");
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_is_down_is_waited_for_as_long_as_the_rule_says() {
     let held = Held::start(vec![]).await;
