@@ -74,6 +74,10 @@ fn hurried() -> InquiryConfig {
 }
 
 fn inquiring(held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
+    inquiring_so(hurried(), held, peers)
+}
+
+fn inquiring_so(config: InquiryConfig, held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
     let stop = CancellationToken::new();
     let archive = Archive {
         store: held.store.clone(),
@@ -81,13 +85,7 @@ fn inquiring(held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
     };
     let clock: Arc<dyn Clock> = held.clock.clone();
     let door = (held.intake.clone(), clock);
-    tokio::spawn(inquire(
-        hurried(),
-        archive,
-        door,
-        peers.into(),
-        stop.clone(),
-    ));
+    tokio::spawn(inquire(config, archive, door, peers.into(), stop.clone()));
     stop.drop_guard()
 }
 
@@ -179,6 +177,82 @@ async fn what_dcmtks_worklist_expects_is_urgent_whichever_comes_first() {
     for word in ["ACC1", "ACC2", "Uwe", "ller"] {
         assert!(!audited.contains(word), "{word} is in the audit log");
     }
+}
+
+/// A worklist of the entries that a file names. After as many as the file says are enough it waits to be told so, and goes on
+/// when nobody does; beside the file it leaves a note that it was told.
+const WORKLIST_TO_BE_CUT: &str = r"
+import json, sys, time
+from pathlib import Path
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import ModalityWorklistInformationFind as WORKLIST
+port, names, today = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+def find(event):
+    enough, accessions = json.loads(names.read_text())
+    for at, accession in enumerate(accessions):
+        patience = time.monotonic() + 15
+        while at == enough and not event.is_cancelled and time.monotonic() < patience: time.sleep(0.01)
+        if event.is_cancelled:
+            names.with_suffix('.cut').touch()
+            yield 0xFE00, None
+            return
+        step = Dataset()
+        step.Modality, step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepID = 'CT', today, 'S1'
+        entry = Dataset()
+        entry.AccessionNumber, entry.PatientID, entry.StudyInstanceUID = accession, 'P1', ''
+        entry.RequestedProcedurePriority, entry.ScheduledProcedureStepSequence = 'ROUTINE', [step]
+        yield 0xFF00, entry
+ae = AE('RIS'); ae.add_supported_context(WORKLIST)
+ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find)])
+";
+
+#[tokio::test]
+async fn what_a_worklist_is_too_long_for_is_not_gone() {
+    let held = Held::start(vec![]).await;
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let file = dir.path().join("names");
+    let listed = |enough: i32, accessions: &[&str]| {
+        let names = serde_json::json!([enough, accessions]).to_string();
+        std::fs::write(&file, names).unwrap();
+    };
+    let counts = async || held.store.expected_counts().await.unwrap();
+    listed(-1, &["A1", "A2", "A3"]);
+    let mut worklist = python();
+    worklist
+        .kill_on_drop(true)
+        .arg("-c")
+        .arg(WORKLIST_TO_BE_CUT);
+    worklist.arg(port.to_string()).arg(&file);
+    let _worklist = worklist.arg(held.clock.now().dicom_date()).spawn().unwrap();
+    listens("a worklist", port).await;
+    let ris = Peer {
+        worklist_every: Some(Duration::from_millis(200)),
+        ..peer("ris", "RIS", Some(port), Rights::STORE)
+    };
+    let whole = inquiring(&held, vec![ris.clone()]);
+    until_async("all of it is expected", async || {
+        counts().await.contains(&(Expecting::Expected, 3))
+    })
+    .await;
+    drop(whole);
+
+    // Now a new one comes first, and no more than two are read.
+    listed(2, &["A4", "A1", "A2", "A3"]);
+    let two = InquiryConfig {
+        worklist_max: 2,
+        ..hurried()
+    };
+    let _two = inquiring_so(two, &held, vec![ris]);
+    until_async("the worklist is cut", async || {
+        file.with_extension("cut").exists()
+    })
+    .await;
+    until_async("the new one is expected too", async || {
+        counts().await.contains(&(Expecting::Expected, 4))
+    })
+    .await;
+    assert!(counts().await.contains(&(Expecting::Gone, 0)));
 }
 
 async fn store(line: &Line, files: &[std::path::PathBuf], orthanc: &Orthanc) {
