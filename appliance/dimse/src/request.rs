@@ -333,6 +333,11 @@ impl Call {
         self.message_id
     }
 
+    /// How long the peer may take to answer an operation.
+    pub(crate) const fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// The next command that the peer sends, an answer or a request of its own.
     pub(crate) async fn heard(&mut self) -> Result<(u8, CommandSet), LinkError> {
         let wait = self.response_timeout;

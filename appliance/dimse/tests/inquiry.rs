@@ -653,8 +653,8 @@ async fn what_a_failed_way_brought_is_counted_and_spent() {
     }
 }
 
-/// An archive that gives a study by C-MOVE to here and by WADO-RS. After four objects by C-MOVE it waits to be told that this is
-/// enough, and goes on when nobody does.
+/// An archive that gives a study by C-MOVE to here, with or without a word after every object, and by WADO-RS. After four objects
+/// by C-MOVE it waits to be told that this is enough, and goes on when nobody does.
 const UNTIL_STOPPED: &str = r"
 import http.server, sys, threading, time
 from pathlib import Path
@@ -663,7 +663,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelFind as FIND,
     StudyRootQueryRetrieveInformationModelMove as MOVE, SecondaryCaptureImageStorage as SC)
-port, web, appliance, paths = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+port, web, appliance, is_quiet, paths = *map(int, sys.argv[1:4]), sys.argv[4] == 'quiet', sys.argv[5:]
 files = [dcmread(path) for path in paths]
 def find(event):
     answer = Dataset(); answer.QueryRetrieveLevel = 'STUDY'; answer.ModalitiesInStudy = 'CT'
@@ -671,6 +671,9 @@ def find(event):
         setattr(answer, name, getattr(files[0], name))
     yield 0xFF00, answer
 def move(event):
+    if is_quiet:
+        send = event.assoc.dimse.send_msg
+        event.assoc.dimse.send_msg = lambda said, context: None if said.Status == 0xFF00 else send(said, context)
     yield '127.0.0.1', appliance
     yield len(files)
     for at, file in enumerate(files):
@@ -704,7 +707,11 @@ async fn a_budget_is_kept_by_c_move_and_by_wado_too() {
     let (_dir, files) =
         made("for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)")
             .await;
-    for (way, name, came) in [(Fetch::Move, "C-MOVE", 4), (Fetch::Web, "WADO-RS", 3)] {
+    for (way, name, came) in [
+        (Fetch::Move, "telling", 4),
+        (Fetch::Move, "quiet", 4),
+        (Fetch::Web, "WADO-RS", 3),
+    ] {
         let (port, web) = (free_port(), free_port());
         let pacs = Peer {
             fetch: vec![way],
@@ -715,7 +722,8 @@ async fn a_budget_is_kept_by_c_move_and_by_wado_too() {
         let mut archive = python();
         archive.kill_on_drop(true).arg("-c").arg(UNTIL_STOPPED);
         archive.args([port, web].map(|port| port.to_string()));
-        let _archive = archive.arg(held.port()).args(&files).spawn().unwrap();
+        archive.arg(held.port()).arg(name).args(&files);
+        let _archive = archive.spawn().unwrap();
         listens("the archive", port).await;
         listens("its web server", web).await;
         held.admit_made(&format!("{MAKE}{TODAY}")).await;
