@@ -1,7 +1,8 @@
 //! What a peer promises of one delivery: whenever its word comes, it is matched with the question that was asked.
 
-use crate::site::{LEASE, Site, at, conclusion, inference, peer};
-use pericard_store::commitment::{Promise, Question};
+use crate::site::{LEASE, Site, admit, at, conclusion, identity, inference, instance_uid, peer};
+use pericard_domain::ae::AeTitle;
+use pericard_store::commitment::{Promise, Question, Reference};
 use pericard_store::{Store, StoreError};
 use std::time::Duration;
 
@@ -122,4 +123,40 @@ async fn what_was_promised_before_the_question_failed_stays_promised() {
     assert_eq!(store.commitments("pacs").await, Ok((0, 1)));
     site.clock.set(at(10_000));
     assert_eq!(ask(&store).await, None);
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_not_promised_until_it_is_whole_again() {
+    let site = Site::new();
+    let store = site.open();
+    for n in [1, 2] {
+        admit(&store, 1, n).await;
+    }
+    let rotten = store.instance(&instance_uid(1, 2)).await.expect("held");
+    std::fs::remove_file(store.object_path(&rotten)).expect("lost");
+    assert_eq!(store.scrub(1 << 20).await.expect("scrubbed").damaged, 1);
+    let reference = |n| {
+        let identity = identity(1, n);
+        Reference {
+            sop_class: identity.sop_class,
+            instance: identity.instance,
+        }
+    };
+    let promised = async || {
+        let title = AeTitle::new("CT1").expect("a title");
+        let question = Question {
+            transaction: "1.2.3.4".into(),
+            references: [1, 2, 3].map(reference).to_vec(),
+        };
+        let owed = store.promise(&title, question, peer()).await;
+        owed.expect("promised").promise
+    };
+    let now = promised().await;
+    assert_eq!(now.kept, [reference(1)]);
+    let failed = [(reference(2), 0x0110), (reference(3), 0x0112)];
+    assert_eq!(now.not_kept, failed);
+    admit(&store, 1, 2).await;
+    let then = promised().await;
+    assert_eq!(then.kept, [1, 2].map(reference));
+    assert_eq!(then.not_kept, [(reference(3), 0x0112)]);
 }
