@@ -1,5 +1,6 @@
 //! Studies that arrive in pieces, late, twice, changed, or beside fifty others: each with its end state.
 
+use crate::reload::Held;
 use crate::support::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,6 +196,72 @@ fn none_is_lost(appliance: &Appliance, study: &str, last: u64) {
         revisions("\"done\""),
         "each of them has its report"
     );
+}
+
+/// What there is to do for a study, of whichever kind, whether it has ended or not.
+fn jobs_of(appliance: &Appliance, study: &str) -> Vec<String> {
+    let jobs = appliance.json(&format!("/api/v1/jobs?study={study}"));
+    let jobs = jobs["jobs"].as_array().expect("a list of jobs").iter();
+    jobs.map(|job| job["work"]["kind"].as_str().expect("a kind").to_owned())
+        .collect()
+}
+
+/// A study of its own that comes later than what was sent before, and is done: what had the same idle time is over it too.
+fn another_is_done(appliance: &Appliance, name: &str, changes: &[&str]) {
+    let file = copy(
+        appliance,
+        name,
+        &[&["-gst", "-gse", "-gin"], changes].concat(),
+    );
+    send(appliance, &[&file]);
+    concluded(appliance, &study_of(&file), 1);
+}
+
+#[test]
+fn a_study_waits_for_what_its_rule_requires_however_long_nothing_comes() {
+    let rule = |name: &str, more: &str| {
+        format!(
+            "[[rules]]\nname = '{name}'\nmodels = ['burned-in-text']\nidle_timeout_s = 1\n\
+             when.descriptions = ['{name}']\n{more}"
+        )
+    };
+    let requires =
+        "wait_max_s = 3600\nrequires = [{ modalities = ['US'] }, { modalities = ['OT'] }]\n";
+    let toml = [rule("pair", requires), rule("alone", "")].concat();
+    let Some(appliance) = started_with(&toml) else {
+        return;
+    };
+    let changes = ["-gst", "-gse", "-gin", "-i", "StudyDescription=pair"];
+    let first = copy(&appliance, "first.dcm", &changes);
+    let study = study_of(&first);
+    send(&appliance, &[&first]);
+    another_is_done(&appliance, "alone.dcm", &["-i", "StudyDescription=alone"]);
+    assert_eq!(jobs_of(&appliance, &study), ["assemble"], "half of a pair");
+
+    let second = appliance.dir.path().join("second.dcm");
+    std::fs::copy(&first, &second).expect("a copy");
+    run(Command::new(program("dcmodify").expect("dcmodify"))
+        .args(["-nb", "-gse", "-gin", "-m", "Modality=OT"])
+        .arg(&second));
+    send(&appliance, &[&second]);
+    let report = concluded(&appliance, &study, 2);
+    assert_eq!(report["revision"], 1, "{report}");
+    assert_eq!(appliance.reports(&study).len(), 1);
+}
+
+#[test]
+fn a_study_waits_for_the_association_over_which_it_comes() {
+    let Some(python) = venv("python") else { return };
+    let Some(appliance) = started() else { return };
+    let file = copy(&appliance, "open.dcm", &["-gst", "-gse", "-gin"]);
+    let study = study_of(&file);
+    let mut held = Held::open(&python, appliance.dicom.port(), &file);
+    assert_eq!(held.send_and_stay(), "0 0");
+    another_is_done(&appliance, "alone.dcm", &[]);
+    assert_eq!(jobs_of(&appliance, &study), ["assemble"], "it is open");
+    held.end();
+    let report = concluded(&appliance, &study, 1);
+    assert_eq!(report["revision"], 1, "{report}");
 }
 
 #[test]

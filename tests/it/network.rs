@@ -112,7 +112,8 @@ fn results_of_every_kind_return_to_orthanc_in_the_right_study() {
         )
     };
     let toml = format!(
-        "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\n{}{}",
+        "[[peers]]\nname = 'pacs'\nae_title = 'ORTHANC'\naddress = '127.0.0.1'\nport = {dicom}\n\
+         [[peers]]\nname = 'workstation'\nae_title = 'WS'\naddress = '127.0.0.1'\nmay = ['query', 'retrieve']\n{}{}",
         rule("text", "burned-in-text", "US"),
         rule("brain", "brain-extraction", "MR"),
     );
@@ -149,19 +150,21 @@ fn results_of_every_kind_return_to_orthanc_in_the_right_study() {
         }
         let sent = appliance.storescu(&["-R", "+sd"], &[&folder]);
         assert!(sent.status.success(), "{}", folder.display());
-        returned(&appliance, &orthanc, &files, expected);
+        let held = returned(&appliance, &orthanc, &files, expected);
+        pulled(&appliance, &study_of(&files[0]), (&held, expected));
     }
     let studies = orthanc.asked(&[], "/studies").expect("its studies");
     assert_eq!(studies.as_array().map(Vec::len), Some(2), "{studies}");
 }
 
 /// Waits for the deliveries; then Orthanc has the study's files and its results, all in one study, so many of each modality.
+/// Gives their UIDs.
 fn returned(
     appliance: &Appliance,
     orthanc: &Orthanc,
     files: &[PathBuf],
     expected: &[(&str, usize)],
-) {
+) -> BTreeSet<String> {
     let study = study_of(&files[0]);
     for job in appliance.jobs_ended(&study) {
         assert_eq!(job["state"], "done", "{job}");
@@ -214,6 +217,29 @@ fn returned(
         .iter()
         .map(|(kind, count)| ((*kind).to_owned(), *count));
     assert_eq!(counts, expected.collect(), "{study}");
+    held
+}
+
+/// A workstation that asks the appliance finds all of the study, results too, and gets each object as a file that can be read.
+fn pulled(
+    appliance: &Appliance,
+    study: &str,
+    (held, expected): (&BTreeSet<String>, &[(&str, usize)]),
+) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let port = appliance.dicom.port().to_string();
+    let path = folder.path().to_str().expect("a path");
+    let Some(printed) = python("pull.py", &[&port, study, path]) else {
+        return;
+    };
+    let told: Value = serde_json::from_str(&printed).expect("JSON");
+    let expected: BTreeMap<&str, usize> = expected.iter().copied().collect();
+    assert_eq!(told["counts"], json!(expected), "{study}");
+    assert_eq!(told["got"], json!(held), "{study}");
+    let files = files_in(folder.path());
+    let read: BTreeSet<String> = files.iter().map(|file| instance_of(file)).collect();
+    assert_eq!(read, *held, "{study}");
+    assert!(files.iter().all(|file| study_of(file) == study), "{study}");
 }
 
 #[test]

@@ -217,10 +217,10 @@ fn scanner_is_heard(appliance: &Appliance) -> bool {
 }
 
 /// An association of pynetdicom's that waits.
-struct Held(Child);
+pub(crate) struct Held(Child);
 
 impl Held {
-    fn open(python: &Path, port: u16, file: &Path) -> Self {
+    pub(crate) fn open(python: &Path, port: u16, file: &Path) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/peers/held_open.py");
         let mut command = Command::new(python);
         command.arg(script).arg(port.to_string()).arg(file);
@@ -230,10 +230,24 @@ impl Held {
         held
     }
 
+    /// Sends the file, and is released.
     fn send(&mut self) -> String {
-        let mut stdin = self.0.stdin.take().expect("its standard input");
+        let said = self.send_and_stay();
+        drop(self.0.stdin.take());
+        said
+    }
+
+    /// Sends the file, and stays open.
+    pub(crate) fn send_and_stay(&mut self) -> String {
+        let stdin = self.0.stdin.as_mut().expect("its standard input");
         stdin.write_all(b"now\n").expect("it listens");
         self.line()
+    }
+
+    /// Is released.
+    pub(crate) fn end(&mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().expect("python").success());
     }
 
     fn line(&mut self) -> String {

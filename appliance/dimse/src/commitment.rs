@@ -13,7 +13,7 @@ use crate::command::{CommandSet, RESPONSE, field, tag};
 use crate::door::Door;
 use crate::peer::Peer;
 use crate::peers::{Peers, one_worker_each};
-use crate::request::{Call, CallError, Proposal};
+use crate::request::{Answer, Call, CallError, Proposal, answer_in};
 use crate::session::Session;
 use crate::status::Status;
 use crate::wire::{AbortReason, LinkError};
@@ -39,6 +39,9 @@ const ALL_KEPT: u16 = 1;
 const SOME_NOT_KEPT: u16 = 2;
 /// Failure Reason where a peer gives none.
 const UNSAID: u16 = 0x0110;
+
+/// The most reports that are heard before the answer to a question: on this one, and on earlier ones that are still open.
+const REPORTS_AHEAD_MAX: usize = 16;
 
 /// How commitment goes about it.
 #[derive(Debug, Clone)]
@@ -159,7 +162,7 @@ impl Notary {
             .send_both(context, &request, &bytes)
             .await
             .map_err(broken)?;
-        let answer = call.answer(&request).await.map_err(broken)?;
+        let answer = self.said(&mut call, &request).await.map_err(broken)?;
         if answer.status != 0 {
             return Err(self.not_accepted("a request for storage commitment"));
         }
@@ -174,6 +177,19 @@ impl Notary {
         }
         let _ = call.association.release().await;
         Ok(())
+    }
+
+    /// The answer to our question. An archive that has the objects at hand may report on them before it: the transaction
+    /// is in the store since before it was asked, so its word counts like any later one.
+    async fn said(&self, call: &mut Call, request: &CommandSet) -> Result<Answer, LinkError> {
+        for _ in 0..REPORTS_AHEAD_MAX {
+            let (context, command) = call.heard().await?;
+            if command.field() != field::N_EVENT_REPORT {
+                return answer_in(&command, request);
+            }
+            self.answered(call, context, &command).await?;
+        }
+        call.answer(request).await
     }
 
     async fn answered(

@@ -82,6 +82,8 @@ pub struct Limits {
     pub message_kib_per_s_min: u32,
     /// How long an association may be silent between two messages.
     pub idle_timeout: Duration,
+    /// The most answers to one query. Who needs more asks for less at a time.
+    pub answers_max: usize,
     /// How long associations get to end what they are doing when the appliance stops.
     pub drain_timeout: Duration,
 }
@@ -104,6 +106,7 @@ impl Default for Limits {
             message_timeout: Duration::from_secs(30 * 60),
             message_kib_per_s_min: 8,
             idle_timeout: Duration::from_secs(5 * 60),
+            answers_max: 10_000,
             drain_timeout: Duration::from_secs(20),
         }
     }

@@ -235,6 +235,7 @@ fn limits(text: &mut String, limits: &Limits) {
             seconds(limits.idle_timeout),
             " s",
         ),
+        ("answers to one query", limits.answers_max as u64, ""),
     ];
     text.push_str("\n### 3.6 Limits\n\n| what | limit |\n|---|---|\n");
     for (what, limit, unit) in rows {
@@ -319,7 +320,7 @@ const BEHAVIOUR: &str = "\n### 3.5 Behaviour\n\n\
     was announced. C000: not readable. C003: too large. 0124: not allowed.\n\
     - **Query**: single value, list of UIDs, wildcard, range, sequence, universal and empty value matching; names match in any case, \
     whole or by component group. Every attribute of the objects may be a key or be returned; sequences too. Relational queries are answered. \
-    Fuzzy matching is not. C-CANCEL is heeded between two answers. At most 10000 answers, then A700.\n\
+    Fuzzy matching is not. C-CANCEL is heeded between two answers. Beyond the answers of section 3.6: A700.\n\
     - **Retrieval**: received objects and results, at patient (patient root only), study, series and image level, lists of UIDs \
     included; keys of the levels above narrow what is sent, in the patient root Patient ID too. C-MOVE goes to configured peers only (else A801), with pending responses after every object; 0000, B000 with the failed list, \
     A702 when nothing could be sent, FE00 when cancelled. C-GET sends in the contexts that the peer takes as SCP.\n\

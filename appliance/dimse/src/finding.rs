@@ -17,9 +17,6 @@ use std::fs::File;
 use std::io::BufReader;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The most answers to one query. Who needs more asks for less at a time.
-const MATCHES_MAX: usize = 10_000;
-
 impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
     /// Answers a query; gives the final status.
     pub(crate) async fn find(
@@ -78,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Door> Session<'_, S, D> {
                 if is_again {
                     continue;
                 }
-                if sent == MATCHES_MAX {
+                if sent == self.limits.answers_max {
                     return Ok(Ok(Status::TOO_MANY_MATCHES));
                 }
                 sent += 1;

@@ -10,6 +10,11 @@ use crate::searching::{cancel, not_asked, proposal};
 use crate::status::Status;
 use crate::wire::LinkError;
 use dicom_dictionary_std::uids;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How often it is looked how much has come of a peer that says nothing of it.
+const WEIGHED_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) const MODEL: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE;
 
@@ -72,16 +77,29 @@ enum Moved {
     Over,
 }
 
-/// Follows the answers to the last.
+/// Follows the answers to the last. A peer need not say how far it is (PS3.4 section C.4.2.3.1), so what has come is weighed
+/// whether it says so or not.
 async fn follow<D: Door>(
     inquiry: &Inquiry<D>,
     candidate: &Candidate,
     (before, left): (Weight, Budget),
     (call, context, request): (&mut Call, u8, &CommandSet),
 ) -> Result<Moved, LinkError> {
-    let mut is_cancelled = false;
+    let (mut is_cancelled, mut spoke_at) = (false, Instant::now());
     loop {
+        if !is_cancelled {
+            let brought = weighed(inquiry, candidate).await.since(before);
+            if brought.objects > left.objects || brought.bytes > left.bytes {
+                is_cancelled = true;
+                cancel(call, context, request).await?;
+            }
+        }
+        if !call.association.has_come()? && spoke_at.elapsed() < call.response_timeout() {
+            sleep(WEIGHED_EVERY).await;
+            continue;
+        }
         let (context_heard, answer) = call.heard().await?;
+        spoke_at = Instant::now();
         if !answers(&answer, request) {
             return Err(not_asked());
         }
@@ -95,14 +113,6 @@ async fn follow<D: Door>(
             }
             let lacking = said_lacking(status, &answer);
             return Ok(lacking.map_or(Moved::All, Moved::Lacking));
-        }
-        if is_cancelled {
-            continue;
-        }
-        let brought = weighed(inquiry, candidate).await.since(before);
-        if brought.objects > left.objects || brought.bytes > left.bytes {
-            is_cancelled = true;
-            cancel(call, context, request).await?;
         }
     }
 }

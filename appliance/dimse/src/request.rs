@@ -333,6 +333,11 @@ impl Call {
         self.message_id
     }
 
+    /// How long the peer may take to answer an operation.
+    pub(crate) const fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
     /// The next command that the peer sends, an answer or a request of its own.
     pub(crate) async fn heard(&mut self) -> Result<(u8, CommandSet), LinkError> {
         let wait = self.response_timeout;
@@ -351,21 +356,25 @@ impl Call {
 
     /// Waits for the answer to our request.
     pub(crate) async fn answer(&mut self, request: &CommandSet) -> Result<Answer, LinkError> {
-        let (_, answer) = self.heard().await?;
-        let is_ours = answers(&answer, request);
-        match answer.number(tag::STATUS) {
-            Some(status) if is_ours => Ok(Answer {
-                status,
-                comment: answer
-                    .text(tag::ERROR_COMMENT)
-                    .unwrap_or_default()
-                    .to_owned(),
-            }),
-            _ => Err(LinkError::violation(
-                "an answer to something that was not asked",
-                AbortReason::InvalidParameter,
-            )),
-        }
+        let (_, command) = self.heard().await?;
+        answer_in(&command, request)
+    }
+}
+
+/// What the command answers to that request: nothing else may come in its place.
+pub(crate) fn answer_in(command: &CommandSet, request: &CommandSet) -> Result<Answer, LinkError> {
+    match command.number(tag::STATUS) {
+        Some(status) if answers(command, request) => Ok(Answer {
+            status,
+            comment: command
+                .text(tag::ERROR_COMMENT)
+                .unwrap_or_default()
+                .to_owned(),
+        }),
+        _ => Err(LinkError::violation(
+            "an answer to something that was not asked",
+            AbortReason::InvalidParameter,
+        )),
     }
 }
 

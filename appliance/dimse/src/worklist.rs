@@ -23,6 +23,13 @@ pub(crate) const MODEL: &str = uids::MODALITY_WORKLIST_INFORMATION_MODEL_FIND;
 /// Scheduled Procedure Step Status (0040,0020) of what will not be.
 const NOT_TO_BE: [&str; 3] = ["CANCELED", "CANCELLED", "DISCONTINUED"];
 
+/// What a worklist says.
+struct List {
+    orders: Vec<Order>,
+    /// Whether it was read to its end.
+    is_whole: bool,
+}
+
 /// The worker that reads one peer's worklist.
 pub(crate) struct Reader<D>(pub(crate) Arc<Inquiry<D>>);
 
@@ -41,18 +48,20 @@ impl<D: Door> Reader<D> {
 
     async fn round(&self) -> Result<(), String> {
         let inquiry = &*self.0;
-        let orders = self.orders().await.map_err(|error| error.to_string())?;
+        let List { orders, is_whole } = self.list().await.map_err(|error| error.to_string())?;
         let (source, count) = (format!("worklist {}", inquiry.peer.name), orders.len());
-        let expecting = inquiry
-            .archive
-            .store
-            .expect_all(&source, orders, Actor::room("dimse"));
-        let changed = expecting.await.map_err(|error| error.to_string())?;
+        let (store, by) = (&inquiry.archive.store, Actor::room("dimse"));
+        // What is missing in a part of a list is not gone.
+        let changed = match is_whole {
+            true => store.expect_all(&source, orders, by).await,
+            false => store.expect_some(&source, orders, by).await,
+        };
+        let changed = changed.map_err(|error| error.to_string())?;
         tracing::debug!(peer = %inquiry.peer.name, orders = count, changed, "the worklist was read");
         Ok(())
     }
 
-    async fn orders(&self) -> Result<Vec<Order>, CallError> {
+    async fn list(&self) -> Result<List, CallError> {
         let inquiry = &*self.0;
         let broken = |reason| CallError::Broken {
             name: inquiry.peer.name.clone(),
@@ -75,13 +84,15 @@ impl<D: Door> Reader<D> {
         if found.is_cut {
             tracing::warn!(peer = %inquiry.peer.name, most, "the worklist has more entries than are read");
         }
-        // Part of a list is no list: what is missing in it would be taken for gone.
         if found.status != 0 && !found.is_cut {
             return Err(not_accepted(
                 "a query of its worklist, and ends it with a failure",
             ));
         }
-        Ok(found.answers.iter().filter_map(order).collect())
+        Ok(List {
+            orders: found.answers.iter().filter_map(order).collect(),
+            is_whole: !found.is_cut,
+        })
     }
 }
 

@@ -27,6 +27,10 @@ CASES = [
     (['', 'ISO 2022 IR 87', 'ISO 2022 IR 159'], 'Toda=戸田^丂'),
     (['', 'ISO 2022 IR 149'], 'Hong^Gildong=洪^吉洞=홍^길동'), (['', 'ISO 2022 IR 58'], 'Zhang^XiaoDong=张^小东'),
     (['ISO 2022 IR 100', 'ISO 2022 IR 144'], 'Jérôme^Люкс'),
+    (['', 'ISO 2022 IR 101'], 'Wałęsa^Łukasz'), (['', 'ISO 2022 IR 109'], 'Ĉapek^Ĝoĵo'),
+    (['', 'ISO 2022 IR 110'], 'Bērziņš^Jānis'), (['', 'ISO 2022 IR 126'], 'Διονυσιος'),
+    (['', 'ISO 2022 IR 127'], 'قباني^لنزار'), (['', 'ISO 2022 IR 138'], 'שרון^דבורה'),
+    (['', 'ISO 2022 IR 144'], 'Люкceмбypг'), (['', 'ISO 2022 IR 148'], 'Şişi^İnci'), (['', 'ISO 2022 IR 166'], 'สมชาย'),
 ]
 got = {}
 def stored(event):
@@ -77,5 +81,5 @@ async fn names_in_every_character_set_are_kept_found_and_answered() {
     let held = Held::start(vec![]).await;
     let mut command = python();
     command.arg("-c").arg(SCRIPT).arg(held.port());
-    assert!(run(command).await.contains("20 cases []"));
+    assert!(run(command).await.contains("29 cases []"));
 }

@@ -372,6 +372,165 @@ async fn promises_where_it_was_asked(line: &Line, lost: &str, attempts: &[u32]) 
     );
 }
 
+/// A PACS that reports on the first question before it answers it, over the association that asked (`here`) or one of its own
+/// (`elsewhere`), or only once it is told to (`late`), and then answers, refuses (`refused`) or hangs up without a word (`cut`).
+/// Later questions it answers like any other, with a report ahead. Writes down what it hears.
+const HASTY: &str = r"
+import json, os, sys, threading, time
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel as PUSH, StorageCommitmentPushModelInstance as INSTANCE
+port, appliance, way, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(), sys.argv[4]
+asked = []
+def noted(what, value):
+    with open(folder + '/book', 'a') as file: file.write(json.dumps([what, value]) + '\n')
+def report(assoc, question):
+    said = Dataset()
+    said.TransactionUID, said.ReferencedSOPSequence = question.TransactionUID, question.ReferencedSOPSequence
+    status, _ = assoc.send_n_event_report(said, 1, PUSH, INSTANCE)
+    noted('told', status.Status)
+def elsewhere(question):
+    assoc = ae.associate('127.0.0.1', appliance, ae_title='PERICARD', ext_neg=[build_role(PUSH, scp_role=True)], **calling)
+    assert assoc.is_established
+    report(assoc, question)
+    assoc.release()
+def late(question):
+    while not os.path.exists(folder + '/go'): time.sleep(0.02)
+    elsewhere(question)
+def action(event):
+    question = event.action_information
+    first = not asked
+    asked.append(question.TransactionUID)
+    noted('asked', [question.TransactionUID] + [i.ReferencedSOPInstanceUID for i in question.ReferencedSOPSequence])
+    if first and 'here' in way: report(event.assoc, question)
+    if 'elsewhere' in way or not first: elsewhere(question)
+    if first and 'late' in way: threading.Thread(target=late, args=(question,)).start()
+    if first and 'cut' in way:
+        event.assoc.abort()
+        event.assoc.is_established = False # so that no answer follows
+    return (0x0110 if first and 'refused' in way else 0), None
+ae = AE('PACS'); ae.add_requested_context(PUSH)
+ae.add_supported_context(PUSH); ae.add_supported_context('1.2.840.10008.5.1.4.1.1.7')
+ae.start_server(('127.0.0.1', port), **listening, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0), (evt.EVT_N_ACTION, action)])
+";
+
+/// One object for a PACS of that kind.
+struct Hasty {
+    held: Held,
+    peer: Peer,
+    folder: tempfile::TempDir,
+    _provider: tokio::process::Child,
+}
+
+impl Hasty {
+    async fn start(line: &Line, way: &str) -> Self {
+        let dicom = support::free_port();
+        let pacs = line.bound(Peer {
+            commit: true,
+            ..peer("pacs", "PACS", Some(dicom), Rights::STORE)
+        });
+        let held = with_objects(line, vec![pacs.clone()], 1).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = python();
+        command
+            .kill_on_drop(true)
+            .args(["-c", &format!("{CONTEXTS}{HASTY}")])
+            .arg(dicom.to_string())
+            .arg(held.port())
+            .arg(way)
+            .arg(folder.path())
+            .args(line.files());
+        let provider = command.spawn().unwrap();
+        listens("pynetdicom", dicom).await;
+        result_for(&held, "pacs", &["1.2.6.1"]).await;
+        Self {
+            held,
+            peer: pacs,
+            folder,
+            _provider: provider,
+        }
+    }
+
+    fn noted(&self, what: &str) -> Vec<serde_json::Value> {
+        let book = std::fs::read_to_string(self.folder.path().join("book")).unwrap_or_default();
+        let lines = book
+            .lines()
+            .map(|line| serde_json::from_str::<(String, serde_json::Value)>(line).unwrap());
+        let of_kind = lines.filter(|(kind, _)| kind == what);
+        of_kind.map(|(_, value)| value).collect()
+    }
+
+    async fn put_off(&self) {
+        until_async("the question is put off", async || {
+            self.held.audited().await.contains("put commitment off")
+        })
+        .await;
+    }
+
+    /// So many questions were put, the last was reported on, and nothing is left to ask.
+    async fn is_committed_after(&self, questions: usize, way: &str) {
+        until_async(way, async || {
+            self.held.store.commitments("pacs").await.unwrap() == (0, 1)
+        })
+        .await;
+        until_async("the peer hears that its report is taken", async || {
+            self.noted("told") == [0]
+        })
+        .await;
+        let asked = self.noted("asked");
+        assert_eq!(asked.len(), questions, "{way}: {asked:?}");
+        assert!(asked.iter().all(|about| about[1] == "1.2.6.1"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_comes_before_the_answer_to_its_question_counts() {
+    for line in Line::both() {
+        for way in [
+            "here",
+            "elsewhere",
+            "here refused",
+            "elsewhere refused",
+            "here cut",
+            "elsewhere cut",
+        ] {
+            let pacs = Hasty::start(&line, way).await;
+            let _open = open(&pacs.held, std::slice::from_ref(&pacs.peer), true);
+            pacs.is_committed_after(1, way).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_report_on_a_question_that_was_put_off_counts() {
+    for line in Line::both() {
+        for way in ["late cut", "late refused"] {
+            let pacs = Hasty::start(&line, way).await;
+            let _open = open(&pacs.held, std::slice::from_ref(&pacs.peer), true);
+            pacs.put_off().await;
+            std::fs::write(pacs.folder.path().join("go"), "").unwrap();
+            pacs.is_committed_after(1, way).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_failed_is_put_again_soon() {
+    for line in Line::both() {
+        for way in ["refused", "cut"] {
+            let pacs = Hasty::start(&line, way).await;
+            let _open = open(&pacs.held, std::slice::from_ref(&pacs.peer), true);
+            pacs.put_off().await;
+            assert_eq!(pacs.noted("asked").len(), 1);
+            // Far from the hour that a peer may take which has heard the question.
+            pacs.held.clock.advance(CommitmentConfig::default().retry);
+            pacs.is_committed_after(2, way).await;
+            let asked = pacs.noted("asked");
+            assert_ne!(asked[0][0], asked[1][0], "a transaction of its own");
+        }
+    }
+}
+
 #[tokio::test]
 async fn orthanc_asks_and_is_told_over_an_association_of_ours() {
     for line in Line::both() {

@@ -204,8 +204,17 @@ async fn a_destination_that_was_down_for_an_hour_has_everything_once() {
     // Each minute for an hour: what is due is tried, what is not waits. A worker of its own each time, as after a restart.
     for _ in 0..60 {
         held.clock.advance(Duration::from_secs(60));
+        let due = held.store.next_delivery_due("pacs").await.unwrap();
+        if due.is_none_or(|due| due > held.clock.now()) {
+            continue;
+        }
+        let attempted = |rows: &[DeliveryRow]| rows.iter().map(|r| r.attempts).sum::<u32>();
+        let before = attempted(&rows(&held).await);
         let guard = delivering(&held, pacs.clone());
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        until_rows(&held, "another failed attempt", |rows| {
+            attempted(rows) > before && rows.iter().all(|r| r.state == "waiting")
+        })
+        .await;
         drop(guard);
     }
     // What was cut in its middle by the stop is leased yet; its lease lapses.

@@ -74,6 +74,10 @@ fn hurried() -> InquiryConfig {
 }
 
 fn inquiring(held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
+    inquiring_so(hurried(), held, peers)
+}
+
+fn inquiring_so(config: InquiryConfig, held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
     let stop = CancellationToken::new();
     let archive = Archive {
         store: held.store.clone(),
@@ -81,13 +85,7 @@ fn inquiring(held: &Held, peers: Vec<Peer>) -> impl Drop + use<> {
     };
     let clock: Arc<dyn Clock> = held.clock.clone();
     let door = (held.intake.clone(), clock);
-    tokio::spawn(inquire(
-        hurried(),
-        archive,
-        door,
-        peers.into(),
-        stop.clone(),
-    ));
+    tokio::spawn(inquire(config, archive, door, peers.into(), stop.clone()));
     stop.drop_guard()
 }
 
@@ -179,6 +177,82 @@ async fn what_dcmtks_worklist_expects_is_urgent_whichever_comes_first() {
     for word in ["ACC1", "ACC2", "Uwe", "ller"] {
         assert!(!audited.contains(word), "{word} is in the audit log");
     }
+}
+
+/// A worklist of the entries that a file names. After as many as the file says are enough it waits to be told so, and goes on
+/// when nobody does; beside the file it leaves a note that it was told.
+const WORKLIST_TO_BE_CUT: &str = r"
+import json, sys, time
+from pathlib import Path
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import ModalityWorklistInformationFind as WORKLIST
+port, names, today = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+def find(event):
+    enough, accessions = json.loads(names.read_text())
+    for at, accession in enumerate(accessions):
+        patience = time.monotonic() + 15
+        while at == enough and not event.is_cancelled and time.monotonic() < patience: time.sleep(0.01)
+        if event.is_cancelled:
+            names.with_suffix('.cut').touch()
+            yield 0xFE00, None
+            return
+        step = Dataset()
+        step.Modality, step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepID = 'CT', today, 'S1'
+        entry = Dataset()
+        entry.AccessionNumber, entry.PatientID, entry.StudyInstanceUID = accession, 'P1', ''
+        entry.RequestedProcedurePriority, entry.ScheduledProcedureStepSequence = 'ROUTINE', [step]
+        yield 0xFF00, entry
+ae = AE('RIS'); ae.add_supported_context(WORKLIST)
+ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find)])
+";
+
+#[tokio::test]
+async fn what_a_worklist_is_too_long_for_is_not_gone() {
+    let held = Held::start(vec![]).await;
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let file = dir.path().join("names");
+    let listed = |enough: i32, accessions: &[&str]| {
+        let names = serde_json::json!([enough, accessions]).to_string();
+        std::fs::write(&file, names).unwrap();
+    };
+    let counts = async || held.store.expected_counts().await.unwrap();
+    listed(-1, &["A1", "A2", "A3"]);
+    let mut worklist = python();
+    worklist
+        .kill_on_drop(true)
+        .arg("-c")
+        .arg(WORKLIST_TO_BE_CUT);
+    worklist.arg(port.to_string()).arg(&file);
+    let _worklist = worklist.arg(held.clock.now().dicom_date()).spawn().unwrap();
+    listens("a worklist", port).await;
+    let ris = Peer {
+        worklist_every: Some(Duration::from_millis(200)),
+        ..peer("ris", "RIS", Some(port), Rights::STORE)
+    };
+    let whole = inquiring(&held, vec![ris.clone()]);
+    until_async("all of it is expected", async || {
+        counts().await.contains(&(Expecting::Expected, 3))
+    })
+    .await;
+    drop(whole);
+
+    // Now a new one comes first, and no more than two are read.
+    listed(2, &["A4", "A1", "A2", "A3"]);
+    let two = InquiryConfig {
+        worklist_max: 2,
+        ..hurried()
+    };
+    let _two = inquiring_so(two, &held, vec![ris]);
+    until_async("the worklist is cut", async || {
+        file.with_extension("cut").exists()
+    })
+    .await;
+    until_async("the new one is expected too", async || {
+        counts().await.contains(&(Expecting::Expected, 4))
+    })
+    .await;
+    assert!(counts().await.contains(&(Expecting::Gone, 0)));
 }
 
 async fn store(line: &Line, files: &[std::path::PathBuf], orthanc: &Orthanc) {
@@ -576,6 +650,98 @@ async fn what_a_failed_way_brought_is_counted_and_spent() {
         let lacking = outcome.lacking.unwrap();
         assert!(lacking.contains(why), "{budget}: {lacking}");
         assert_eq!(held.count("1.2.79.2").await, 2, "{budget}");
+    }
+}
+
+/// An archive that gives a study by C-MOVE to here, with or without a word after every object, and by WADO-RS. After four objects
+/// by C-MOVE it waits to be told that this is enough, and goes on when nobody does.
+const UNTIL_STOPPED: &str = r"
+import http.server, sys, threading, time
+from pathlib import Path
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelFind as FIND,
+    StudyRootQueryRetrieveInformationModelMove as MOVE, SecondaryCaptureImageStorage as SC)
+port, web, appliance, is_quiet, paths = *map(int, sys.argv[1:4]), sys.argv[4] == 'quiet', sys.argv[5:]
+files = [dcmread(path) for path in paths]
+def find(event):
+    answer = Dataset(); answer.QueryRetrieveLevel = 'STUDY'; answer.ModalitiesInStudy = 'CT'
+    for name in 'StudyInstanceUID', 'StudyDate', 'StudyTime', 'PatientID':
+        setattr(answer, name, getattr(files[0], name))
+    yield 0xFF00, answer
+def move(event):
+    if is_quiet:
+        send = event.assoc.dimse.send_msg
+        event.assoc.dimse.send_msg = lambda said, context: None if said.Status == 0xFF00 else send(said, context)
+    yield '127.0.0.1', appliance
+    yield len(files)
+    for at, file in enumerate(files):
+        patience = time.monotonic() + 15
+        while at == 4 and not event.is_cancelled and time.monotonic() < patience: time.sleep(0.01)
+        if event.is_cancelled:
+            yield 0xFE00, None
+            return
+        yield 0xFF00, file
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        parts = [b'--parted\r\nContent-Type: application/dicom\r\n\r\n' + Path(path).read_bytes() + b'\r\n' for path in paths]
+        body = b''.join(parts) + b'--parted--\r\n'
+        self.send_response(200)
+        self.send_header('Content-Type', 'multipart/related; type=application/dicom; boundary=parted')
+        self.send_header('Content-Length', str(len(body))); self.end_headers()
+        try: self.wfile.write(body)
+        except OSError: pass # whoever has enough hangs up
+server = http.server.ThreadingHTTPServer(('127.0.0.1', web), Web)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+ae = AE('ORTHANC')
+ae.add_supported_context(FIND); ae.add_supported_context(MOVE)
+ae.add_requested_context(SC, '1.2.840.10008.1.2.1')
+ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move)])
+";
+
+/// Eight objects of 256 KiB do not fit into 1 MiB. Of what is sent here, the object that is too much is here before it is
+/// known; of a web server's answer it is not taken.
+#[tokio::test]
+async fn a_budget_is_kept_by_c_move_and_by_wado_too() {
+    let (_dir, files) =
+        made("for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)")
+            .await;
+    for (way, name, came) in [
+        (Fetch::Move, "telling", 4),
+        (Fetch::Move, "quiet", 4),
+        (Fetch::Web, "WADO-RS", 3),
+    ] {
+        let (port, web) = (free_port(), free_port());
+        let pacs = Peer {
+            fetch: vec![way],
+            web: Some(format!("http://127.0.0.1:{web}/dicom-web").parse().unwrap()),
+            ..peer("pacs", "ORTHANC", Some(port), Rights::STORE)
+        };
+        let held = Held::start(vec![pacs.clone()]).await;
+        let mut archive = python();
+        archive.kill_on_drop(true).arg("-c").arg(UNTIL_STOPPED);
+        archive.args([port, web].map(|port| port.to_string()));
+        archive.arg(held.port()).arg(name).args(&files);
+        let _archive = archive.spawn().unwrap();
+        listens("the archive", port).await;
+        listens("its web server", web).await;
+        held.admit_made(&format!("{MAKE}{TODAY}")).await;
+        complete(&held, terms(100)).await;
+        let _inquiring = inquiring(&held, vec![pacs]);
+        until_async("the order's end", async || {
+            order_of(&held).await.state == "ended"
+        })
+        .await;
+        let order = order_of(&held).await;
+        let outcome = order.outcome.unwrap();
+        let lacking = outcome.lacking.expect("not all of it is here");
+        assert!(lacking.contains("budget"), "{name}: {lacking}");
+        assert_eq!((outcome.here, outcome.objects), (0, came), "{name}");
+        assert_eq!(held.count("1.2.79.2").await as u64, came, "{name}");
+        let failed = (study("1.2.79.2"), PriorState::Failed);
+        assert!(order.studies.contains(&failed), "{name}");
+        assert!(lease(&held).await.is_some(), "{name}: the analysis goes on");
     }
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use pericard_dimse::{
-    Caller, FileOutcome, Peer, RequestLimits, Rights, SubmitProgress, echo, send_files,
+    CallError, Caller, FileOutcome, Peer, RequestLimits, Rights, SubmitProgress, echo, send_files,
 };
 use pericard_domain::ae::AeTitle;
 use pericard_intake::Refused;
@@ -72,6 +72,61 @@ async fn dcmtk_stores_in_every_transfer_syntax() {
         assert_eq!(kept[0].transfer_syntax, expected, "{proposal}");
         assert_eq!(kept[0].sop_class, support::SECONDARY_CAPTURE);
         readable(dir.path(), &kept[0]).await;
+    }
+}
+
+/// pynetdicom answers whether it is there, and writes down who asked.
+const ANSWERER: &str = r"
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import Verification
+port, book = sys.argv[1:3]
+def asked(event):
+    with open(book, 'a') as file: file.write(event.assoc.requestor.ae_title + '\n')
+    return 0
+ae = AE('THERE'); ae.add_supported_context(Verification)
+ae.start_server(('127.0.0.1', int(port)), evt_handlers=[(evt.EVT_C_ECHO, asked)], **listening)
+";
+
+/// Whether a peer is there, asked of peers that are not ours.
+#[tokio::test]
+async fn every_peer_says_that_it_is_there() {
+    for line in Line::both() {
+        let caller = Caller {
+            tls: line.ours(),
+            ..caller()
+        };
+        let there = |port| line.bound(archive::peer("there", "THERE", Some(port), Rights::STORE));
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let book = dir.path().join("book");
+        let mut answerer = python();
+        answerer
+            .arg("-c")
+            .arg(format!("{CONTEXTS}{ANSWERER}"))
+            .arg(port.to_string())
+            .arg(&book)
+            .args(line.files());
+        let _answerer = answerer.kill_on_drop(true).spawn().unwrap();
+        archive::listens("pynetdicom", port).await;
+        echo(&caller, &there(port)).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&book).unwrap(), "SENDER\n");
+
+        let port = free_port();
+        let mut storescp = Command::new("storescp");
+        storescp.args(line.dcmtk()).args(["-aet", "THERE", "-od"]);
+        storescp.arg(dir.path()).arg(port.to_string());
+        let _storescp = storescp.kill_on_drop(true).spawn().unwrap();
+        archive::listens("storescp", port).await;
+        echo(&caller, &there(port)).await.unwrap();
+
+        let orthanc = archive::Orthanc::start_over(&line, free_port(), free_port()).await;
+        echo(&caller, &there(orthanc.dicom)).await.unwrap();
+
+        let nobody = echo(&caller, &there(free_port())).await;
+        assert!(
+            matches!(nobody, Err(CallError::Unreachable { .. })),
+            "{}: {nobody:?}",
+            line.name()
+        );
     }
 }
 

@@ -267,6 +267,57 @@ assert assoc.is_released
     run(command).await;
 }
 
+#[tokio::test]
+async fn more_matches_than_are_given_are_refused_after_those_that_are() {
+    const SCRIPT: &str = r"
+import sys
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND, Verification
+ae = AE('WS'); ae.add_requested_context(FIND); ae.add_requested_context(Verification)
+assoc = ae.associate('127.0.0.1', int(sys.argv[1]), ae_title='PERICARD')
+assert assoc.is_established
+def asked(**keys):
+    ds = Dataset(); ds.QueryRetrieveLevel = 'IMAGE'; ds.StudyInstanceUID = ds.SOPInstanceUID = ds.InstanceNumber = ''
+    for key, value in keys.items(): setattr(ds, key, value)
+    answers = list(assoc.send_c_find(ds, FIND))
+    return [status for status, _ in answers], [found.SOPInstanceUID for _, found in answers if found is not None]
+every = [f'1.2.3.{at}' for at in range(5)]
+for _ in range(2):
+    statuses, found = asked()
+    assert [s.Status for s in statuses] == [0xFF00] * 4 + [0xA700], statuses
+    assert statuses[-1].ErrorComment.strip() == 'more matches than are given; narrow the query', statuses[-1]
+    assert len(set(found)) == 4 and set(found) < set(every), found
+    # As many as are given are no more than that, and what does not match does not count.
+    statuses, found = asked(SOPInstanceUID=every[1:])
+    assert [s.Status for s in statuses] == [0xFF00] * 4 + [0], statuses
+    assert sorted(found) == every[1:], found
+    assert [s.Status for s in asked(QueryRetrieveLevel='STUDY')[0]] == [0xFF00, 0]
+    assert assoc.send_c_echo().Status == 0
+assoc.release()
+assert assoc.is_released
+";
+    let held = Held::start_with(vec![], |config| config.limits.answers_max = 4).await;
+    let dir = tempfile::tempdir().unwrap();
+    for at in 0..5 {
+        let file = support::secondary_capture_file(dir.path(), &format!("1.2.3.{at}"), 8);
+        held.admit(&std::fs::read(file).unwrap()).await;
+    }
+    let mut command = python();
+    command.arg("-c").arg(SCRIPT).arg(held.port());
+    run(command).await;
+    let mut find = Command::new("findscu");
+    find.args(["-v", "-S", "-aet", "WS", "-aec", "PERICARD"])
+        .args(["-k", "QueryRetrieveLevel=IMAGE", "-k", "SOPInstanceUID"])
+        .arg("127.0.0.1")
+        .arg(held.port());
+    let said = outcome(&mut find).await.1;
+    assert!(
+        said.contains("Received Final Find Response (Refused: OutOfResources)"),
+        "{said}"
+    );
+}
+
 /// The data sets of DCMTK's files, whatever it called them.
 fn instances_in(dir: &Path) -> usize {
     files_in(dir).len()

@@ -59,6 +59,15 @@ pub struct GreyWindow {
     pub width: f64,
 }
 
+/// How the values in a window that somebody wishes lie between black and white.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GreyCurve {
+    /// As in the object's own window.
+    OfObject,
+    /// In a straight line (PS3.3 section C.11.2.1.2.1), whatever the object's own window says.
+    Linear,
+}
+
 /// A regular grid of values in the patient's space (PS3.3 section C.7.6.2).
 ///
 /// `voxels[(k * rows + j) * columns + i]` is the value at column `i`, row `j`, slice `k`. Its centre is, in mm in the

@@ -1,7 +1,7 @@
 //! Pictures for people: one frame of a held object as PNG or JPEG. Decoded, windowed, scaled and encoded in the reader's
 //! process; what comes out is bytes that nobody here looks into. Bytes for programs: a frame as it is stored or decoded.
 
-use pericard_domain::image::GreyWindow;
+use pericard_domain::image::{GreyCurve, GreyWindow};
 use serde::{Deserialize, Serialize};
 
 /// How a frame is to be shown.
@@ -11,6 +11,8 @@ pub struct View {
     pub frame: u32,
     /// In which window; `None` for the object's own. Colour has none.
     pub window: Option<GreyWindow>,
+    /// How that window is meant; nothing where it is the object's own.
+    pub curve: GreyCurve,
     /// Made smaller, in its proportions, until it fits into so many columns and rows; never larger.
     pub fit: Option<[u32; 2]>,
     /// What it becomes.
@@ -45,6 +47,7 @@ impl View {
         Self {
             frame,
             window: None,
+            curve: GreyCurve::OfObject,
             fit: None,
             form: Form::Png,
         }

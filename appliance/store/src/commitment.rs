@@ -158,7 +158,8 @@ impl Store {
         .await
     }
 
-    /// The question did not reach the peer, or it does not answer such: it is asked again then.
+    /// The question did not reach the peer, or it does not answer such: it is asked again then. Until then a promise in that
+    /// transaction counts: the peer may have heard the question, and only its answer was lost. What it has settled before, stays.
     ///
     /// # Errors
     /// When the database failed.
@@ -172,7 +173,9 @@ impl Store {
             UPDATE commitments SET state = 'due', due_at = ?2 WHERE transaction_uid = ?1 AND state = 'asked'";
         let (transaction, why) = (question.transaction.clone(), why.to_owned());
         self.change("put commitment off", move |tx| {
-            tx.change(PUT_OFF, (&transaction, again_at.as_millis()))?;
+            if tx.change(PUT_OFF, (&transaction, again_at.as_millis()))? == 0 {
+                return Ok(Done::unchanged(()));
+            }
             let subject = format!("commitment {transaction}");
             let line = Line::new("put commitment off", subject, Actor::room("dimse"));
             Ok(Done::said((), line.with(json!({ "reason": why }))))
@@ -347,7 +350,7 @@ fn settle(tx: Tx<'_>, destination: &str, promise: &Promise, by: Actor) -> Result
     const AWAITED: &str = "-- find awaited commitments\n\
         SELECT c.outbox_id, i.uid FROM commitments c \
         JOIN outbox o ON o.id = c.outbox_id JOIN instances i ON i.id = o.instance_id \
-        WHERE c.transaction_uid = ?1 AND c.destination = ?2 AND c.state = 'asked'";
+        WHERE c.transaction_uid = ?1 AND c.destination = ?2 AND c.state <> 'committed'";
     const COMMITTED: &str = "-- committed\n\
         UPDATE commitments SET state = 'committed', committed_at = ?2 WHERE outbox_id = ?1";
     const AGAIN: &str = "-- send again what is not committed\n\

@@ -40,16 +40,33 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let source = source.to_owned();
         self.change("expect all", move |tx| {
-            let mut lines = Vec::new();
-            for order in &orders {
-                lines.extend(expect(tx, &source, order, &by)?);
-            }
+            let mut lines = expect_each(tx, &source, &orders, &by)?;
             let kept: BTreeSet<&str> = orders.iter().map(|order| order.key.as_str()).collect();
             for key in listed(tx, &source)? {
                 if !kept.contains(key.as_str()) {
                     lines.extend(end(tx, (&source, &key), &by)?);
                 }
             }
+            forget(tx)?;
+            Ok(changed(lines.len(), lines))
+        })
+        .await
+    }
+
+    /// Part of what a source says is expected now: what it leaves out may be expected as before. Gives how many orders are
+    /// new or otherwise than before.
+    ///
+    /// # Errors
+    /// When the database failed; then nothing is changed.
+    pub async fn expect_some(
+        &self,
+        source: &str,
+        orders: Vec<Order>,
+        by: Actor,
+    ) -> Result<usize, StoreError> {
+        let source = source.to_owned();
+        self.change("expect some", move |tx| {
+            let lines = expect_each(tx, &source, &orders, &by)?;
             forget(tx)?;
             Ok(changed(lines.len(), lines))
         })
@@ -122,6 +139,12 @@ fn changed<T>(value: T, lines: Vec<Line>) -> Done<T> {
     let is_news = !lines.is_empty();
     let done = Done::unchanged(value).and_all(lines).noting_care();
     if is_news { done.waking() } else { done }
+}
+
+/// Writes orders down; gives a line for each that is new or otherwise than before.
+fn expect_each(tx: Tx<'_>, source: &str, orders: &[Order], by: &Actor) -> Result<Vec<Line>, Fault> {
+    let said = orders.iter().map(|order| expect(tx, source, order, by));
+    said.filter_map(Result::transpose).collect()
 }
 
 /// Writes an order down; gives a line when it is new or otherwise than before.

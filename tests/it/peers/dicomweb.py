@@ -2,6 +2,7 @@
 import io
 import sys
 from pathlib import Path
+import numpy as np
 import pydicom
 from dicomweb_client.api import DICOMwebClient
 from dicomweb_client.session_utils import create_session
@@ -62,6 +63,26 @@ def picture(data):
 size = (one.Columns, one.Rows)
 jpeg = client.retrieve_instance_rendered(*ids, media_types=("image/jpeg",))
 assert picture(jpeg) == ("JPEG", size), picture(jpeg)
+
+
+def windowed(ds, center, width):
+    """What PS3.3 section C.11.2.1.2.1 computes."""
+    values = ds.pixel_array.astype(float) * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
+    levels = np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 255
+    return 255 - levels if ds.PhotometricInterpretation == "MONOCHROME1" else levels
+
+
+assert one.PhotometricInterpretation.startswith("MONOCHROME") and "VOILUTFunction" not in one, "a picture that a window changes"
+own = (float(one.WindowCenter), float(one.WindowWidth))
+narrow, dark = (own[0], own[1] / 4), (own[0] / 2, own[1] / 2)
+for window, params in ((own, None), *((w, {"window": "{},{},linear".format(*w)}) for w in (own, narrow, dark))):
+    png = client.retrieve_instance_rendered(*ids, media_types=("image/png",), params=params)
+    with Image.open(io.BytesIO(png)) as opened:
+        shown = np.asarray(opened.convert("L")).astype(float)
+    assert shown.shape == (one.Rows, one.Columns), shown.shape
+    off = np.abs(shown - windowed(one, *window))
+    assert off.max() <= 1, (window, params, off.max())
+assert np.abs(windowed(one, *narrow) - windowed(one, *dark)).max() > 50, "windows that differ"
 png = client.retrieve_instance_frames_rendered(*ids, [1], media_types=("image/png",), params={"viewport": "64,64"})
 form, fitted = picture(png)
 assert form == "PNG" and max(fitted) == 64, (form, fitted)

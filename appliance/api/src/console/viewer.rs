@@ -143,7 +143,7 @@ async fn facts(
         window,
         fit: Some([1, 1]),
         form: Form::Png,
-        frame,
+        ..View::of(frame)
     };
     let mut shown = api.show(instance, view).await?.facts;
     // Rows and columns as the header says: the reader has held the pixels against them.

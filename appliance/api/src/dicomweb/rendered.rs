@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
-use pericard_domain::image::GreyWindow;
+use pericard_domain::image::{GreyCurve, GreyWindow};
 use pericard_domain::study::Instance;
 use pericard_runner::{Form, View};
 
@@ -219,6 +219,7 @@ fn view(frame: u32, asked: &Asked, headers: &HeaderMap) -> Result<View, Problem>
     Ok(View {
         frame,
         window: window(asked)?,
+        curve: GreyCurve::Linear,
         fit: viewport(asked)?,
         form: form(headers, quality)?,
     })

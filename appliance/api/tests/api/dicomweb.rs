@@ -7,7 +7,8 @@ use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use http::{Request, header};
-use pericard_runner::Form;
+use pericard_domain::image::GreyCurve;
+use pericard_runner::{Form, View};
 use serde_json::{Value, json};
 
 const RELATED: &str = "multipart/related; type=\"application/dicom\"; boundary=b";
@@ -645,6 +646,8 @@ async fn pictures_are_asked_of_the_painter_as_the_client_wishes() {
         assert_eq!(answer.header("content-type"), media_type, "{path}");
     }
     let asked = site.painting.asked.lock().expect("not poisoned");
+    let is_linear = |(_, view): &(String, View)| view.curve == GreyCurve::Linear;
+    assert!(asked.iter().all(is_linear), "as the window says");
     let views: Vec<_> = asked
         .iter()
         .map(|(_, view)| {

@@ -45,7 +45,7 @@ fn what_is_written_is_read_in_every_syntax() {
     }
 }
 
-/// Names of PS3.5 annexes H to K, and one for every single-byte set.
+/// Names of PS3.5 annexes H to K, and one for every single-byte set, alone and as a code extension.
 #[test]
 fn every_character_set_of_the_standard_goes_out_as_it_came_in() {
     for (set, name) in [
@@ -70,6 +70,18 @@ fn every_character_set_of_the_standard_goes_out_as_it_came_in() {
             "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
         ),
         ("\\ISO 2022 IR 87\\ISO 2022 IR 159", "Toda=戸田^丂"),
+        ("ISO_IR 6", "Doe^Jane"),
+        ("ISO 2022 IR 6\\ISO 2022 IR 100", "Buc^Jérôme"),
+        ("\\ISO 2022 IR 101", "Wałęsa^Łukasz"),
+        ("\\ISO 2022 IR 109", "Ĉapek^Ĝoĵo"),
+        ("\\ISO 2022 IR 110", "Bērziņš^Jānis"),
+        ("\\ISO 2022 IR 126", "Διονυσιος"),
+        ("\\ISO 2022 IR 127", "قباني^لنزار"),
+        ("\\ISO 2022 IR 138", "שרון^דבורה"),
+        ("\\ISO 2022 IR 144", "Люкceмбypг"),
+        ("\\ISO 2022 IR 148", "Şişi^İnci"),
+        ("\\ISO 2022 IR 166", "สมชาย"),
+        ("\\ISO 2022 IR 13", "ﾔﾏﾀﾞ^ﾀﾛｳ"),
         ("ISO_IR 203", "Œuvre^Ÿ €"),
         ("\\ISO 2022 IR 203", "Doe^œŸ"),
         ("\\ISO 2022 IR 149", "Hong^Gildong=洪^吉洞=홍^길동"),

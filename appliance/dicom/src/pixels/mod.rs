@@ -37,7 +37,7 @@ use error::Fault;
 use groups::number;
 use layout::{Layout, Photometric};
 use modality::Modality;
-use pericard_domain::image::{Channels, Frame, FrameRef, GreyWindow};
+use pericard_domain::image::{Channels, Frame, FrameRef, GreyCurve, GreyWindow};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::Range;
@@ -144,7 +144,7 @@ impl Pixels {
     pub fn frame_in(
         &mut self,
         frame: u32,
-        wished: Option<GreyWindow>,
+        wished: Option<(GreyWindow, GreyCurve)>,
     ) -> Result<(Frame, Option<GreyWindow>), PixelError> {
         let stored = self.stored(frame)?;
         let mut shown_in = None;
@@ -358,14 +358,14 @@ impl Pixels {
         &self,
         frame: u32,
         samples: &Samples,
-        wished: Option<GreyWindow>,
+        wished: Option<(GreyWindow, GreyCurve)>,
     ) -> Result<(Vec<u8>, Option<GreyWindow>), PixelError> {
         let modality = self.modality(frame)?;
         let values = modality.apply(samples);
         let asked = Window::of(&self.object, frame - 1, self.layout.signed)
             .map_err(|f| self.fault(frame, f))?;
         let window = match wished {
-            Some(wished) => Window::wished(wished, asked.as_ref()),
+            Some((wished, curve)) => Window::wished(wished, curve, asked.as_ref()),
             None => asked.unwrap_or_else(|| self.whole_range(samples, &values)),
         };
         let mut grey = window.apply(&values);

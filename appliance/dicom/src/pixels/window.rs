@@ -5,7 +5,7 @@ use super::groups::{first_item, number, of_frame};
 use super::table::Table;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use pericard_domain::image::GreyWindow;
+use pericard_domain::image::{GreyCurve, GreyWindow};
 
 /// The brightest grey level.
 const WHITE: f64 = 255.0;
@@ -68,11 +68,12 @@ impl Window {
         })
     }
 
-    /// What a person asks for, with the function of the object's own window when it has one.
-    pub(crate) fn wished(wished: GreyWindow, asked: Option<&Self>) -> Self {
-        let function = match asked {
-            Some(Self::Values { function, .. }) => *function,
-            _ => Function::LinearExact,
+    /// What a person asks for, in a straight line, or with the function of the object's own window when it has one.
+    pub(crate) fn wished(wished: GreyWindow, curve: GreyCurve, asked: Option<&Self>) -> Self {
+        let function = match (curve, asked) {
+            (GreyCurve::Linear, _) => Function::Linear,
+            (GreyCurve::OfObject, Some(Self::Values { function, .. })) => *function,
+            (GreyCurve::OfObject, _) => Function::LinearExact,
         };
         Self::Values {
             center: wished.center,
@@ -159,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wished_window_that_is_linear_is_so_whatever_the_objects_is() {
+        let wished = GreyWindow {
+            center: 40.0,
+            width: 400.0,
+        };
+        let sigmoid = window(0.0, 1.0, Function::Sigmoid);
+        for asked in [Some(&sigmoid), None] {
+            let linear = Window::wished(wished, GreyCurve::Linear, asked);
+            assert_eq!(linear, window(40.0, 400.0, Function::Linear));
+        }
+    }
+
+    #[test]
     fn a_wished_window_keeps_the_objects_function_and_numbers_can_be_told() {
         let wished = GreyWindow {
             center: 40.0,
@@ -166,10 +180,10 @@ mod tests {
         };
         let asked = window(0.0, 1.0, Function::Sigmoid);
         assert_eq!(
-            Window::wished(wished, Some(&asked)),
+            Window::wished(wished, GreyCurve::OfObject, Some(&asked)),
             window(40.0, 400.0, Function::Sigmoid)
         );
-        let exact = Window::wished(wished, None);
+        let exact = Window::wished(wished, GreyCurve::OfObject, None);
         assert_eq!(exact.apply(&[-160.0, 40.0, 240.0]), [0, 128, 255]);
         assert_eq!(exact.in_numbers(), Some(wished));
         let range = Window::range([-160.0, 240.0].into_iter());

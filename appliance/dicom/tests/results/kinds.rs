@@ -1,4 +1,4 @@
-//! Every kind of result but the two that have tests of their own, for each kind of source.
+//! Every kind of result but segmentations, which have tests of their own, for each kind of source.
 
 use crate::sources::{self, SIDE};
 use crate::{Written, context, device, finding, frame, outline, peers, report};
@@ -63,6 +63,52 @@ fn judged(name: &str, object: &ResultObject) -> (Written, Option<Value>) {
         assert_eq!(said["marked"], true, "{name}: {said}");
     }
     (written, said)
+}
+
+/// The report itself, with an outline and with whole frames.
+#[test]
+fn reports_of_every_source() {
+    let device = device();
+    for (name, sources) in &all_sources() {
+        let mut report = outlined(sources);
+        let first = Region::Frames {
+            sources: vec![frame(&sources[0], 1)],
+        };
+        report.findings.push(finding("whole frames", first));
+        let context = context(sources, &device);
+        let Some(said) = crate::judged(&report, &context, &["UNVERIFIED", READ]) else {
+            return;
+        };
+        let lies_in_space = name.starts_with("CT") || name.starts_with("MR");
+        let class = match lies_in_space {
+            true => "Comprehensive 3D SR Storage",
+            false => "Comprehensive SR Storage",
+        };
+        assert_eq!(said["class"], class, "{name}");
+        assert_eq!(said["library"]["images"], sources.len(), "{name}");
+        let groups = said["groups"].as_array().unwrap();
+        let tracked = [("1410", "line-1"), ("1501", "whole frames")];
+        assert_eq!(groups.len(), tracked.len(), "{name}: {said}");
+        for ((template, tracking), group) in tracked.iter().zip(groups) {
+            assert_eq!(group["template"], *template, "{name}");
+            assert_eq!(group["tracking"][0], *tracking, "{name}");
+            assert_eq!(group["algorithm"]["name"], "burned-in-text", "{name}");
+        }
+        let last = sources.last().unwrap();
+        let numbers = |source: &Source, frame: u32| match source.frames() {
+            1 => json!([]),
+            _ => json!([frame]),
+        };
+        let closed = json!([1.5, 2.0, 10.0, 2.0, 10.0, 6.25, 1.5, 6.25, 1.5, 2.0]);
+        let of = json!([last.instance().as_str(), numbers(last, last.frames())]);
+        assert_eq!(
+            groups[0]["outlines"],
+            json!([{"type": "POLYLINE", "points": closed, "of": of}]),
+            "{name}"
+        );
+        let first = json!([sources[0].instance().as_str(), numbers(&sources[0], 1)]);
+        assert_eq!(groups[1]["images"], json!([first]), "{name}");
+    }
 }
 
 #[test]

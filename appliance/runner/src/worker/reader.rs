@@ -162,7 +162,8 @@ impl Desk {
     fn show(&mut self, view: &View, room: &Room) -> Answer {
         let open = self.opened()?;
         let refused = |error: &dyn std::fmt::Display| undecodable(&open.instance, &error);
-        let decoded = open.pixels.frame_in(view.frame, view.window);
+        let wished = view.window.map(|window| (window, view.curve));
+        let decoded = open.pixels.frame_in(view.frame, wished);
         let (frame, window) = decoded.map_err(|e| refused(&e))?;
         let (bytes, width, height) = show::encoded(frame, view).map_err(|e| refused(&e))?;
         let mut mapped = room.map().map_err(|e| refused(&e))?;

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod beside;
 mod care;
+mod commitment;
 mod conclusion;
 mod crash;
 mod delivery;
