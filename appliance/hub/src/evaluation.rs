@@ -51,10 +51,21 @@ pub struct Score {
     pub hospitals: usize,
     /// How many of these were clipped.
     pub clipped: usize,
-    /// The figure; nothing from fewer than [`HOSPITALS_MIN`].
+    /// The figure; nothing from fewer than [`HOSPITALS_MIN`]. The calibration error of all: how far each tenth is off where
+    /// hospitals are off alike. A hospital's own also holds what chance adds, and may be larger in every one of them.
     pub estimate: Option<Estimate>,
     /// The lowest and the highest of the hospitals, when there is a figure.
     pub range: Option<(Estimate, Estimate)>,
+}
+
+/// What one hospital's cells make of a metric. Noise may put it beyond what a share can be; it is held to that where it is
+/// shown, not before hospitals are brought together, or the mean of those near 1 would be too low.
+#[derive(Debug, Clone, Copy)]
+struct Measure {
+    value: f64,
+    variance: f64,
+    /// By how much chance makes it seem larger than it is, at most.
+    folded: f64,
 }
 
 /// What came of a plan.
@@ -111,34 +122,37 @@ fn outcome(frame: &Frame, plan: &Plan) -> Option<(Cells, f64)> {
 fn score(metric: Metric, plan: &Plan, outcomes: &[Outcome]) -> Score {
     let enough = outcomes.iter().filter(|outcome| outcome.counts_for(plan));
     let threshold = usize::from(plan.threshold_tenth);
-    let mut each: Vec<Estimate> = enough
-        .filter_map(|o| o.estimate(metric, threshold))
-        .collect();
+    let (of, mut each): (Vec<&Outcome>, Vec<Measure>) = enough
+        .filter_map(|o| Some((o, o.measure(metric, threshold)?)))
+        .unzip();
+    let told = each.len() >= HOSPITALS_MIN;
+    let robust = told.then(|| match metric {
+        Metric::CalibrationError => robust(&off_alike(&of)),
+        _ => robust(&each),
+    });
     each.sort_by(|one, other| one.value.total_cmp(&other.value));
-    let values: Vec<f64> = each.iter().map(|estimate| estimate.value).collect();
-    let told = values.len() >= HOSPITALS_MIN;
-    let robust = told.then(|| robust(&values));
     Score {
         metric,
-        hospitals: values.len(),
+        hospitals: each.len(),
         clipped: robust.map_or(0, |(_, clipped)| clipped),
         estimate: robust.map(|(estimate, _)| estimate),
-        range: told.then(|| (each[0], each[each.len() - 1])),
+        range: told.then(|| (each[0].estimate(), each[each.len() - 1].estimate())),
     }
 }
 
-/// The mean of the hospitals, each pulled in to where the middle ones allow, and how many were. Its interval is that of a mean
-/// of so many hospitals (Student's t).
-fn robust(sorted: &[f64]) -> (Estimate, usize) {
-    let middle = median(sorted);
-    let mut away: Vec<f64> = sorted.iter().map(|value| (value - middle).abs()).collect();
-    away.sort_by(f64::total_cmp);
-    let reach = CLIP_DEVIATIONS * NORMAL_FROM_MEDIAN * median(&away);
-    let pulled: Vec<f64> = sorted
+/// The mean of the hospitals, each pulled in to where the middle ones allow, and how many were. Those that were pulled in tell
+/// nothing of how far hospitals lie apart: Student's t is that of the others, and wider by as much as the variance of all is
+/// too small for them (Dixon and Tukey 1968, "Approximate behavior of the distribution of Winsorized t").
+fn robust(each: &[Measure]) -> (Estimate, usize) {
+    let values: Vec<f64> = each.iter().map(|measure| measure.value).collect();
+    let middle = median(values.iter().copied());
+    let away = median(values.iter().map(|value| (value - middle).abs()));
+    let reach = CLIP_DEVIATIONS * NORMAL_FROM_MEDIAN * away;
+    let pulled: Vec<f64> = values
         .iter()
         .map(|v| v.clamp(middle - reach, middle + reach))
         .collect();
-    let clipped = sorted
+    let clipped = values
         .iter()
         .zip(&pulled)
         .filter(|(value, in_)| value != in_)
@@ -146,16 +160,51 @@ fn robust(sorted: &[f64]) -> (Estimate, usize) {
     let count = pulled.len() as f64;
     let mean = pulled.iter().sum::<f64>() / count;
     let variance = pulled.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let half = student_975(pulled.len() - 1) * (variance / count).sqrt();
+    let degrees = (pulled.len() - clipped).saturating_sub(1).max(1);
+    let wider = (count - 1.0) / degrees as f64;
+    let half = student_975(degrees) * wider * (variance / count).sqrt();
+    let folded = each.iter().map(|measure| measure.folded).sum::<f64>() / count;
     let estimate = Estimate {
-        value: mean,
-        low: (mean - half).clamp(0.0, 1.0),
+        value: mean.clamp(0.0, 1.0),
+        low: (mean - half - folded).clamp(0.0, 1.0),
         high: (mean + half).clamp(0.0, 1.0),
     };
     (estimate, clipped)
 }
 
-fn median(sorted: &[f64]) -> f64 {
+/// How far from calibrated each hospital is, each tenth in the direction in which the middle hospital is off. What chance adds
+/// to a hospital's own error, of which every part counts as positive, is in all of them, and would be in their mean; here it
+/// goes one way in one and the other way in another. What is left of it is in the choice of direction.
+fn off_alike(outcomes: &[&Outcome]) -> Vec<Measure> {
+    let cases: Vec<f64> = outcomes.iter().map(|o| o.cases().max(1.0)).collect();
+    let each = || outcomes.iter().zip(&cases);
+    let middles: [f64; BINS] =
+        std::array::from_fn(|bin| median(each().map(|(o, cases)| o.off(bin).0 / cases)));
+    let folded = (0..BINS).map(|bin| {
+        let variance = each().map(|(o, cases)| o.off(bin).1 / cases.powi(2));
+        fold(
+            middles[bin],
+            variance.sum::<f64>() / cases.len().pow(2) as f64,
+        )
+    });
+    let folded = folded.sum();
+    let toward = |outcome: &Outcome| {
+        let tenths = middles.iter().zip(0..BINS);
+        tenths
+            .map(|(middle, bin)| middle.signum() * outcome.off(bin).0)
+            .sum::<f64>()
+    };
+    let measure = |(outcome, cases): (&&Outcome, &f64)| Measure {
+        value: toward(outcome) / cases,
+        variance: 0.0, // how far they lie apart tells it
+        folded,
+    };
+    each().map(measure).collect()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
     let at = sorted.len() / 2;
     if sorted.len().is_multiple_of(2) {
         f64::midpoint(sorted[at - 1], sorted[at])
@@ -208,10 +257,21 @@ impl Outcome {
     /// The same with its interval, in which two chances are: which cases there were, and the noise in each cell.
     #[must_use]
     pub fn estimate(&self, metric: Metric, threshold: usize) -> Option<Estimate> {
+        self.measure(metric, threshold).map(|m| m.estimate())
+    }
+
+    fn measure(&self, metric: Metric, threshold: usize) -> Option<Measure> {
         let above = |label| (self.sum(label, threshold..BINS), BINS - threshold);
         let below = |label| (self.sum(label, 0..threshold), threshold);
         let share = |part: (f64, usize), rest: (f64, usize)| {
-            (part.0 + rest.0 >= SHARE_MIN).then(|| share_of(part, rest, self.noise))
+            (part.0 + rest.0 >= SHARE_MIN).then(|| {
+                let (value, variance) = share_of(part, rest, self.noise);
+                Measure {
+                    value,
+                    variance,
+                    folded: 0.0,
+                }
+            })
         };
         match metric {
             Metric::Sensitivity => share(above(WITH), below(WITH)),
@@ -226,6 +286,17 @@ impl Outcome {
         self.cells[label][bins].iter().sum()
     }
 
+    /// By how many cases with the finding a tenth has more than its score says, and the variance of that.
+    fn off(&self, bin: usize) -> (f64, f64) {
+        let [without, with] = [WITHOUT, WITH].map(|label| self.cells[label][bin]);
+        let [vary_without, vary_with] = [WITHOUT, WITH].map(|label| self.variance(label, bin));
+        let middle = middle(bin);
+        (
+            with * (1.0 - middle) - without * middle,
+            vary_with * (1.0 - middle).powi(2) + vary_without * middle.powi(2),
+        )
+    }
+
     /// The variance of one cell: a count varies by as many as it is, and noise comes to it.
     fn variance(&self, label: usize, bin: usize) -> f64 {
         self.cells[label][bin].max(0.0) + self.noise
@@ -233,7 +304,7 @@ impl Outcome {
 
     /// How often a case with the finding scores above one without it; within one tenth, half of them do. What each case adds
     /// to it gives its variance (DeLong, DeLong and Clarke-Pearson), the noise in its cell likewise.
-    fn area(&self) -> Option<Estimate> {
+    fn area(&self) -> Option<Measure> {
         let [without, with] = [WITHOUT, WITH].map(|label| self.sum(label, 0..BINS));
         if with < SHARE_MIN || without < SHARE_MIN {
             return None;
@@ -247,12 +318,16 @@ impl Outcome {
             self.variance(WITH, bin) * adds[0].powi(2)
                 + self.variance(WITHOUT, bin) * adds[1].powi(2)
         });
-        Some(Estimate::around(area, variance.sum(), (0.0, 1.0)))
+        Some(Measure {
+            value: area,
+            variance: variance.sum(),
+            folded: 0.0,
+        })
     }
 
     /// How far the share with the finding is from the middle of each tenth, weighted by its cases. Tenths of few cases say
     /// nothing, since their noise would.
-    fn calibration_error(&self) -> Option<Estimate> {
+    fn calibration_error(&self) -> Option<Measure> {
         let tenths = || {
             let all = (0..BINS).map(|bin| (bin, self.cells[WITH][bin] + self.cells[WITHOUT][bin]));
             all.filter(|(_, here)| *here >= SHARE_MIN)
@@ -283,11 +358,21 @@ impl Outcome {
                 with * (1.0 - middle).powi(2) + without * middle.powi(2),
             );
         }
-        let around = Estimate::around(error, variance / cases.powi(2), (0.0, 1.0));
-        Some(Estimate {
-            low: (around.low - folded / cases).max(0.0),
-            ..around
+        Some(Measure {
+            value: error,
+            variance: variance / cases.powi(2),
+            folded: folded / cases,
         })
+    }
+}
+
+impl Measure {
+    fn estimate(&self) -> Estimate {
+        let around = Estimate::around(self.value, self.variance, (0.0, 1.0));
+        Estimate {
+            low: (around.low - self.folded).max(0.0),
+            ..around
+        }
     }
 }
 
@@ -298,6 +383,9 @@ fn middle(bin: usize) -> f64 {
 
 /// By how much chance makes a deviation seem larger than it is, at most, because only its size counts.
 fn fold(deviation: f64, variance: f64) -> f64 {
+    if variance <= 0.0 {
+        return 0.0;
+    }
     let largest = (2.0 * variance / PI).sqrt();
     largest * (-deviation.powi(2) / (2.0 * variance)).exp()
 }
@@ -387,16 +475,8 @@ mod tests {
     #[test]
     fn a_hospitals_interval_holds_what_is_true_as_often_as_it_says() {
         const RUNS: u32 = 2000;
-        let calibrated: [f64; BINS] = std::array::from_fn(|bin| 80.0 * middle(bin));
-        let low = calibrated.map(|with| (with - 16.0).max(0.0));
-        let rest = |with: [f64; BINS]| with.map(|with| 80.0 - with);
         let mut chance = Chance(5);
-        for (with, without) in [
-            (HIGH, LOW),
-            (calibrated, rest(calibrated)),
-            (low, rest(low)),
-        ] {
-            let all = outcome(1, with, without);
+        for all in truths() {
             let mut held = Metric::ALL.map(|_| 0);
             for _ in 0..RUNS {
                 let told = drawn(&mut chance, &all);
@@ -409,6 +489,58 @@ mod tests {
             for (held, metric) in held.into_iter().zip(Metric::ALL) {
                 let share = f64::from(held) / f64::from(RUNS);
                 assert!((0.925..0.985).contains(&share), "{metric:?}: {share}");
+            }
+        }
+    }
+
+    /// Three models for which metrics lie differently: one that is good, one calibrated, one that says too little.
+    fn truths() -> [Outcome; 3] {
+        let calibrated: [f64; BINS] = std::array::from_fn(|bin| 80.0 * middle(bin));
+        let low = calibrated.map(|with| (with - 16.0).max(0.0));
+        let rest = |with: [f64; BINS]| with.map(|with| 80.0 - with);
+        [
+            (HIGH, LOW),
+            (calibrated, rest(calibrated)),
+            (low, rest(low)),
+        ]
+        .map(|(with, without)| outcome(1, with, without))
+    }
+
+    #[test]
+    fn a_nations_interval_holds_what_is_true_as_often_as_it_says() {
+        const RUNS: u32 = 1000;
+        let mut chance = Chance(11);
+        for all in &truths() {
+            // Hospitals without noise and without chance, all alike.
+            let quiet = Outcome {
+                noise: 0.0,
+                ..all.clone()
+            };
+            let figure = |metric, told: &[Outcome]| score(metric, &plan(0), told).estimate;
+            let truth = |metric| {
+                figure(metric, &vec![quiet.clone(); 5])
+                    .expect("a figure")
+                    .value
+            };
+            let truths = Metric::ALL.map(truth);
+            for hospitals in [5, 12, 30] {
+                let mut held = Metric::ALL.map(|_| 0);
+                for _ in 0..RUNS {
+                    let told: Vec<_> = (0..hospitals).map(|_| drawn(&mut chance, all)).collect();
+                    for (held, (metric, truth)) in
+                        held.iter_mut().zip(Metric::ALL.iter().zip(truths))
+                    {
+                        let seen = figure(*metric, &told).expect("a figure");
+                        *held += u32::from((seen.low..=seen.high).contains(&truth));
+                    }
+                }
+                for (held, metric) in held.into_iter().zip(Metric::ALL) {
+                    let share = f64::from(held) / f64::from(RUNS);
+                    assert!(
+                        (0.925..0.985).contains(&share),
+                        "{metric:?} of {hospitals}: {share}"
+                    );
+                }
             }
         }
     }

@@ -151,7 +151,8 @@ impl Pool {
                 .count()
         };
         let (inside, outside) = (width(&part), width(&whole) - width(&part));
-        Some(share_of((some, inside), (all - some, outside), self.noise))
+        let (share, variance) = share_of((some, inside), (all - some, outside), self.noise);
+        Some(Estimate::around(share, variance, (0.0, 1.0)))
     }
 
     /// The share of scores up to each cut, each with its variance around the share that is `expected` there.
@@ -174,16 +175,16 @@ impl Pool {
     }
 }
 
-/// The share of a part in it and the rest: each a count over so many cells, with noise of this variance in each of them.
-pub(crate) fn share_of(part: (f64, usize), rest: (f64, usize), noise: f64) -> Estimate {
+/// The share of a part in it and the rest, and its variance: each a count over so many cells, with noise of this variance in
+/// each of them. Noise may put it beyond 0 or 1: held to them, a mean of many would be too near the middle.
+pub(crate) fn share_of(part: (f64, usize), rest: (f64, usize), noise: f64) -> (f64, f64) {
     let ((some, inside), (others, outside)) = (part, rest);
     let all = some + others;
     // Two successes and two failures more (Agresti and Coull): a share of 0 or 1 is no certainty.
     let near = ((some + 2.0) / (all + 4.0)).clamp(0.0, 1.0);
     let sampling = near * (1.0 - near) / (all + 4.0);
     let cells = inside as f64 * (1.0 - near).powi(2) + outside as f64 * near.powi(2);
-    let variance = sampling + noise * cells / all.powi(2);
-    Estimate::around(some / all, variance, (0.0, 1.0))
+    (some / all, sampling + noise * cells / all.powi(2))
 }
 
 /// How far scores lie from where they lay.

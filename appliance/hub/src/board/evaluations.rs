@@ -18,7 +18,8 @@ pub(super) async fn show(State(site): State<Site>, Extension(visit): Extension<V
             "What hospitals measured of a model on labelled cases of their own. Each sent one histogram of cases by label and \
              score, with noise; the metrics are computed here. Every hospital counts alike, one that is far from the middle is \
              clipped, and from fewer than " (HOSPITALS_MIN) " there is no figure, neither of all nor of one. An outcome of fewer \
-             cases than the plan asks for is left out."
+             cases than the plan asks for is left out. The calibration error of all hospitals is where they are off alike; a \
+             hospital's own also holds what chance adds, so each may be above it."
         }
         @if snapshot.plans.is_empty() { (nothing("No plan was published: `pericard hub evaluation publish` does.")) }
         @for published in snapshot.plans.iter().rev() { (card(&snapshot, &visit, published)) }
