@@ -103,7 +103,7 @@ pub(crate) const KEYS: &[Key] = &[
         reason: "what a worker may do is decided in one place, where every system call left to it has its line." },
     Key { crates: &["tokio-websockets"], keepers: &["api"],
         reason: "the channel of notifications is a route like any other, behind the same list of who may what." },
-    Key { crates: &["rand"], keepers: &["egress"],
+    Key { crates: &["rand", "prio"], keepers: &["egress"],
         reason: "noise is drawn in one place, under one ledger." },
 ];
 

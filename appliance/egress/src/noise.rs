@@ -12,15 +12,19 @@
 //! exact, and so not differentially private: a count of one is in the frame as one, and the hub shows counts from five on to
 //! all but the hospital itself. The verdict on drift is made of exact numbers, too.
 //!
-//! The sampler is that of Canonne, Kamath and Steinke (2020, "The Discrete Gaussian for Differential Privacy", algorithms
-//! 1 and 2): whole numbers and fair draws only, so that no rounding of a logarithm gives away what floating point would.
+//! The sampler is the one of the `prio` crate, that of Canonne, Kamath and Steinke (2020, "The Discrete Gaussian for
+//! Differential Privacy", algorithms 1 and 2): whole numbers and fair draws only, so that no rounding of a logarithm gives
+//! away what floating point would.
 
 use pericard_frame::budget::MODEL_WEEK_MILLI_EPSILON;
+use prio::dp::distributions::{DiscreteLaplace, DiscreteLaplaceDpStrategy};
+use prio::dp::{DifferentialPrivacyStrategy as _, DpError, PureDpBudget, Rational};
+use rand::SeedableRng as _;
+use rand::distr::Distribution as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 
-/// The scale of the noise, sensitivity over epsilon: a draw is as likely as e^(-1/2) for each step away from zero.
-const SCALE: u32 = 1000 / MODEL_WEEK_MILLI_EPSILON;
+/// By how much one patient changes a model's week.
+const SENSITIVITY: u32 = 1;
 
 /// What noise grows from: 32 random bytes, new for every week, and never kept.
 pub struct Seed(pub [u8; 32]);
@@ -28,40 +32,33 @@ pub struct Seed(pub [u8; 32]);
 /// A source of noise.
 pub(crate) struct Noise {
     random: StdRng,
+    law: DiscreteLaplace,
 }
 
 impl Noise {
     pub(crate) fn from(seed: Seed) -> Self {
         Self {
             random: StdRng::from_seed(seed.0),
+            law: law().expect("neither epsilon nor sensitivity is zero"),
         }
     }
 
     /// One draw.
     pub(crate) fn draw(&mut self) -> i64 {
         loop {
-            let mut away = 0;
-            while self.one_in_e_to_the_scale() {
-                away += 1;
-            }
-            // Zero has no sign: one of its two is drawn again, or it would be twice as likely as it should be.
-            match (self.random.random::<bool>(), away) {
-                (true, 0) => {}
-                (true, away) => return -away,
-                (false, away) => return away,
+            // One that does not fit has never been drawn: it is as likely as e^(-2^62).
+            if let Ok(drawn) = i64::try_from(self.law.sample(&mut self.random)) {
+                return drawn;
             }
         }
     }
+}
 
-    /// True with the probability e^(-1/SCALE): the length of a run of draws, each less likely than the one before, is odd
-    /// just so often.
-    fn one_in_e_to_the_scale(&mut self) -> bool {
-        let mut length = 1;
-        while self.random.random_range(0..SCALE * length) == 0 {
-            length += 1;
-        }
-        length % 2 == 1
-    }
+fn law() -> Result<DiscreteLaplace, DpError> {
+    let epsilon = Rational::from_unsigned(MODEL_WEEK_MILLI_EPSILON, 1000)?;
+    let budget = PureDpBudget::new(epsilon)?;
+    let sensitivity = Rational::from_unsigned(SENSITIVITY, 1)?;
+    DiscreteLaplaceDpStrategy::from_budget(budget).create_distribution(sensitivity)
 }
 
 #[cfg(test)]
