@@ -175,8 +175,28 @@ impl Notary {
                 .await
                 .map_err(broken)?;
         }
-        let _ = call.association.release().await;
+        // The peer has accepted the question. What it reports meanwhile is taken; how the association ends is no matter.
+        if let Err(error) = self.released(call).await {
+            tracing::debug!(peer = %self.peer.name, "the release after a question: {error}");
+        }
         Ok(())
+    }
+
+    /// Releases the association. A report that crosses with that is taken, but not answered: nothing may be sent by then. A
+    /// peer that wants the answer reports again over an association of its own.
+    async fn released(&self, mut call: Call) -> Result<(), LinkError> {
+        call.association.ask_release().await?;
+        for _ in 0..REPORTS_AHEAD_MAX {
+            let Some((context, command)) = call.association.next_before_release().await? else {
+                call.association.close().await;
+                return Ok(());
+            };
+            self.taken(&mut call, context, &command).await?;
+        }
+        Err(LinkError::violation(
+            "reports without an end",
+            AbortReason::UnexpectedPdu,
+        ))
     }
 
     /// The answer to our question. An archive that has the objects at hand may report on them before it: the transaction

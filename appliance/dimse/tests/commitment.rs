@@ -540,8 +540,9 @@ async fn a_question_that_failed_is_put_again_soon() {
     }
 }
 
-/// A PACS of bare sockets, which may do what libraries do not. It first reports `bare`, which is without information, and says
-/// so before it answers the question. Writes down what it hears.
+/// A PACS of bare sockets, which may do what libraries do not. It reports at once, or `late`: once it is asked for a release, and
+/// before it grants that. If it is `bare`, it reports before that without information, ahead of its answer to the question.
+/// Writes down what it hears.
 const SOCKETS: &str = r"
 import io, json, socket, sys
 from pydicom.dataset import Dataset
@@ -596,10 +597,13 @@ def serve(peer):
     peer.say(command(0x8130, MessageIDBeingRespondedTo=action.MessageID, Status=0, ActionTypeID=1))
     report = Dataset()
     report.TransactionUID, report.ReferencedSOPSequence = question.TransactionUID, question.ReferencedSOPSequence
+    if way == 'late': noted('pdu', peer.pdu()[0])
     peer.say(command(0x0100, True, MessageID=7, EventTypeID=1), report)
-    noted('answered', peer.hear()[0].Status)
-    noted('pdu', peer.pdu()[0])
+    if way != 'late':
+        noted('answered', peer.hear()[0].Status)
+        noted('pdu', peer.pdu()[0])
     peer.send(RELEASED, bytes(4))
+    if way == 'late': noted('pdu', peer.pdu()[0])
 door = socket.create_server(('127.0.0.1', port))
 while True:
     line, _ = door.accept()
@@ -653,6 +657,16 @@ async fn a_report_without_information_is_answered_with_a_failure() {
         let expected = format!(
             "[\"asked\", [\"1.2.6.1\"]]\n[\"answered\", {invalid_argument}]\n[\"answered\", 0]\n[\"pdu\", 5]\n"
         );
+        assert_eq!(heard, expected, "over {}", line.name());
+    }
+}
+
+/// Who has asked for a release may hear until it is granted, and say nothing (PS3.8 table 9-10, states 7 and 8).
+#[tokio::test]
+async fn a_report_that_crosses_with_our_release_counts() {
+    for line in Line::both() {
+        let heard = heard_by_sockets(&line, "late", Duration::ZERO, 3).await;
+        let expected = "[\"asked\", [\"1.2.6.1\"]]\n[\"pdu\", 5]\n[\"pdu\", null]\n";
         assert_eq!(heard, expected, "over {}", line.name());
     }
 }
