@@ -202,34 +202,45 @@ def find(event):
         entry = Dataset()
         entry.AccessionNumber, entry.PatientID, entry.StudyInstanceUID = accession, 'P1', ''
         entry.RequestedProcedurePriority, entry.ScheduledProcedureStepSequence = 'ROUTINE', [step]
+        for _ in range(20 if accession.endswith('unreadable') else 0): # deeper than anything is read
+            around = Dataset(); around.ScheduledProcedureStepSequence = [entry]; entry = around
         yield 0xFF00, entry
 ae = AE('RIS'); ae.add_supported_context(WORKLIST)
 ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find)])
 ";
 
-#[tokio::test]
-async fn what_a_worklist_is_too_long_for_is_not_gone() {
-    let held = Held::start(vec![]).await;
-    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
-    let file = dir.path().join("names");
-    let listed = |enough: i32, accessions: &[&str]| {
-        let names = serde_json::json!([enough, accessions]).to_string();
-        std::fs::write(&file, names).unwrap();
-    };
-    let counts = async || held.store.expected_counts().await.unwrap();
-    listed(-1, &["A1", "A2", "A3"]);
+/// The worklist that the file lists, read all the time.
+async fn listing(held: &Held, file: &Path) -> (Peer, tokio::process::Child) {
+    let port = free_port();
     let mut worklist = python();
     worklist
         .kill_on_drop(true)
         .arg("-c")
         .arg(WORKLIST_TO_BE_CUT);
-    worklist.arg(port.to_string()).arg(&file);
-    let _worklist = worklist.arg(held.clock.now().dicom_date()).spawn().unwrap();
+    worklist.arg(port.to_string()).arg(file);
+    let worklist = worklist.arg(held.clock.now().dicom_date()).spawn().unwrap();
     listens("a worklist", port).await;
     let ris = Peer {
         worklist_every: Some(Duration::from_millis(200)),
         ..peer("ris", "RIS", Some(port), Rights::STORE)
     };
+    (ris, worklist)
+}
+
+/// Writes what is listed; of the answers, so many are enough.
+fn list(file: &Path, enough: i32, accessions: &[&str]) {
+    let names = serde_json::json!([enough, accessions]).to_string();
+    std::fs::write(file, names).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_worklist_is_too_long_for_is_not_gone() {
+    let held = Held::start(vec![]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("names");
+    let counts = async || held.store.expected_counts().await.unwrap();
+    list(&file, -1, &["A1", "A2", "A3"]);
+    let (ris, _worklist) = listing(&held, &file).await;
     let whole = inquiring(&held, vec![ris.clone()]);
     until_async("all of it is expected", async || {
         counts().await.contains(&(Expecting::Expected, 3))
@@ -238,7 +249,7 @@ async fn what_a_worklist_is_too_long_for_is_not_gone() {
     drop(whole);
 
     // Now a new one comes first, and no more than two are read.
-    listed(2, &["A4", "A1", "A2", "A3"]);
+    list(&file, 2, &["A4", "A1", "A2", "A3"]);
     let two = InquiryConfig {
         worklist_max: 2,
         ..hurried()
@@ -253,6 +264,33 @@ async fn what_a_worklist_is_too_long_for_is_not_gone() {
     })
     .await;
     assert!(counts().await.contains(&(Expecting::Gone, 0)));
+}
+
+#[tokio::test]
+async fn an_entry_of_a_worklist_that_cannot_be_read_is_not_gone() {
+    let held = Held::start(vec![]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("names");
+    let counts = async || held.store.expected_counts().await.unwrap();
+    list(&file, -1, &["A1", "A2", "A3"]);
+    let (ris, _worklist) = listing(&held, &file).await;
+    let _inquiring = inquiring(&held, vec![ris]);
+    until_async("all of it is expected", async || {
+        counts().await.contains(&(Expecting::Expected, 3))
+    })
+    .await;
+    // Whose the entry is, nobody knows: it may be either of those that lack.
+    list(&file, -1, &["A1", "A2 unreadable", "A4"]);
+    until_async("the new one is expected too", async || {
+        counts().await.contains(&(Expecting::Expected, 4))
+    })
+    .await;
+    assert!(counts().await.contains(&(Expecting::Gone, 0)));
+    list(&file, -1, &["A1", "A4"]);
+    until_async("what a whole list lacks is gone", async || {
+        counts().await.contains(&(Expecting::Gone, 2))
+    })
+    .await;
 }
 
 async fn store(line: &Line, files: &[std::path::PathBuf], orthanc: &Orthanc) {
