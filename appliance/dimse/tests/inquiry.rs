@@ -783,6 +783,76 @@ async fn a_budget_is_kept_by_c_move_and_by_wado_too() {
     }
 }
 
+/// An archive that sends one of a study's three objects by C-MOVE, and ends with success. How many there are it says when they
+/// are looked for (`found`), or that it has sent as many (`sent`), or neither.
+const ONE_OF_THREE: &str = r"
+import sys
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelFind as FIND,
+    StudyRootQueryRetrieveInformationModelMove as MOVE, SecondaryCaptureImageStorage as SC)
+port, appliance, says, files = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], [dcmread(path) for path in sys.argv[4:]]
+def find(event):
+    answer = Dataset(); answer.QueryRetrieveLevel = 'STUDY'; answer.ModalitiesInStudy = 'CT'
+    for name in 'StudyInstanceUID', 'StudyDate', 'StudyTime', 'PatientID':
+        setattr(answer, name, getattr(files[0], name))
+    if says == 'found': answer.NumberOfStudyRelatedInstances = len(files)
+    yield 0xFF00, answer
+def move(event):
+    send = event.assoc.dimse.send_msg
+    def altered(said, context):
+        said.NumberOfCompletedSuboperations = len(files) if says == 'sent' else None
+        send(said, context)
+    event.assoc.dimse.send_msg = altered
+    yield '127.0.0.1', appliance
+    yield 1
+    yield 0xFF00, files[0]
+ae = AE('ORTHANC')
+ae.add_supported_context(FIND); ae.add_supported_context(MOVE)
+ae.add_requested_context(SC, '1.2.840.10008.1.2.1')
+ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move)])
+";
+
+#[tokio::test]
+async fn a_peer_that_says_that_it_has_sent_all_is_held_to_its_own_numbers() {
+    let (_dir, files) =
+        made("for n in 1, 2, 3: make('1.2.79.2', '1.2.79.2.1', n, date='20260201')").await;
+    for (says, here, state) in [
+        ("found", 0, PriorState::Failed),
+        ("sent", 0, PriorState::Failed),
+        // Who gives no number is believed when anything came.
+        ("neither", 1, PriorState::Here),
+    ] {
+        let port = free_port();
+        let pacs = Peer {
+            fetch: vec![Fetch::Move],
+            ..peer("pacs", "ORTHANC", Some(port), Rights::STORE)
+        };
+        let held = Held::start(vec![pacs.clone()]).await;
+        let mut archive = python();
+        archive.kill_on_drop(true).arg("-c").arg(ONE_OF_THREE);
+        archive.arg(port.to_string()).arg(held.port()).arg(says);
+        let _archive = archive.args(&files).spawn().unwrap();
+        listens("the archive", port).await;
+        held.admit_made(&format!("{MAKE}{TODAY}")).await;
+        complete(&held, terms(100)).await;
+        let _inquiring = inquiring(&held, vec![pacs]);
+        until_async("the order's end", async || {
+            order_of(&held).await.state == "ended"
+        })
+        .await;
+        let order = order_of(&held).await;
+        let outcome = order.outcome.unwrap();
+        assert_eq!((outcome.here, outcome.objects), (here, 1), "{says}");
+        let lacking = outcome.lacking.unwrap_or_default();
+        let is_said = lacking.starts_with("1 of 3 objects are here");
+        assert_eq!(is_said, here == 0, "{says}: {lacking}");
+        assert_eq!(order.studies, [(study("1.2.79.2"), state)], "{says}");
+        assert_eq!(held.count("1.2.79.2").await, 1, "{says}");
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_is_down_is_waited_for_as_long_as_the_rule_says() {
     let held = Held::start(vec![]).await;
