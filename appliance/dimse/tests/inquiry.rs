@@ -481,16 +481,22 @@ async fn earlier_studies_come_by_c_move() {
 
 #[tokio::test]
 async fn a_budget_is_kept_and_what_lacks_is_said() {
+    for line in Line::both() {
+        kept_and_said(&line).await;
+    }
+}
+
+async fn kept_and_said(line: &Line) {
     let dicom = free_port();
-    let pacs = peer("pacs", "ORTHANC", Some(dicom), Rights::STORE);
-    let held = Held::start(vec![pacs.clone()]).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let pacs = line.bound(peer("pacs", "ORTHANC", Some(dicom), Rights::STORE));
+    let held = Held::start_over(line, vec![pacs.clone()]).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
     let (_dir, files) = made(
         "make('1.2.79.1', '1.2.79.1.1', 1, date='20251201')\n\
          for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)",
     )
     .await;
-    store(&Line::plain(), &files, &orthanc).await;
+    store(line, &files, &orthanc).await;
     held.admit_made(&format!("{MAKE}{TODAY}")).await;
     complete(&held, terms(100)).await;
     let _inquiring = inquiring(&held, vec![pacs]);
