@@ -51,9 +51,14 @@ fn dicomweb_says_what_orthanc_says_of_the_same_files() {
     };
     let counts: Value = serde_json::from_str(&printed).expect("JSON");
     eprintln!("beside Orthanc: {counts}");
-    assert!(counts["held"].as_u64() >= Some(150), "{counts}");
+    assert!(counts["held"].as_u64() >= Some(220), "{counts}");
+    assert!(counts["variants"].as_u64() >= Some(70), "{counts}");
     assert!(counts["hits"].as_u64() > Some(100), "{counts}");
-    assert!(counts["frames"].as_u64() >= Some(250), "{counts}");
+    assert!(counts["counted"].as_u64() >= Some(100), "{counts}");
+    assert!(counts["frames"].as_u64() >= Some(300), "{counts}");
+    // Each at the level of its study and of its series.
+    let twice = counts["held"].as_u64().map(|held| 2 * held);
+    assert_eq!(counts["listed"].as_u64(), twice, "{counts}");
 }
 
 #[test]
