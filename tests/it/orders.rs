@@ -498,12 +498,24 @@ fn a_study_is_complete_as_soon_as_all_that_its_source_has_is_here() {
     run(Command::new(program("dcmodify").expect("dcmodify"))
         .args(["-nb", "-gin"])
         .arg(&second));
-    for file in [&first, &second] {
+    let other = copy(&appliance, "c.dcm", &["-gst", "-gse", "-gin"]);
+    for file in [&first, &second, &other] {
         orthanc.holds(file);
     }
     let study = study_of(&first);
+    let is_done = |study: &str| {
+        let jobs = appliance.json(&format!("/api/v1/jobs?study={study}"));
+        let done = |job: &Value| job["work"]["kind"] == "infer" && job["state"] == "done";
+        jobs["jobs"]
+            .as_array()
+            .is_some_and(|jobs| jobs.iter().any(done))
+    };
     assert!(appliance.storescu(&["-R"], &[&first]).status.success());
-    std::thread::sleep(std::time::Duration::from_secs(3)); // long enough to be asked, and not to be taken as whole
+    // The source is asked about one that comes later no sooner: by then it has been asked about this one.
+    assert!(appliance.storescu(&["-R"], &[&other]).status.success());
+    until("the report on another study, which is whole", || {
+        is_done(&study_of(&other)).then_some(())
+    });
     let jobs = appliance.json(&format!("/api/v1/jobs?study={study}"));
     assert_eq!(
         jobs["jobs"].as_array().map(Vec::len),
@@ -512,10 +524,7 @@ fn a_study_is_complete_as_soon_as_all_that_its_source_has_is_here() {
     );
     assert!(appliance.storescu(&["-R"], &[&second]).status.success());
     let report = until("the report, long before it was idle for long", || {
-        let jobs = appliance.json(&format!("/api/v1/jobs?study={study}"));
-        let done = |job: &Value| job["work"]["kind"] == "infer" && job["state"] == "done";
-        let any = jobs["jobs"].as_array()?.iter().any(done);
-        any.then(|| appliance.reports(&study)[0].clone())
+        is_done(&study).then(|| appliance.reports(&study)[0].clone())
     });
     assert_eq!(report["evidence"].as_array().map(Vec::len), Some(2));
     let (_, audit) = appliance.get("/api/v1/audit?limit=1000");

@@ -51,9 +51,14 @@ fn dicomweb_says_what_orthanc_says_of_the_same_files() {
     };
     let counts: Value = serde_json::from_str(&printed).expect("JSON");
     eprintln!("beside Orthanc: {counts}");
-    assert!(counts["held"].as_u64() >= Some(150), "{counts}");
+    assert!(counts["held"].as_u64() >= Some(220), "{counts}");
+    assert!(counts["variants"].as_u64() >= Some(70), "{counts}");
     assert!(counts["hits"].as_u64() > Some(100), "{counts}");
-    assert!(counts["frames"].as_u64() >= Some(250), "{counts}");
+    assert!(counts["counted"].as_u64() >= Some(100), "{counts}");
+    assert!(counts["frames"].as_u64() >= Some(300), "{counts}");
+    // Each at the level of its study and of its series.
+    let twice = counts["held"].as_u64().map(|held| 2 * held);
+    assert_eq!(counts["listed"].as_u64(), twice, "{counts}");
 }
 
 #[test]
@@ -368,12 +373,26 @@ fn counted_and_given(orthanc: &Orthanc, Web { web, ours, archive }: &Web) {
     let second = appliance.dir.path().join("b.dcm");
     std::fs::copy(&first, &second).expect("a copy");
     dcmodify(&second, &["-gin"]);
-    for file in [&earlier, &first, &second] {
+    // Of another patient, who has no earlier studies.
+    let other = made("c.dcm", "20260301");
+    dcmodify(&other, &["-m", "PatientID=P7"]);
+    for file in [&earlier, &first, &second, &other] {
         orthanc.holds(file);
     }
     let (today, earlier) = (study_of(&first), study_of(&earlier));
+    let is_done = |study: &str| {
+        let jobs = appliance.json(&format!("/api/v1/jobs?study={study}"));
+        let done = |job: &Value| job["work"]["kind"] == "infer" && job["state"] == "done";
+        jobs["jobs"]
+            .as_array()
+            .is_some_and(|jobs| jobs.iter().any(done))
+    };
     assert!(appliance.storescu(&["-R"], &[&first]).status.success());
-    std::thread::sleep(std::time::Duration::from_secs(3)); // long enough to be asked, and not to be taken as whole
+    // The source is asked about one that comes later no sooner: by then it has been asked about this one.
+    assert!(appliance.storescu(&["-R"], &[&other]).status.success());
+    until("the report on another study, which is whole", || {
+        is_done(&study_of(&other)).then_some(())
+    });
     let jobs = appliance.json(&format!("/api/v1/jobs?study={today}"));
     assert_eq!(
         jobs["jobs"].as_array().map(Vec::len),
@@ -382,9 +401,7 @@ fn counted_and_given(orthanc: &Orthanc, Web { web, ours, archive }: &Web) {
     );
     assert!(appliance.storescu(&["-R"], &[&second]).status.success());
     until("the report, long before it was idle for long", || {
-        let jobs = appliance.json(&format!("/api/v1/jobs?study={today}"));
-        let done = |job: &Value| job["work"]["kind"] == "infer" && job["state"] == "done";
-        jobs["jobs"].as_array()?.iter().any(done).then_some(())
+        is_done(&today).then_some(())
     });
     let shown = appliance.json(&format!("/api/v1/studies/{today}"));
     let order = &shown["priors"][0];

@@ -291,6 +291,63 @@ mod tests {
         }
     }
 
+    /// In implicit encoding, what may be US or SS is as Pixel Representation says, in an item that of the item or else of the object
+    /// (PS3.5 section A.1); in explicit encoding it is as it says itself.
+    #[test]
+    fn the_sign_of_pixels_is_that_of_what_is_said_of_them() {
+        let smallest = |vr, number: u16| {
+            DataElement::new(
+                tags::SMALLEST_IMAGE_PIXEL_VALUE,
+                vr,
+                PrimitiveValue::from(number),
+            )
+        };
+        let said = |sign: u16| {
+            DataElement::new(
+                tags::PIXEL_REPRESENTATION,
+                VR::US,
+                PrimitiveValue::from(sign),
+            )
+        };
+        for (syntax, sign, vr, expected) in [
+            (uids::IMPLICIT_VR_LITTLE_ENDIAN, 1, "SS", json!([-2])),
+            (uids::IMPLICIT_VR_LITTLE_ENDIAN, 0, "US", json!([65534])),
+            (uids::EXPLICIT_VR_LITTLE_ENDIAN, 1, "US", json!([65534])),
+        ] {
+            let items = vec![
+                InMemDicomObject::from_element_iter([smallest(VR::US, 0xFFFE)]),
+                InMemDicomObject::from_element_iter([said(0), smallest(VR::US, 0xFFFE)]),
+            ];
+            let text =
+                |tag, value: &str| DataElement::new(tag, VR::UI, PrimitiveValue::from(value));
+            let object = InMemDicomObject::from_element_iter([
+                text(tags::SOP_CLASS_UID, uids::CT_IMAGE_STORAGE),
+                text(tags::SOP_INSTANCE_UID, "1.2.3"),
+                text(tags::STUDY_INSTANCE_UID, "1.2"),
+                text(tags::SERIES_INSTANCE_UID, "1.2.1"),
+                said(sign),
+                smallest(VR::US, 0xFFFE),
+                DataElement::new(
+                    tags::ICON_IMAGE_SEQUENCE,
+                    VR::SQ,
+                    DataSetSequence::from(items),
+                ),
+            ]);
+            let meta = FileMetaTableBuilder::new().transfer_syntax(syntax);
+            let mut bytes = Vec::new();
+            let file = object.with_meta(meta).expect("a file meta table");
+            file.write_all(&mut bytes).expect("a file");
+            let limits = ScanLimits::default();
+            let value = describe(&mut Cursor::new(bytes), &limits, "https://x/i").expect("JSON");
+            let of_object = json!({"vr": vr, "Value": expected});
+            assert_eq!(value["00280106"], of_object, "{syntax} {sign}");
+            let items = &value["00880200"]["Value"];
+            assert_eq!(items[0]["00280106"], of_object, "{syntax} {sign}");
+            let unsigned = json!({"vr": "US", "Value": [65534]});
+            assert_eq!(items[1]["00280106"], unsigned, "{syntax} {sign}");
+        }
+    }
+
     #[test]
     fn paths_are_tags_and_items() {
         for good in ["7FE00010", "54000100/1/54001010"] {

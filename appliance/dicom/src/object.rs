@@ -5,7 +5,7 @@
 use crate::charset::Charset;
 use crate::header::{Collector, Extent, Header};
 use crate::scan::syntax::Encoding;
-use crate::scan::walk::{Token, Walker, dictionary_vr};
+use crate::scan::walk::{Token, Walker, dictionary_vr, is_of_either_sign};
 use crate::scan::{Opened, ScanError, ScanLimits, open_data_set, open_file};
 use dicom_core::header::Length;
 use dicom_core::value::{C, DataSetSequence, PrimitiveValue, Value};
@@ -270,12 +270,25 @@ impl<'l> Builder<'l> {
             known if known != vr => (known, Encoding::IMPLICIT_LE),
             _ => (vr, encoding),
         };
+        // In implicit encoding nothing says the sign but the pixels'.
+        let vr = match vr {
+            VR::US if !encoding.explicit && is_of_either_sign(tag) && self.is_signed() => VR::SS,
+            _ => vr,
+        };
         let value = if self.undecoded {
             primitive(vr, bytes, encoding, &Charset::undecoded())
         } else {
             primitive(vr, bytes, encoding, self.charset())
         };
         self.data_set().put(DataElement::new(tag, vr, value));
+    }
+
+    /// Whether pixels are signed numbers, by the innermost data set that says so.
+    fn is_signed(&self) -> bool {
+        let inner = self.open.iter().rev().map(|open| &open.item);
+        let mut all = inner.chain([&self.root]);
+        let said = all.find_map(|of| of.get(tags::PIXEL_REPRESENTATION));
+        said.and_then(|element| element.to_int::<u16>().ok()) == Some(1)
     }
 
     fn close(&mut self) {

@@ -130,10 +130,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
             }
         }
         self.pace.begin();
-        self.command().await
+        let (context, command) = self.command().await?;
+        Ok(Heard::Command(context, command))
     }
 
-    async fn command(&mut self) -> Result<Heard, LinkError> {
+    async fn command(&mut self) -> Result<(u8, CommandSet), LinkError> {
         let first = self.fragment().await?;
         let (context, mut last) = (first.context, first.control & IS_LAST != 0);
         check_command(&first, context)?;
@@ -153,12 +154,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         self.parsed(context, bytes.into())
     }
 
-    fn parsed(&self, context: u8, bytes: Bytes) -> Result<Heard, LinkError> {
+    fn parsed(&self, context: u8, bytes: Bytes) -> Result<(u8, CommandSet), LinkError> {
         if bytes.len() > COMMAND_BYTES_MAX {
             return Err(invalid("a command set longer than any"));
         }
         CommandSet::parse(bytes)
-            .map(|set| Heard::Command(context, set))
+            .map(|set| (context, set))
             .map_err(|_| invalid("a malformed command set"))
     }
 
@@ -330,22 +331,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         }
     }
 
-    /// Asks for a release, waits for it, and closes.
+    /// Asks for a release, waits for it, and closes. What the peer sends meanwhile is let go.
     pub(crate) async fn release(mut self) -> Result<(), LinkError> {
+        self.ask_release().await?;
+        while self.before_release().await?.is_some() {}
+        self.close().await;
+        Ok(())
+    }
+
+    /// Asks for a release. From then on nothing may be sent but an abort: the peer would have to abort itself (PS3.8 table
+    /// 9-10, state 8).
+    pub(crate) async fn ask_release(&mut self) -> Result<(), LinkError> {
+        self.wire.send_release_request().await
+    }
+
+    /// The next presentation data values that the peer sends before it grants the release that was asked for, which it may
+    /// until then (PS3.8 table 9-10, state 7); `None` once it has granted it.
+    async fn before_release(&mut self) -> Result<Option<Bytes>, LinkError> {
         let wait = self.wire.pdu_timeout();
-        self.wire.send_release_request().await?;
         loop {
             match self.wire.next(wait, "the answer to a release").await? {
-                Pdu::ReleaseReply => break,
+                Pdu::ReleaseReply => return Ok(None),
                 // Both asked at once: the requestor answers and waits on (PS3.8 section 9.2, state 9).
                 Pdu::ReleaseRequest => self.wire.send_release_reply().await?,
-                // What the peer sent before it heard of the release.
-                Pdu::Data(_) => {}
+                Pdu::Data(data) => return Ok(Some(data)),
                 Pdu::Associate(_) => return Err(unexpected()),
             }
         }
+    }
+
+    /// The next command that the peer sends before it grants the release that was asked for; `None` once it has.
+    pub(crate) async fn next_before_release(
+        &mut self,
+    ) -> Result<Option<(u8, CommandSet)>, LinkError> {
+        if self.unread.is_empty() {
+            match self.before_release().await? {
+                Some(data) => self.unread = data,
+                None => return Ok(None),
+            }
+        }
+        self.pace.begin();
+        self.command().await.map(Some)
+    }
+
+    /// Closes an association that is released.
+    pub(crate) async fn close(self) {
         self.wire.close(Duration::ZERO).await;
-        Ok(())
     }
 
     /// Aborts, and closes.

@@ -175,8 +175,28 @@ impl Notary {
                 .await
                 .map_err(broken)?;
         }
-        let _ = call.association.release().await;
+        // The peer has accepted the question. What it reports meanwhile is taken; how the association ends is no matter.
+        if let Err(error) = self.released(call).await {
+            tracing::debug!(peer = %self.peer.name, "the release after a question: {error}");
+        }
         Ok(())
+    }
+
+    /// Releases the association. A report that crosses with that is taken, but not answered: nothing may be sent by then. A
+    /// peer that wants the answer reports again over an association of its own.
+    async fn released(&self, mut call: Call) -> Result<(), LinkError> {
+        call.association.ask_release().await?;
+        for _ in 0..REPORTS_AHEAD_MAX {
+            let Some((context, command)) = call.association.next_before_release().await? else {
+                call.association.close().await;
+                return Ok(());
+            };
+            self.taken(&mut call, context, &command).await?;
+        }
+        Err(LinkError::violation(
+            "reports without an end",
+            AbortReason::UnexpectedPdu,
+        ))
     }
 
     /// The answer to our question. An archive that has the objects at hand may report on them before it: the transaction
@@ -198,24 +218,41 @@ impl Notary {
         context: u8,
         command: &CommandSet,
     ) -> Result<(), LinkError> {
-        if command.field() != field::N_EVENT_REPORT || !command.has_data_set() {
-            return Ok(());
-        }
-        let Some(bytes) = call.association.small_data_set(context).await? else {
+        let Some(status) = self.taken(call, context, command).await? else {
             return Ok(());
         };
+        let response = CommandSet::response(command, &status);
+        call.association.send(context, &response).await
+    }
+
+    /// Takes a report, and says what the peer is to hear of it; `None` when it is none.
+    async fn taken(
+        &self,
+        call: &mut Call,
+        context: u8,
+        command: &CommandSet,
+    ) -> Result<Option<Status>, LinkError> {
+        let bytes = match command.has_data_set() {
+            true => call.association.small_data_set(context).await?,
+            false => None,
+        };
+        if command.field() != field::N_EVENT_REPORT {
+            return Ok(None);
+        }
         let ip: IpAddr = call.peer_ip;
         let by = Actor::Peer {
             ae_title: self.peer.ae_title.clone(),
             address: ip,
         };
-        let information = Identifier::read(&bytes, &implicit());
+        // `None`: it has no information, or more of it than is read.
+        let information = bytes.map(|bytes| Identifier::read(&bytes, &implicit()));
         let status = match information {
-            Ok(information) => settled(&self.archive, &self.peer, command, &information, by).await,
-            Err(_) => Status::INVALID_ARGUMENT,
+            Some(Ok(information)) => {
+                settled(&self.archive, &self.peer, command, &information, by).await
+            }
+            Some(Err(_)) | None => Status::INVALID_ARGUMENT,
         };
-        let response = CommandSet::response(command, &status);
-        call.association.send(context, &response).await
+        Ok(Some(status))
     }
 
     async fn tell(&self) -> Result<bool, StoreError> {

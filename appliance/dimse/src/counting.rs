@@ -107,8 +107,8 @@ async fn counts(
         .with(tags::SERIES_INSTANCE_UID, None)
         .with(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, None);
     let found = search(call, context, MODEL, &keys, SERIES_MAX).await?;
-    // A list that is cut, or ended with a failure, tells nothing.
-    if found.is_cut || found.status != 0 {
+    // A list that is cut, has a gap, or ended with a failure, tells nothing.
+    if !found.is_whole() || found.status != 0 {
         return Ok(SeriesCounts::new());
     }
     let of = |answer: &Identifier| {

@@ -66,6 +66,8 @@ impl Budget {
 pub(crate) struct Brought {
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
+    /// How many objects the peer says that it has sent, where it says so.
+    pub(crate) sent: Option<u32>,
     /// Why it is not all.
     pub(crate) lacking: Option<String>,
     /// The budget is why: no other way is tried.
@@ -214,6 +216,7 @@ impl<D: Door> Fetcher<D> {
                 Fetch::Web => crate::web::retrieve(inquiry, candidate, left).await,
             };
             let came = came.unwrap_or_else(|error| Brought::default().broken(&error));
+            let came = self.looked_at(came, candidate).await?;
             left = left.without(&came);
             brought = brought.and(came);
             if brought.lacking.is_none() || brought.is_over {
@@ -230,6 +233,24 @@ impl<D: Door> Fetcher<D> {
         };
         store.prior_came(order, &candidate.study, state).await?;
         Ok(brought)
+    }
+
+    /// What came, beside what is here. A peer that says that it has given all of a study is believed as long as that is no
+    /// less than what it said that it has, or that it has sent. Our own results count: the peer may have got them from us.
+    async fn looked_at(&self, came: Brought, candidate: &Candidate) -> Result<Brought, StoreError> {
+        let said = candidate.objects.max(came.sent);
+        let Some(said) = said.filter(|_| came.lacking.is_none()) else {
+            return Ok(came);
+        };
+        let here = match self.0.archive.store.study(&candidate.study).await {
+            Ok(study) => study.instances.saturating_add(study.results),
+            Err(StoreError::NotFound(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        let lacking = (here < said).then(|| {
+            format!("{here} of {said} objects are here, though the peer says that it gave all")
+        });
+        Ok(Brought { lacking, ..came })
     }
 
     /// The patient's earlier studies that the terms ask for, the latest first.
@@ -440,7 +461,7 @@ mod tests {
             objects,
             bytes,
             lacking: lacking.map(str::to_owned),
-            is_over: false,
+            ..Brought::default()
         };
         let all = came(2, 50, Some("cut")).and(came(3, 70, None));
         assert_eq!(all, came(5, 120, None));

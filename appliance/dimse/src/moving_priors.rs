@@ -55,9 +55,9 @@ pub(crate) async fn have_moved<D: Door>(
         // What came until then is here.
         Err(reason) => brought.broken(&broken(reason)),
         Ok(Moved::Over) => brought.over(),
-        Ok(Moved::All) if here.objects > 0 => brought,
+        Ok(Moved::All(sent)) if here.objects > 0 => Brought { sent, ..brought },
         // A peer that says that it has sent what did not come here is not believed.
-        Ok(Moved::All) => Brought {
+        Ok(Moved::All(_)) => Brought {
             lacking: Some(
                 "nothing came; is our AE title, with our address, known to the peer?".into(),
             ),
@@ -72,7 +72,8 @@ pub(crate) async fn have_moved<D: Door>(
 
 /// How it ended.
 enum Moved {
-    All,
+    /// It has sent all, so many objects where it says how many.
+    All(Option<u32>),
     Lacking(String),
     Over,
 }
@@ -112,9 +113,16 @@ async fn follow<D: Door>(
                 return Ok(Moved::Over);
             }
             let lacking = said_lacking(status, &answer);
-            return Ok(lacking.map_or(Moved::All, Moved::Lacking));
+            return Ok(lacking.map_or_else(|| Moved::All(sent(&answer)), Moved::Lacking));
         }
     }
+}
+
+/// How many objects it says that it has sent, with a warning or without.
+fn sent(answer: &CommandSet) -> Option<u32> {
+    let completed = answer.number(tag::COMPLETED_SUB_OPERATIONS)?;
+    let warned = answer.number(tag::WARNING_SUB_OPERATIONS).unwrap_or(0);
+    Some(u32::from(completed) + u32::from(warned))
 }
 
 /// How much of a study is here.

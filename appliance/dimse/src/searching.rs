@@ -19,8 +19,17 @@ pub(crate) struct Found {
     pub(crate) answers: Vec<Identifier>,
     /// Whether there were more than were wanted.
     pub(crate) is_cut: bool,
+    /// Whether one could not be read, and is not among them.
+    pub(crate) has_gap: bool,
     /// The last status: success, a failure, or that it was cancelled.
     pub(crate) status: u16,
+}
+
+impl Found {
+    /// Whether every answer that the peer has is here: only then is what lacks not there.
+    pub(crate) const fn is_whole(&self) -> bool {
+        !self.is_cut && !self.has_gap
+    }
 }
 
 /// What to propose in order to ask by that model.
@@ -46,6 +55,7 @@ pub(crate) async fn search(
     let mut found = Found {
         answers: Vec::new(),
         is_cut: false,
+        has_gap: false,
         status: 0,
     };
     loop {
@@ -54,10 +64,11 @@ pub(crate) async fn search(
             return Err(not_asked());
         }
         let status = answer.number(tag::STATUS).ok_or_else(not_asked)?;
-        if answer.has_data_set()
-            && let Some(bytes) = call.association.small_data_set(context).await?
-        {
-            take(&mut found, &bytes, syntax, answers_max);
+        if answer.has_data_set() {
+            match call.association.small_data_set(context).await? {
+                Some(bytes) => take(&mut found, &bytes, syntax, answers_max),
+                None => found.has_gap = true,
+            }
         }
         if ![Status::PENDING.code, PENDING_WITH_WARNING].contains(&status) {
             found.status = status;
@@ -77,7 +88,10 @@ fn take(found: &mut Found, bytes: &[u8], syntax: &TransferSyntaxUid, answers_max
     match Identifier::read(bytes, syntax) {
         Ok(identifier) => found.answers.push(identifier),
         // One answer that cannot be read is not the end of the others.
-        Err(error) => tracing::warn!("an answer to a query cannot be read: {error}"),
+        Err(error) => {
+            found.has_gap = true;
+            tracing::warn!("an answer to a query cannot be read: {error}");
+        }
     }
 }
 

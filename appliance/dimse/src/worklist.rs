@@ -26,7 +26,7 @@ const NOT_TO_BE: [&str; 3] = ["CANCELED", "CANCELLED", "DISCONTINUED"];
 /// What a worklist says.
 struct List {
     orders: Vec<Order>,
-    /// Whether it was read to its end.
+    /// Whether every entry of it was read.
     is_whole: bool,
 }
 
@@ -91,7 +91,7 @@ impl<D: Door> Reader<D> {
         }
         Ok(List {
             orders: found.answers.iter().filter_map(order).collect(),
-            is_whole: !found.is_cut,
+            is_whole: found.is_whole(),
         })
     }
 }

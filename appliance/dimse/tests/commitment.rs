@@ -37,6 +37,15 @@ async fn with_objects(line: &Line, peers: Vec<Peer>, count: usize) -> Held {
 
 /// Runs the room of commitment, and the outbox, until the guard is dropped.
 fn open(held: &Held, peers: &[Peer], delivers: bool) -> impl Drop + use<> {
+    open_lingering(held, peers, delivers, LINGER)
+}
+
+fn open_lingering(
+    held: &Held,
+    peers: &[Peer],
+    delivers: bool,
+    linger: Duration,
+) -> impl Drop + use<> {
     let stop = CancellationToken::new();
     let archive = Archive {
         store: held.store.clone(),
@@ -44,7 +53,7 @@ fn open(held: &Held, peers: &[Peer], delivers: bool) -> impl Drop + use<> {
     };
     let config = CommitmentConfig {
         look_every: Duration::from_millis(100),
-        linger: LINGER,
+        linger,
         ..CommitmentConfig::default()
     };
     tokio::spawn(commit(
@@ -528,6 +537,137 @@ async fn a_question_that_failed_is_put_again_soon() {
             let asked = pacs.noted("asked");
             assert_ne!(asked[0][0], asked[1][0], "a transaction of its own");
         }
+    }
+}
+
+/// A PACS of bare sockets, which may do what libraries do not. It reports at once, or `late`: once it is asked for a release, and
+/// before it grants that. If it is `bare`, it reports before that without information, ahead of its answer to the question.
+/// Writes down what it hears.
+const SOCKETS: &str = r"
+import io, json, socket, sys
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import decode, encode
+PUSH, INSTANCE = '1.2.840.10008.1.20.1', '1.2.840.10008.1.20.1.1'
+port, way, book = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+DATA, RELEASE, RELEASED = 4, 5, 6
+def noted(what, value=None):
+    with open(book, 'a') as file: file.write(json.dumps([what, value]) + '\n')
+def item(kind, data): return bytes([kind, 0]) + len(data).to_bytes(2, 'big') + data
+class Peer:
+    def __init__(self, line): self.line, self.reader = line, line.makefile('rb')
+    def send(self, kind, body): self.line.sendall(bytes([kind, 0]) + len(body).to_bytes(4, 'big') + body)
+    def pdu(self):
+        head = self.reader.read(6)
+        return (head[0], self.reader.read(int.from_bytes(head[2:], 'big'))) if head else (None, b'')
+    def say(self, command, information=None):
+        parts = [(3, encode(command, True, True))]
+        if information: parts.append((2, encode(information, True, True)))
+        self.send(DATA, b''.join((len(data) + 2).to_bytes(4, 'big') + bytes([1, control]) + data for control, data in parts))
+    def hear(self):
+        command, information = b'', b''
+        while True:
+            kind, body = self.pdu()
+            assert kind == DATA, kind
+            while body:
+                length, control = int.from_bytes(body[:4], 'big'), body[5]
+                if control & 1: command += body[6:4 + length]
+                else: information += body[6:4 + length]
+                body = body[4 + length:]
+                if control & 2:
+                    said = decode(io.BytesIO(command), True, True)
+                    if not control & 1: return said, decode(io.BytesIO(information), True, True)
+                    if said.CommandDataSetType == 0x0101: return said, None
+def command(field, has_information=False, **values):
+    made = Dataset()
+    made.AffectedSOPClassUID, made.AffectedSOPInstanceUID = PUSH, INSTANCE
+    made.CommandField, made.CommandDataSetType = field, 0 if has_information else 0x0101
+    for keyword, value in values.items(): setattr(made, keyword, value)
+    return made
+def serve(peer):
+    kind, asked = peer.pdu()
+    if kind is None: return # somebody who looks whether anybody listens
+    peer.send(2, asked[:68] + item(0x10, b'1.2.840.10008.3.1.1.1')
+        + item(0x21, bytes([1, 0, 0, 0]) + item(0x40, b'1.2.840.10008.1.2'))
+        + item(0x50, item(0x51, (16384).to_bytes(4, 'big')) + item(0x52, b'1.2.3')))
+    action, question = peer.hear()
+    noted('asked', [i.ReferencedSOPInstanceUID for i in question.ReferencedSOPSequence])
+    if way == 'bare':
+        peer.say(command(0x0100, MessageID=6, EventTypeID=1))
+        noted('answered', peer.hear()[0].Status)
+    peer.say(command(0x8130, MessageIDBeingRespondedTo=action.MessageID, Status=0, ActionTypeID=1))
+    report = Dataset()
+    report.TransactionUID, report.ReferencedSOPSequence = question.TransactionUID, question.ReferencedSOPSequence
+    if way == 'late': noted('pdu', peer.pdu()[0])
+    peer.say(command(0x0100, True, MessageID=7, EventTypeID=1), report)
+    if way != 'late':
+        noted('answered', peer.hear()[0].Status)
+        noted('pdu', peer.pdu()[0])
+    peer.send(RELEASED, bytes(4))
+    if way == 'late': noted('pdu', peer.pdu()[0])
+door = socket.create_server(('127.0.0.1', port))
+while True:
+    line, _ = door.accept()
+    try: serve(Peer(listening['ssl_context'].wrap_socket(line, server_side=True) if over_tls else line))
+    except OSError: pass # who only looks whether anybody listens shakes no hands
+";
+
+/// What a PACS of sockets hears which is asked about one object and, as it says, keeps it.
+async fn heard_by_sockets(line: &Line, way: &str, linger: Duration, lines: usize) -> String {
+    let dicom = support::free_port();
+    let pacs = line.bound(Peer {
+        commit: true,
+        ..peer("pacs", "PACS", Some(dicom), Rights::STORE)
+    });
+    let held = with_objects(line, vec![pacs.clone()], 1).await;
+    result_for(&held, "pacs", &["1.2.6.1"]).await;
+    let lease = Duration::from_secs(60);
+    let delivery = held.store.lease_delivery("pacs", lease).await.unwrap();
+    let delivery = delivery.expect("it is due");
+    held.store.delivered_uncommitted(&delivery).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let book = folder.path().join("book");
+    let mut command = python();
+    command
+        .kill_on_drop(true)
+        .args(["-c", &format!("{CONTEXTS}{SOCKETS}")])
+        .arg(dicom.to_string())
+        .arg(way)
+        .arg(&book)
+        .args(line.files());
+    let _provider = command.spawn().unwrap();
+    listens("the sockets", dicom).await;
+    let _open = open_lingering(&held, std::slice::from_ref(&pacs), false, linger);
+    until_async(way, async || {
+        held.store.commitments("pacs").await.unwrap() == (0, 1)
+    })
+    .await;
+    let heard = || std::fs::read_to_string(&book).unwrap_or_default();
+    until_async("the peer has heard all of it", async || {
+        heard().lines().count() >= lines
+    })
+    .await;
+    heard()
+}
+
+#[tokio::test]
+async fn a_report_without_information_is_answered_with_a_failure() {
+    for line in Line::both() {
+        let heard = heard_by_sockets(&line, "bare", LINGER, 4).await;
+        let invalid_argument = 0x0115;
+        let expected = format!(
+            "[\"asked\", [\"1.2.6.1\"]]\n[\"answered\", {invalid_argument}]\n[\"answered\", 0]\n[\"pdu\", 5]\n"
+        );
+        assert_eq!(heard, expected, "over {}", line.name());
+    }
+}
+
+/// Who has asked for a release may hear until it is granted, and say nothing (PS3.8 table 9-10, states 7 and 8).
+#[tokio::test]
+async fn a_report_that_crosses_with_our_release_counts() {
+    for line in Line::both() {
+        let heard = heard_by_sockets(&line, "late", Duration::ZERO, 3).await;
+        let expected = "[\"asked\", [\"1.2.6.1\"]]\n[\"pdu\", 5]\n[\"pdu\", null]\n";
+        assert_eq!(heard, expected, "over {}", line.name());
     }
 }
 

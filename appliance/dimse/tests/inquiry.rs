@@ -202,34 +202,45 @@ def find(event):
         entry = Dataset()
         entry.AccessionNumber, entry.PatientID, entry.StudyInstanceUID = accession, 'P1', ''
         entry.RequestedProcedurePriority, entry.ScheduledProcedureStepSequence = 'ROUTINE', [step]
+        for _ in range(20 if accession.endswith('unreadable') else 0): # deeper than anything is read
+            around = Dataset(); around.ScheduledProcedureStepSequence = [entry]; entry = around
         yield 0xFF00, entry
 ae = AE('RIS'); ae.add_supported_context(WORKLIST)
 ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find)])
 ";
 
-#[tokio::test]
-async fn what_a_worklist_is_too_long_for_is_not_gone() {
-    let held = Held::start(vec![]).await;
-    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
-    let file = dir.path().join("names");
-    let listed = |enough: i32, accessions: &[&str]| {
-        let names = serde_json::json!([enough, accessions]).to_string();
-        std::fs::write(&file, names).unwrap();
-    };
-    let counts = async || held.store.expected_counts().await.unwrap();
-    listed(-1, &["A1", "A2", "A3"]);
+/// The worklist that the file lists, read all the time.
+async fn listing(held: &Held, file: &Path) -> (Peer, tokio::process::Child) {
+    let port = free_port();
     let mut worklist = python();
     worklist
         .kill_on_drop(true)
         .arg("-c")
         .arg(WORKLIST_TO_BE_CUT);
-    worklist.arg(port.to_string()).arg(&file);
-    let _worklist = worklist.arg(held.clock.now().dicom_date()).spawn().unwrap();
+    worklist.arg(port.to_string()).arg(file);
+    let worklist = worklist.arg(held.clock.now().dicom_date()).spawn().unwrap();
     listens("a worklist", port).await;
     let ris = Peer {
         worklist_every: Some(Duration::from_millis(200)),
         ..peer("ris", "RIS", Some(port), Rights::STORE)
     };
+    (ris, worklist)
+}
+
+/// Writes what is listed; of the answers, so many are enough.
+fn list(file: &Path, enough: i32, accessions: &[&str]) {
+    let names = serde_json::json!([enough, accessions]).to_string();
+    std::fs::write(file, names).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_worklist_is_too_long_for_is_not_gone() {
+    let held = Held::start(vec![]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("names");
+    let counts = async || held.store.expected_counts().await.unwrap();
+    list(&file, -1, &["A1", "A2", "A3"]);
+    let (ris, _worklist) = listing(&held, &file).await;
     let whole = inquiring(&held, vec![ris.clone()]);
     until_async("all of it is expected", async || {
         counts().await.contains(&(Expecting::Expected, 3))
@@ -238,7 +249,7 @@ async fn what_a_worklist_is_too_long_for_is_not_gone() {
     drop(whole);
 
     // Now a new one comes first, and no more than two are read.
-    listed(2, &["A4", "A1", "A2", "A3"]);
+    list(&file, 2, &["A4", "A1", "A2", "A3"]);
     let two = InquiryConfig {
         worklist_max: 2,
         ..hurried()
@@ -253,6 +264,33 @@ async fn what_a_worklist_is_too_long_for_is_not_gone() {
     })
     .await;
     assert!(counts().await.contains(&(Expecting::Gone, 0)));
+}
+
+#[tokio::test]
+async fn an_entry_of_a_worklist_that_cannot_be_read_is_not_gone() {
+    let held = Held::start(vec![]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("names");
+    let counts = async || held.store.expected_counts().await.unwrap();
+    list(&file, -1, &["A1", "A2", "A3"]);
+    let (ris, _worklist) = listing(&held, &file).await;
+    let _inquiring = inquiring(&held, vec![ris]);
+    until_async("all of it is expected", async || {
+        counts().await.contains(&(Expecting::Expected, 3))
+    })
+    .await;
+    // Whose the entry is, nobody knows: it may be either of those that lack.
+    list(&file, -1, &["A1", "A2 unreadable", "A4"]);
+    until_async("the new one is expected too", async || {
+        counts().await.contains(&(Expecting::Expected, 4))
+    })
+    .await;
+    assert!(counts().await.contains(&(Expecting::Gone, 0)));
+    list(&file, -1, &["A1", "A4"]);
+    until_async("what a whole list lacks is gone", async || {
+        counts().await.contains(&(Expecting::Gone, 2))
+    })
+    .await;
 }
 
 async fn store(line: &Line, files: &[std::path::PathBuf], orthanc: &Orthanc) {
@@ -443,16 +481,22 @@ async fn earlier_studies_come_by_c_move() {
 
 #[tokio::test]
 async fn a_budget_is_kept_and_what_lacks_is_said() {
+    for line in Line::both() {
+        kept_and_said(&line).await;
+    }
+}
+
+async fn kept_and_said(line: &Line) {
     let dicom = free_port();
-    let pacs = peer("pacs", "ORTHANC", Some(dicom), Rights::STORE);
-    let held = Held::start(vec![pacs.clone()]).await;
-    let orthanc = Orthanc::start_on(dicom, held.address.port()).await;
+    let pacs = line.bound(peer("pacs", "ORTHANC", Some(dicom), Rights::STORE));
+    let held = Held::start_over(line, vec![pacs.clone()]).await;
+    let orthanc = Orthanc::start_over(line, dicom, held.address.port()).await;
     let (_dir, files) = made(
         "make('1.2.79.1', '1.2.79.1.1', 1, date='20251201')\n\
          for n in range(1, 9): make('1.2.79.2', '1.2.79.2.1', n, date='20260201', side=512)",
     )
     .await;
-    store(&Line::plain(), &files, &orthanc).await;
+    store(line, &files, &orthanc).await;
     held.admit_made(&format!("{MAKE}{TODAY}")).await;
     complete(&held, terms(100)).await;
     let _inquiring = inquiring(&held, vec![pacs]);
@@ -742,6 +786,76 @@ async fn a_budget_is_kept_by_c_move_and_by_wado_too() {
         let failed = (study("1.2.79.2"), PriorState::Failed);
         assert!(order.studies.contains(&failed), "{name}");
         assert!(lease(&held).await.is_some(), "{name}: the analysis goes on");
+    }
+}
+
+/// An archive that sends one of a study's three objects by C-MOVE, and ends with success. How many there are it says when they
+/// are looked for (`found`), or that it has sent as many (`sent`), or neither.
+const ONE_OF_THREE: &str = r"
+import sys
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (StudyRootQueryRetrieveInformationModelFind as FIND,
+    StudyRootQueryRetrieveInformationModelMove as MOVE, SecondaryCaptureImageStorage as SC)
+port, appliance, says, files = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], [dcmread(path) for path in sys.argv[4:]]
+def find(event):
+    answer = Dataset(); answer.QueryRetrieveLevel = 'STUDY'; answer.ModalitiesInStudy = 'CT'
+    for name in 'StudyInstanceUID', 'StudyDate', 'StudyTime', 'PatientID':
+        setattr(answer, name, getattr(files[0], name))
+    if says == 'found': answer.NumberOfStudyRelatedInstances = len(files)
+    yield 0xFF00, answer
+def move(event):
+    send = event.assoc.dimse.send_msg
+    def altered(said, context):
+        said.NumberOfCompletedSuboperations = len(files) if says == 'sent' else None
+        send(said, context)
+    event.assoc.dimse.send_msg = altered
+    yield '127.0.0.1', appliance
+    yield 1
+    yield 0xFF00, files[0]
+ae = AE('ORTHANC')
+ae.add_supported_context(FIND); ae.add_supported_context(MOVE)
+ae.add_requested_context(SC, '1.2.840.10008.1.2.1')
+ae.start_server(('127.0.0.1', port), evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move)])
+";
+
+#[tokio::test]
+async fn a_peer_that_says_that_it_has_sent_all_is_held_to_its_own_numbers() {
+    let (_dir, files) =
+        made("for n in 1, 2, 3: make('1.2.79.2', '1.2.79.2.1', n, date='20260201')").await;
+    for (says, here, state) in [
+        ("found", 0, PriorState::Failed),
+        ("sent", 0, PriorState::Failed),
+        // Who gives no number is believed when anything came.
+        ("neither", 1, PriorState::Here),
+    ] {
+        let port = free_port();
+        let pacs = Peer {
+            fetch: vec![Fetch::Move],
+            ..peer("pacs", "ORTHANC", Some(port), Rights::STORE)
+        };
+        let held = Held::start(vec![pacs.clone()]).await;
+        let mut archive = python();
+        archive.kill_on_drop(true).arg("-c").arg(ONE_OF_THREE);
+        archive.arg(port.to_string()).arg(held.port()).arg(says);
+        let _archive = archive.args(&files).spawn().unwrap();
+        listens("the archive", port).await;
+        held.admit_made(&format!("{MAKE}{TODAY}")).await;
+        complete(&held, terms(100)).await;
+        let _inquiring = inquiring(&held, vec![pacs]);
+        until_async("the order's end", async || {
+            order_of(&held).await.state == "ended"
+        })
+        .await;
+        let order = order_of(&held).await;
+        let outcome = order.outcome.unwrap();
+        assert_eq!((outcome.here, outcome.objects), (here, 1), "{says}");
+        let lacking = outcome.lacking.unwrap_or_default();
+        let is_said = lacking.starts_with("1 of 3 objects are here");
+        assert_eq!(is_said, here == 0, "{says}: {lacking}");
+        assert_eq!(order.studies, [(study("1.2.79.2"), state)], "{says}");
+        assert_eq!(held.count("1.2.79.2").await, 1, "{says}");
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 use support::archive::Held;
+use support::line::{Line, Stream};
 use support::{AssociateRequest, command, context, item, pdu, pdv, run, ui, us};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -264,8 +265,8 @@ fn strangers() -> Vec<(&'static str, Vec<Vec<u8>>, End)> {
     ]
 }
 
-async fn ended(held: &Held, sends: &[Vec<u8>]) -> End {
-    let mut line = TcpStream::connect(held.address).await.unwrap();
+async fn ended((line, held): (&Line, &Held), sends: &[Vec<u8>]) -> End {
+    let mut line = line.connected(held.address).await;
     line.write_all(&asked()).await.unwrap();
     assert_eq!(heard(&mut line).await.0, 2, "the association is accepted");
     for bytes in sends {
@@ -288,7 +289,7 @@ async fn ended(held: &Held, sends: &[Vec<u8>]) -> End {
     }
 }
 
-async fn heard(line: &mut TcpStream) -> (u8, Vec<u8>) {
+async fn heard(line: &mut impl Stream) -> (u8, Vec<u8>) {
     let mut header = [0; 6];
     line.read_exact(&mut header).await.unwrap();
     let length = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
@@ -307,13 +308,20 @@ fn status_in(body: &[u8]) -> Option<u16> {
 
 #[tokio::test]
 async fn strangers_are_told_and_the_next_caller_is_served() {
-    let held = Held::start(vec![]).await;
+    for line in Line::both() {
+        told_and_served(&line).await;
+    }
+}
+
+async fn told_and_served(line: &Line) {
+    let held = Held::start_over(line, vec![]).await;
     let strangers = strangers();
     assert!(strangers.len() >= 20, "{}", strangers.len());
     for (name, sends, expected) in strangers {
-        let end = timeout(Duration::from_secs(10), ended(&held, &sends)).await;
-        assert_eq!(end.expect(name), expected, "{name}");
+        let end = timeout(Duration::from_secs(10), ended((line, &held), &sends)).await;
+        assert_eq!(end.expect(name), expected, "{name} over {}", line.name());
         let mut echo = Command::new("echoscu");
+        echo.args(line.dcmtk());
         echo.args(["-aet", "WS", "-aec", "PERICARD", "127.0.0.1"])
             .arg(held.port());
         run(echo).await;

@@ -227,13 +227,19 @@ print('ok')
 
 #[tokio::test]
 async fn a_query_ends_when_it_is_cancelled() {
+    for line in Line::both() {
+        query_cancelled(&line).await;
+    }
+}
+
+async fn query_cancelled(line: &Line) {
     const SCRIPT: &str = r"
 import sys
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 ae = AE('WS'); ae.add_requested_context(FIND)
-assoc = ae.associate('127.0.0.1', int(sys.argv[1]), ae_title='PERICARD')
+assoc = ae.associate('127.0.0.1', int(sys.argv[1]), ae_title='PERICARD', **calling)
 ds = Dataset(); ds.QueryRetrieveLevel = 'IMAGE'; ds.SOPInstanceUID = ''; ds.StudyInstanceUID = ''
 ds.RequestAttributesSequence = []
 # What is sent while answers come reaches the peer whenever the machine has time for it. So the query and what cancels
@@ -256,14 +262,15 @@ assert [s.Status for s, _ in assoc.send_c_find(ds, FIND)] == [0xA900]
 assoc.release()
 assert assoc.is_released
 ";
-    let held = Held::start(vec![]).await;
+    let held = Held::start_over(line, vec![]).await;
     let dir = tempfile::tempdir().unwrap();
     for at in 0..40 {
         let file = support::secondary_capture_file(dir.path(), &format!("1.2.3.{at}"), 8);
         held.admit(&std::fs::read(file).unwrap()).await;
     }
     let mut command = python();
-    command.arg("-c").arg(SCRIPT).arg(held.port());
+    command.arg("-c").arg(format!("{CONTEXTS}{SCRIPT}"));
+    command.arg(held.port()).args(line.files());
     run(command).await;
 }
 

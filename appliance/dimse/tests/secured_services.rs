@@ -9,11 +9,14 @@ use pericard_domain::job::Priority;
 use pericard_domain::time::Clock;
 use pericard_domain::uid::StudyUid;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use support::archive::{Held, listens, peer};
 use support::line::Line;
 use support::{free_port, python, run, secondary_capture_file};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -47,7 +50,9 @@ async fn every_service_goes_over_tls_both_ways() {
         &pacs_port.to_string(),
         &clock.now().dicom_date(),
     );
-    let _provider = provider.kill_on_drop(true).spawn().unwrap();
+    provider.kill_on_drop(true).stdout(Stdio::piped());
+    let mut provider = provider.spawn().unwrap();
+    let mut stored = BufReader::new(provider.stdout.take().unwrap()).lines();
     listens("pynetdicom", pacs_port).await;
 
     let said = run(told("user", &held.port(), "PACS")).await;
@@ -66,6 +71,11 @@ async fn every_service_goes_over_tls_both_ways() {
         (&said["get"], &said["move"], &said["commit"]),
         (&0.into(), &0.into(), &0.into())
     );
+    // By C-MOVE it came to the PACS, all of it and nothing else.
+    assert_eq!(said["moved"], 1, "{said}");
+    let came = timeout(Duration::from_secs(30), stored.next_line()).await;
+    let came = came.expect("it came").unwrap();
+    assert_eq!(came.as_deref(), Some("1.2.88.9"));
 
     // And the other way round: its worklist, and how much it has.
     let peers = vec![pacs];

@@ -64,6 +64,12 @@ const NO_SUCH_INSTANCE: u16 = 0x0112;
 const CLASS_CONFLICT: u16 = 0x0119;
 /// Failure Reason: the object's file is damaged.
 const PROCESSING_FAILURE: u16 = 0x0110;
+/// The most questions about one object of which an answer counts: more than eight days of them, one for each hour. Of those
+/// that were put off, which may be one for each minute that a peer is down, only as many as leave the others their place.
+const QUESTIONS_MAX: u32 = 200;
+/// What was asked of a delivery is settled, or is of a copy that the peer has no more.
+const SETTLED: &str =
+    "-- drop commitment questions\nDELETE FROM commitment_questions WHERE outbox_id = ?1";
 
 impl Store {
     /// A peer asks for commitment: what is promised of these objects, kept until the peer has heard of it. The same
@@ -141,7 +147,8 @@ impl Store {
             .await
     }
 
-    /// What to ask the peer next, at most so many objects: it is asked again after `patience` without an answer.
+    /// What to ask the peer next, at most so many objects: it is asked again after `patience` without an answer. Until
+    /// then and after, an answer to this question counts.
     ///
     /// # Errors
     /// When the database failed.
@@ -158,8 +165,8 @@ impl Store {
         .await
     }
 
-    /// The question did not reach the peer, or it does not answer such: it is asked again then. Until then a promise in that
-    /// transaction counts: the peer may have heard the question, and only its answer was lost. What it has settled before, stays.
+    /// The question did not reach the peer, or it does not answer such: it is asked again then. A promise in that transaction
+    /// counts all the same: the peer may have heard the question, and only its answer was lost. What it has settled before, stays.
     ///
     /// # Errors
     /// When the database failed.
@@ -171,11 +178,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         const PUT_OFF: &str = "-- put commitment off\n\
             UPDATE commitments SET state = 'due', due_at = ?2 WHERE transaction_uid = ?1 AND state = 'asked'";
+        const UNHEARD: &str = "-- mark question as put off\n\
+            UPDATE commitment_questions SET put_off = 1 WHERE transaction_uid = ?1";
         let (transaction, why) = (question.transaction.clone(), why.to_owned());
         self.change("put commitment off", move |tx| {
             if tx.change(PUT_OFF, (&transaction, again_at.as_millis()))? == 0 {
                 return Ok(Done::unchanged(()));
             }
+            tx.change(UNHEARD, [&transaction])?;
             let subject = format!("commitment {transaction}");
             let line = Line::new("put commitment off", subject, Actor::room("dimse"));
             Ok(Done::said((), line.with(json!({ "reason": why }))))
@@ -183,7 +193,8 @@ impl Store {
         .await
     }
 
-    /// What the peer promises. What it does not keep, or says nothing of, is sent again.
+    /// What the peer promises, in the latest transaction about an object or an earlier one. What it does not keep, or says
+    /// nothing of, is sent again.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when nothing is awaited of this peer in that transaction.
@@ -295,6 +306,7 @@ fn delivered(tx: Tx<'_>, delivery: &Delivery) -> Result<Done<()>, Fault> {
         return Err(StoreError::LeaseLapsed.into());
     }
     tx.change(DUE, (delivery.id, &delivery.destination, now))?;
+    tx.change(SETTLED, [delivery.id])?;
     let identity = &delivery.instance.identity;
     let subject = format!(
         "delivery {} study {} instance {}",
@@ -317,6 +329,11 @@ fn ask(
         WHERE c.destination = ?1 AND c.state <> 'committed' AND c.due_at <= ?2 ORDER BY c.due_at, c.outbox_id LIMIT ?3";
     const ASKED: &str = "-- commitment asked\n\
         UPDATE commitments SET state = 'asked', transaction_uid = ?2, due_at = ?3 WHERE outbox_id = ?1";
+    const QUESTION: &str = "-- keep commitment question\n\
+        INSERT INTO commitment_questions (outbox_id, transaction_uid) VALUES (?1, ?2)";
+    const OLDEST: &str = "-- drop oldest commitment questions\n\
+        DELETE FROM commitment_questions WHERE id IN (SELECT id FROM commitment_questions WHERE outbox_id = ?1 \
+            ORDER BY put_off, id DESC LIMIT -1 OFFSET ?2)";
     let due = tx.all(
         DUE,
         (destination, tx.now.as_millis(), references_max),
@@ -335,6 +352,8 @@ fn ask(
     let again_at = tx.now.after(patience).as_millis();
     for (id, _) in &due {
         tx.change(ASKED, (*id, &transaction, again_at))?;
+        tx.change(QUESTION, (*id, &transaction))?;
+        tx.change(OLDEST, (*id, QUESTIONS_MAX))?;
     }
     let subject = format!("commitment {transaction}");
     let detail = json!({ "destination": destination, "objects": due.len() });
@@ -348,9 +367,9 @@ fn ask(
 
 fn settle(tx: Tx<'_>, destination: &str, promise: &Promise, by: Actor) -> Result<Done<()>, Fault> {
     const AWAITED: &str = "-- find awaited commitments\n\
-        SELECT c.outbox_id, i.uid FROM commitments c \
+        SELECT c.outbox_id, i.uid FROM commitment_questions q JOIN commitments c ON c.outbox_id = q.outbox_id \
         JOIN outbox o ON o.id = c.outbox_id JOIN instances i ON i.id = o.instance_id \
-        WHERE c.transaction_uid = ?1 AND c.destination = ?2 AND c.state <> 'committed'";
+        WHERE q.transaction_uid = ?1 AND c.destination = ?2 AND c.state <> 'committed'";
     const COMMITTED: &str = "-- committed\n\
         UPDATE commitments SET state = 'committed', committed_at = ?2 WHERE outbox_id = ?1";
     const AGAIN: &str = "-- send again what is not committed\n\
@@ -370,6 +389,7 @@ fn settle(tx: Tx<'_>, destination: &str, promise: &Promise, by: Actor) -> Result
             .any(|kept| kept.instance.as_str() == uid)
         {
             tx.change(COMMITTED, (id, now))?;
+            tx.change(SETTLED, [id])?;
             committed += 1;
             continue;
         }

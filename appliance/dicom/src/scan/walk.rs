@@ -4,7 +4,7 @@ use super::error::ScanError;
 use super::limits::ScanLimits;
 use super::source::Source;
 use super::syntax::Encoding;
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
@@ -420,7 +420,14 @@ pub(crate) fn is_long(vr: VR) -> bool {
     )
 }
 
-/// The representation that the dictionary has for an element, UN when it has none.
+/// Whether the dictionary leaves it to Pixel Representation (0028,0103) whether an element is US or SS (PS3.5 section A.1).
+pub(crate) fn is_of_either_sign(tag: Tag) -> bool {
+    StandardDataDictionary
+        .by_tag(tag)
+        .is_some_and(|entry| entry.vr() == VirtualVr::Xs)
+}
+
+/// The representation that the dictionary has for an element, UN when it has none; US for those of either sign.
 pub(crate) fn dictionary_vr(tag: Tag) -> VR {
     // Group lengths are in no dictionary, and always UL.
     if tag.element() == 0 {

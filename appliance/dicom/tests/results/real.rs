@@ -68,7 +68,8 @@ fn one(path: &Path, sources: &[Source]) {
     let object = structured_report(&report, &context(sources, &device));
     let object = object.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let written = Written::new(&object);
-    let (Some(ours), Some(theirs)) = (peers::verdict(&written.path), peers::verdict(path)) else {
+    let (Some(ours), Some(theirs)) = (peers::verdict(&written.path), peers::complaints(path))
+    else {
         return;
     };
     let errors: Vec<&str> = ours

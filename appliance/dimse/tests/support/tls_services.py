@@ -64,7 +64,7 @@ def user():
     found = [str(ds.StudyInstanceUID) for _, ds in assoc.send_c_find(asked, StudyRootQueryRetrieveInformationModelFind) if ds]
     study = identifier("STUDY", StudyInstanceUID=found[0])
     gets = [s.Status for s, _ in assoc.send_c_get(study, StudyRootQueryRetrieveInformationModelGet)]
-    moves = [s.Status for s, _ in assoc.send_c_move(study, last, StudyRootQueryRetrieveInformationModelMove)]
+    moves = [s for s, _ in assoc.send_c_move(study, last, StudyRootQueryRetrieveInformationModelMove)]
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CAPTURE, got[0]
     ask = Dataset()
@@ -72,7 +72,8 @@ def user():
     status, _ = assoc.send_n_action(ask, 1, StorageCommitmentPushModel, UID("1.2.840.10008.1.20.1.1"))
     heard.wait(20)
     assoc.release()
-    print(json.dumps({"found": found, "got": got, "get": gets[-1], "move": moves[-1], "commit": status.Status, "told": told}))
+    print(json.dumps({"found": found, "got": got, "get": gets[-1], "move": moves[-1].Status,
+                      "moved": moves[-1].NumberOfCompletedSuboperations, "commit": status.Status, "told": told}))
 
 
 def provider():

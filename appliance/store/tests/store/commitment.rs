@@ -96,6 +96,84 @@ async fn a_refusal_counts_while_its_question_waits_and_not_after_the_object_was_
 }
 
 #[tokio::test]
+async fn a_promise_counts_however_often_was_asked_since() {
+    let site = Site::new();
+    let store = with_delivered(&site).await;
+    let first = ask(&store).await.expect("due");
+    let mut later = Vec::new();
+    for hour in 2..14 {
+        site.clock.set(at(hour * 60 * 60));
+        later.push(ask(&store).await.expect("due again"));
+    }
+    let stranger = store.settle_commitment("elsewhere", all_kept(&first), peer());
+    assert!(matches!(stranger.await, Err(StoreError::NotFound(_))));
+    assert_eq!(settle(&store, all_kept(&first)).await, Ok(()));
+    assert_eq!(store.commitments("pacs").await, Ok((0, 1)));
+    for question in later {
+        let late = settle(&store, all_kept(&question)).await;
+        assert!(matches!(late, Err(StoreError::NotFound(_))), "{late:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_an_earlier_question_sends_the_object_again_and_ends_the_later_ones() {
+    let site = Site::new();
+    let store = with_delivered(&site).await;
+    let first = ask(&store).await.expect("due");
+    site.clock.set(at(2 * 60 * 60));
+    let second = ask(&store).await.expect("due again");
+    assert_eq!(settle(&store, nothing_kept(&first)).await, Ok(()));
+    assert_eq!(store.commitments("pacs").await, Ok((0, 0)));
+    let delivery = store.lease_delivery("pacs", LEASE).await.expect("leased");
+    let delivery = delivery.expect("it is sent again");
+    let noted = store.delivered_uncommitted(&delivery).await;
+    noted.expect("delivered");
+    // What is said of the first copy says nothing of the second.
+    for question in [first, second] {
+        let late = settle(&store, all_kept(&question)).await;
+        assert!(matches!(late, Err(StoreError::NotFound(_))), "{late:?}");
+    }
+    let third = ask(&store).await.expect("due");
+    assert_eq!(settle(&store, all_kept(&third)).await, Ok(()));
+    assert_eq!(store.commitments("pacs").await, Ok((0, 1)));
+}
+
+#[tokio::test]
+async fn of_questions_without_an_answer_the_latest_count() {
+    let site = Site::new();
+    let store = with_delivered(&site).await;
+    let mut asked = Vec::new();
+    for hour in 1..=201 {
+        site.clock.set(at(hour * 2 * 60 * 60));
+        asked.push(ask(&store).await.expect("due"));
+    }
+    let oldest = settle(&store, all_kept(&asked[0])).await;
+    assert!(matches!(oldest, Err(StoreError::NotFound(_))), "{oldest:?}");
+    assert_eq!(settle(&store, all_kept(&asked[1])).await, Ok(()));
+    assert_eq!(store.commitments("pacs").await, Ok((0, 1)));
+}
+
+#[tokio::test]
+async fn a_question_that_was_heard_is_not_forgotten_for_those_that_were_put_off() {
+    let site = Site::new();
+    let store = with_delivered(&site).await;
+    let heard = ask(&store).await.expect("due");
+    let mut unheard = Vec::new();
+    for minute in 0..250 {
+        site.clock.set(at(2 * 60 * 60 + minute * 60));
+        let question = ask(&store).await.expect("due again");
+        let again_at = at(2 * 60 * 60 + (minute + 1) * 60);
+        let put_off = store.commitment_put_off(&question, "it is down", again_at);
+        put_off.await.expect("put off");
+        unheard.push(question);
+    }
+    let oldest = settle(&store, all_kept(&unheard[0])).await;
+    assert!(matches!(oldest, Err(StoreError::NotFound(_))), "{oldest:?}");
+    assert_eq!(settle(&store, all_kept(&heard)).await, Ok(()));
+    assert_eq!(store.commitments("pacs").await, Ok((0, 1)));
+}
+
+#[tokio::test]
 async fn a_question_that_failed_is_asked_anew_when_it_was_put_off_to() {
     let site = Site::new();
     let store = with_delivered(&site).await;

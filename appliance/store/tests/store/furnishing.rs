@@ -67,8 +67,8 @@ pub(crate) async fn furnish_more(site: &Site, store: &Store) {
     assert_eq!(erased.await.expect("erased").objects, 1);
 }
 
-/// Study 4: counted at its source, an earlier study waited for, its result told to the information system, delivered and not
-/// yet committed, promised to a peer, and called right.
+/// Study 4: counted at its source, an earlier study waited for, its result told to the information system, delivered, asked about
+/// and not yet committed, promised to a peer, and called right.
 async fn concluded_with_all_that_may_follow(site: &Site, store: &Store) {
     let job = waited_for(site, store).await;
     let concluded = conclusion(store, &job, (4, 50)).await;
@@ -80,6 +80,8 @@ async fn concluded_with_all_that_may_follow(site: &Site, store: &Store) {
     let delivery = delivery.expect("leased").expect("due");
     let delivered = store.delivered_uncommitted(&delivery).await;
     delivered.expect("delivered");
+    let asked = store.commitment_question("pacs", 1, site::LEASE).await;
+    assert_eq!(asked.expect("asked").expect("due").references.len(), 1);
     let object = identity(4, 1);
     let question = Question {
         transaction: "1.2.9.4".into(),

@@ -15,6 +15,7 @@ use crate::site::{self, Site, admit, at, conclusion, inference, lease, peer};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::job::{Failure, FailureClass};
 use pericard_store::access::NewToken;
+use pericard_store::commitment::{Promise, Reference};
 use pericard_store::outbox::DeliveryTrouble;
 use pericard_store::{Store, StoreError};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ const FIXTURE: &str = "PERICARD_STORE_FIXTURE";
 
 /// Every released schema. The latest is the one before this version's. 2 is not among them: 3 came on the day on which 2 had
 /// come, and no version was released in between. It is a step of the way from 1.
-const RELEASED: [u32; 5] = [1, 3, 4, 5, 6];
+const RELEASED: [u32; 6] = [1, 3, 4, 5, 6, 7];
 /// The first schema whose fixture has something in every table.
 const MORE_SINCE: u32 = 5;
 
@@ -51,6 +52,40 @@ async fn a_data_directory_of_every_released_version_opens_whole() {
         store.verify_audit().await.expect("a whole log, longer");
         drop(store);
         drop(site.open());
+    }
+}
+
+/// Schema 7 knew a delivery's latest transaction only.
+#[tokio::test]
+async fn a_peer_that_was_asked_before_the_migration_may_answer_after_it() {
+    for (state, is_put_off) in [("asked", 0), ("due", 1)] {
+        let site = laid_out(7);
+        let asked = format!("UPDATE commitments SET state = '{state}', transaction_uid = '2.25.7'");
+        let changed = site.database().execute(&asked, ());
+        assert_eq!(changed.expect("asked"), 1);
+        let store = site.open();
+        let put_off = "SELECT put_off FROM commitment_questions WHERE transaction_uid = '2.25.7'";
+        let put_off = site
+            .database()
+            .query_row(put_off, (), |row| row.get::<_, u32>(0));
+        assert_eq!(put_off.expect("kept"), is_put_off, "{state}");
+        let kept = "SELECT i.sop_class, i.uid FROM instances i JOIN outbox o ON o.instance_id = i.id \
+            JOIN commitments c ON c.outbox_id = o.id";
+        let kept = site.database().query_row(kept, (), |row| {
+            let (class, uid): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(Reference {
+                sop_class: class.parse().expect("a class"),
+                instance: uid.parse().expect("a UID"),
+            })
+        });
+        let promise = Promise {
+            transaction: "2.25.7".into(),
+            kept: vec![kept.expect("delivered")],
+            not_kept: Vec::new(),
+        };
+        let settled = store.settle_commitment("pacs", promise, peer()).await;
+        assert_eq!(settled, Ok(()), "{state}");
+        assert_eq!(store.commitments("pacs").await, Ok((0, 1)), "{state}");
     }
 }
 
