@@ -9,6 +9,7 @@ use crate::kernels::Tier;
 use crate::kernels::pages::Cache;
 use crate::kernels::pool::Pool;
 use crate::limits::EngineLimits;
+use crate::step::DRAFT_ROWS_MAX;
 use crate::weights::Weights;
 use pericard_domain::device::Device;
 
@@ -71,7 +72,9 @@ impl Model<'_> {
         let pool = Pool::new(self.limits.threads).map_err(LoadError::Thread)?;
         let tier = Tier::detect();
         let weights_bytes = packed.memory_bytes();
-        let graph = Graph::new(self.shape, packed, pool, tier);
+        let outputs = self.limits.sequences_max.max(DRAFT_ROWS_MAX);
+        let graph = Graph::new(self.shape, packed, pool, tier)
+            .with_room(self.limits.step_tokens_max, outputs);
         Ok(Loaded {
             backend: Backend::Processor(Box::new(graph)),
             cache,

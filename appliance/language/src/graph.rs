@@ -81,6 +81,18 @@ impl Graph {
         }
     }
 
+    /// Makes room for so many rows and outputs at once, so that no step has to: buffers that grow leave holes behind, and
+    /// what is not written takes no memory.
+    pub(crate) fn with_room(mut self, rows: usize, outputs: usize) -> Self {
+        let vocabulary = self.vocabulary();
+        self.buffers.reserve(&self.shape, rows);
+        self.buffers.logits.reserve_exact(outputs * vocabulary);
+        for angles in [&mut self.whole].into_iter().chain(&mut self.windowed) {
+            angles.reserve(rows);
+        }
+        self
+    }
+
     /// Takes a batch through the decoder: its keys and values go into the cache, and the logits of its outputs come
     /// back, a row of the vocabulary's size for each.
     pub(crate) fn forward(&mut self, cache: &mut Cache, batch: &Batch) -> &[f32] {
@@ -268,11 +280,32 @@ impl Graph {
 
 impl Buffers {
     fn shape(&mut self, shape: &Architecture, rows: usize) {
+        self.half.clear();
+        for (buffer, width) in self.floats(shape) {
+            buffer.resize(rows * width, 0.0);
+        }
+        for (activations, width) in self.activations(shape) {
+            activations.shape(rows, width);
+        }
+    }
+
+    fn reserve(&mut self, shape: &Architecture, rows: usize) {
+        for (buffer, width) in self.floats(shape) {
+            buffer.reserve_exact(rows * width);
+        }
+        for (activations, width) in self.activations(shape) {
+            activations.reserve(rows, width);
+        }
+    }
+
+    /// Each with the values of a row.
+    fn floats(&mut self, shape: &Architecture) -> [(&mut Vec<f32>, usize); 8] {
         let (queries, pairs) = (
             shape.heads * shape.head_width,
             shape.kv_heads * shape.head_width,
         );
-        for (buffer, width) in [
+        let half = if shape.norms_after { shape.width } else { 0 };
+        [
             (&mut self.stream, shape.width),
             (&mut self.normed, shape.width),
             (&mut self.queries, queries),
@@ -280,16 +313,17 @@ impl Buffers {
             (&mut self.values, pairs),
             (&mut self.attended, queries),
             (&mut self.hidden, shape.hidden),
-        ] {
-            buffer.resize(rows * width, 0.0);
-        }
-        self.half.clear();
-        if shape.norms_after {
-            self.half.resize(rows * shape.width, 0.0);
-        }
-        self.narrow.shape(rows, shape.width);
-        self.wide.shape(rows, shape.hidden);
-        self.heads.shape(rows, queries);
+            (&mut self.half, half),
+        ]
+    }
+
+    /// Each with the values of a row.
+    fn activations(&mut self, shape: &Architecture) -> [(&mut Activations, usize); 3] {
+        [
+            (&mut self.narrow, shape.width),
+            (&mut self.wide, shape.hidden),
+            (&mut self.heads, shape.heads * shape.head_width),
+        ]
     }
 
     fn norm(&mut self, pool: &mut Pool, weights: &[f32], epsilon: f32) {
@@ -394,6 +428,12 @@ impl Angles {
     #[cfg(any(test, feature = "device"))]
     pub(crate) fn sines(&self) -> &[f32] {
         &self.sines
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        let half = self.frequencies.len();
+        self.cosines.reserve_exact(rows * half);
+        self.sines.reserve_exact(rows * half);
     }
 
     /// Takes the positions of a batch.
@@ -504,7 +544,7 @@ mod tests {
         let weights = Weights::read(&file, &shape, 49_152).expect("the weights");
         let mut cache = Cache::new(&shape, 1 << 26);
         let pool = Pool::new(1).expect("no threads");
-        let mut graph = Graph::new(shape, weights, pool, Tier::detect());
+        let mut graph = Graph::new(shape, weights, pool, Tier::detect()).with_room(40, 2);
         let pages: Vec<_> = (0..2).map_while(|_| cache.take()).collect();
         let batch = |rows: usize, position: usize| Batch {
             tokens: (100..).take(rows).collect(),
@@ -516,8 +556,7 @@ mod tests {
             }],
             outputs: vec![rows - 1],
         };
-        graph.forward(&mut cache, &batch(40, 0)); // as large as any to come
-        for next in [batch(1, 40), batch(3, 41), batch(20, 44)] {
+        for next in [batch(1, 0), batch(40, 1), batch(3, 41), batch(20, 44)] {
             let count = allocations::of(|| {
                 graph.forward(&mut cache, &next);
             });

@@ -34,6 +34,7 @@ pub mod header;
 mod kernels;
 mod limits;
 mod map;
+mod merges;
 mod prefix;
 mod sampler;
 mod schedule;

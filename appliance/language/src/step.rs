@@ -33,7 +33,7 @@ pub(crate) struct Steps {
 }
 
 /// With guesses, a step has no more rows than this: where many answers share a pass, guesses only make it longer.
-const DRAFT_ROWS_MAX: usize = 12;
+pub(crate) const DRAFT_ROWS_MAX: usize = 12;
 
 /// A sequence that chose tokens in a step.
 #[derive(Debug, Clone, Copy)]

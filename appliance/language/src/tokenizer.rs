@@ -5,12 +5,15 @@
 
 use crate::error::LoadError;
 use crate::file::ModelFile;
+use crate::merges::Merges;
 use std::collections::HashMap;
-use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::tokenizer::{PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::tokenizer::{
+    OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    SplitDelimiterBehavior,
+};
 
 /// Stands inside a special token's text that a person wrote, so that it is not taken for the token itself: a message
 /// must not be able to end its own turn. A code point that Unicode keeps for such internal use.
@@ -32,9 +35,9 @@ const TURN_ENDS: [&str; 6] = [
 
 /// A model's tokenizer.
 pub(crate) struct Tokenizer {
-    words: tokenizers::Tokenizer,
-    /// The bytes of each token; none for those that are never text.
-    bytes: Vec<Box<[u8]>>,
+    splitter: PreTokenizerWrapper,
+    merges: Merges,
+    bytes: TokenBytes,
     /// Special tokens, the longest first.
     specials: Vec<(String, u32)>,
     ends: Vec<u32>,
@@ -59,12 +62,15 @@ impl Tokenizer {
         let end = id_of("tokenizer.ggml.eos_token_id");
         let name = |id: Option<u32>| id.map_or(String::new(), |id| texts[id as usize].to_owned());
         Ok(Self {
-            words: words(file, pre, &texts)?,
-            bytes: texts
-                .iter()
-                .zip(&kinds)
-                .map(|(text, kind)| bytes_of(text, *kind))
-                .collect(),
+            splitter: splitter(pre)?,
+            // Llama 3 takes a word that is a token whole, even where its merges lead elsewhere.
+            merges: Merges::new(
+                &texts,
+                &file.texts("tokenizer.ggml.merges")?,
+                is_llama3(pre),
+            )
+            .map_err(LoadError::Tokenizer)?,
+            bytes: TokenBytes::new(&texts, &kinds),
             specials: specials(&texts, &kinds),
             ends: ends(&texts, &kinds, end, id_of("tokenizer.ggml.eot_token_id")),
             begin,
@@ -77,7 +83,7 @@ impl Tokenizer {
 
     /// The number of tokens.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.tokens()
     }
 
     /// The ids of `text`; the texts of special tokens become those tokens unless guarded.
@@ -132,7 +138,7 @@ impl Tokenizer {
 
     /// The bytes that a token stands for; none when it is not text.
     pub(crate) fn bytes(&self, id: u32) -> &[u8] {
-        self.bytes.get(id as usize).map_or(&[], |bytes| bytes)
+        self.bytes.of(id)
     }
 
     /// Whether the model ends its turn with this token.
@@ -181,10 +187,46 @@ impl Tokenizer {
         if text.is_empty() {
             return Ok(());
         }
-        let plain = text.replace(GUARD, "");
-        let encoding = self.words.encode_fast(plain, false);
-        ids.extend_from_slice(encoding.map_err(|error| error.to_string())?.get_ids());
+        let mut words = PreTokenizedString::from(text.replace(GUARD, ""));
+        self.splitter
+            .pre_tokenize(&mut words)
+            .map_err(|error| error.to_string())?;
+        for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+            self.merges.encode(word, ids);
+        }
         Ok(())
+    }
+}
+
+/// The bytes of each token, end to end; none for those that are never text.
+struct TokenBytes {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl TokenBytes {
+    fn new(texts: &[&str], kinds: &[Kind]) -> Self {
+        let mut bytes = Vec::new();
+        let ends = texts.iter().zip(kinds).map(|(text, kind)| {
+            put_bytes_of(text, *kind, &mut bytes);
+            bytes.len()
+        });
+        let ends = ends.collect();
+        bytes.shrink_to_fit();
+        Self { bytes, ends }
+    }
+
+    fn tokens(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn of(&self, id: u32) -> &[u8] {
+        let Some(end) = self.ends.get(id as usize) else {
+            return &[];
+        };
+        let before = (id as usize).checked_sub(1);
+        let start = before.map_or(0, |before| self.ends[before]);
+        &self.bytes[start..*end]
     }
 }
 
@@ -213,34 +255,6 @@ fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
         _ => Kind::Word,
     });
     Ok(kinds.collect())
-}
-
-fn words(file: &ModelFile, pre: &str, texts: &[&str]) -> Result<tokenizers::Tokenizer, LoadError> {
-    let wrong = |error: &dyn std::fmt::Display| LoadError::Tokenizer(error.to_string());
-    let vocabulary = texts
-        .iter()
-        .zip(0..)
-        .map(|(text, id)| ((*text).to_owned(), id))
-        .collect();
-    let merges = file
-        .texts("tokenizer.ggml.merges")?
-        .into_iter()
-        .map(|merge| {
-            let (left, right) = merge
-                .split_once(' ')
-                .ok_or_else(|| wrong(&format!("the merge {merge:?} has no space")))?;
-            Ok((left.to_owned(), right.to_owned()))
-        });
-    let merges = merges.collect::<Result<Vec<_>, LoadError>>()?;
-    let bpe = BPE::builder()
-        .vocab_and_merges::<tokenizers::models::bpe::Vocab>(vocabulary, merges)
-        // Llama 3 takes a word that is a token whole, even where its merges lead elsewhere.
-        .ignore_merges(is_llama3(pre))
-        .build()
-        .map_err(|error| wrong(&error))?;
-    let mut words = tokenizers::Tokenizer::new(bpe);
-    words.with_pre_tokenizer(Some(splitter(pre)?));
-    Ok(words)
 }
 
 /// How text is split before merging, by the `pre` name; the expressions are those of the models' own tokenizers.
@@ -308,17 +322,18 @@ fn ends(texts: &[&str], kinds: &[Kind], end: Option<u32>, turn_end: Option<u32>)
     ends
 }
 
-fn bytes_of(text: &str, kind: Kind) -> Box<[u8]> {
+fn put_bytes_of(text: &str, kind: Kind, bytes: &mut Vec<u8>) {
     match kind {
-        Kind::Control | Kind::Unknown | Kind::Unused => Box::default(),
-        Kind::UserDefined => text.as_bytes().into(),
-        Kind::Word => text
-            .chars()
-            .flat_map(|letter| match byte_of(letter) {
-                Some(byte) => vec![byte],
-                None => letter.to_string().into_bytes(),
-            })
-            .collect(),
+        Kind::Control | Kind::Unknown | Kind::Unused => {}
+        Kind::UserDefined => bytes.extend(text.as_bytes()),
+        Kind::Word => {
+            for letter in text.chars() {
+                match byte_of(letter) {
+                    Some(byte) => bytes.push(byte),
+                    None => bytes.extend(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                }
+            }
+        }
     }
 }
 

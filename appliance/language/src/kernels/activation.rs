@@ -73,6 +73,16 @@ impl Activations {
         self.firsts.resize(blocks, 0);
     }
 
+    /// Makes room for a shape, and keeps its own.
+    pub(crate) fn reserve(&mut self, rows: usize, width: usize) {
+        let blocks = rows * (width / BLOCK);
+        self.values.reserve_exact(blocks);
+        self.scales.reserve_exact(blocks);
+        self.sums.reserve_exact(blocks);
+        self.counts.reserve_exact(blocks);
+        self.firsts.reserve_exact(blocks);
+    }
+
     /// The number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.values.len() / self.blocks()
