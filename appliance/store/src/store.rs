@@ -59,7 +59,7 @@ pub(crate) struct Inner {
     pub(crate) news: watch::Receiver<u64>,
     pub(crate) verifier: VerifierKey,
     /// The lock of the serving process; `None` in a process beside it.
-    pub(crate) serving: Option<ServeLock>,
+    pub(crate) serving: Option<Locked>,
 }
 
 impl Store {
@@ -122,7 +122,7 @@ impl Store {
         layout: Layout,
         connection: Connection,
         (clock, leaves): (Arc<dyn Clock>, Arc<dyn Leaves>),
-        serving: Option<ServeLock>,
+        serving: Option<Locked>,
     ) -> Result<Self, StoreError> {
         let database = layout.database();
         let key = journal::signing_key(&layout.audit(), &config.audit_origin)?;
@@ -241,10 +241,18 @@ impl Drop for Inner {
     }
 }
 
-/// The lock of the serving process. The system gives it back when the process ends, however it ends.
-pub(crate) struct ServeLock(File);
+/// A file that is locked. The system gives the lock back when the process ends, however it ends.
+pub(crate) struct Locked(File);
 
-impl Drop for ServeLock {
+impl Locked {
+    /// Waits for nobody: that another has it is [`Errno::WOULDBLOCK`](rustix::io::Errno::WOULDBLOCK).
+    pub(crate) fn at_once(file: File) -> rustix::io::Result<Self> {
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Locked {
     fn drop(&mut self) {
         // Closing the file is not enough: a process that is just being spawned has a copy of it until it has begun.
         let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
@@ -264,13 +272,13 @@ fn refuse_unfinished(dir: &std::path::Path) -> Result<(), StoreError> {
 }
 
 /// Takes the lock of the serving process; `None` when another has it.
-pub(crate) fn lock(layout: &Layout) -> Result<Option<ServeLock>, StoreError> {
+pub(crate) fn lock(layout: &Layout) -> Result<Option<Locked>, StoreError> {
     const STEP: &str = "lock the data directory";
     let path = layout.serve_lock();
     let file = private().append(true).create(true).open(path);
     let file = file.map_err(|error| StoreError::failed(STEP, error))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(ServeLock(file))),
+    match Locked::at_once(file) {
+        Ok(locked) => Ok(Some(locked)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(StoreError::failed(STEP, error)),
     }

@@ -13,8 +13,8 @@
 use super::manifest::{Item, Manifest};
 use crate::StoreError;
 use crate::files::{make_dir, private, put_on_disk};
+use crate::store::Locked;
 use pericard_domain::digest::Digest;
-use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
@@ -35,7 +35,7 @@ pub(crate) struct Vault {
     added: Mutex<Vec<PathBuf>>,
     /// Whether a sync has failed: nobody knows then which of them are on disk.
     is_doubtful: AtomicBool,
-    _lock: File,
+    _lock: Locked,
 }
 
 /// What was copied into the vault, or was there.
@@ -58,7 +58,7 @@ impl Vault {
                 .append(true)
                 .create(true)
                 .open(dir.join("vault.lock"))?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            let lock = Locked::at_once(lock)?;
             // Nobody else is at work, so whatever is here was cut off.
             for left in std::fs::read_dir(dir.join("incoming"))? {
                 std::fs::remove_file(left?.path())?;
