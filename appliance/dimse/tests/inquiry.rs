@@ -191,9 +191,11 @@ port, names, today = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 def find(event):
     enough, accessions = json.loads(names.read_text())
     for at, accession in enumerate(accessions):
-        patience = time.monotonic() + 15
-        while at == enough and not event.is_cancelled and time.monotonic() < patience: time.sleep(0.01)
-        if event.is_cancelled:
+        patience, is_cancelled = time.monotonic() + 15, event.is_cancelled # true once for each C-CANCEL
+        while at == enough and not is_cancelled and time.monotonic() < patience:
+            time.sleep(0.01)
+            is_cancelled = event.is_cancelled
+        if is_cancelled:
             names.with_suffix('.cut').touch()
             yield 0xFE00, None
             return
@@ -721,9 +723,11 @@ def move(event):
     yield '127.0.0.1', appliance
     yield len(files)
     for at, file in enumerate(files):
-        patience = time.monotonic() + 15
-        while at == 4 and not event.is_cancelled and time.monotonic() < patience: time.sleep(0.01)
-        if event.is_cancelled:
+        patience, is_cancelled = time.monotonic() + 15, event.is_cancelled # true once for each C-CANCEL
+        while at == 4 and not is_cancelled and time.monotonic() < patience:
+            time.sleep(0.01)
+            is_cancelled = event.is_cancelled
+        if is_cancelled:
             yield 0xFE00, None
             return
         yield 0xFF00, file
