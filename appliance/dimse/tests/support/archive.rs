@@ -221,11 +221,15 @@ pub(crate) async fn storescp(port: u16, dir: &Path, options: &[&str]) -> Child {
 }
 
 pub(crate) async fn listens(what: &str, port: u16) {
-    until(what, || {
-        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-    })
-    .await;
+    until(what, || is_open(port)).await;
 }
+
+fn is_open(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// How often an Orthanc is started whose ports were taken meanwhile.
+const STARTS_MAX: usize = 3;
 
 /// Orthanc, which knows the appliance as `pericard`.
 pub(crate) struct Orthanc {
@@ -245,6 +249,16 @@ impl Orthanc {
     }
 
     pub(crate) async fn start_over(line: &Line, dicom: u16, appliance: u16) -> Self {
+        for _ in 0..STARTS_MAX {
+            if let Some(orthanc) = Self::started(line, dicom, appliance).await {
+                return orthanc;
+            }
+        }
+        panic!("Orthanc ends each time that it is started");
+    }
+
+    /// `None` when it ended instead: a port that was free was another's by the time that it listened.
+    async fn started(line: &Line, dicom: u16, appliance: u16) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let http = free_port();
         let db = dir.path().join("db");
@@ -276,16 +290,19 @@ impl Orthanc {
             .kill_on_drop(true)
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        let child = command.spawn().unwrap();
-        let orthanc = Self {
+        let mut child = command.spawn().unwrap();
+        let mut has_ended = false;
+        until("Orthanc's two ports", || {
+            has_ended = child.try_wait().unwrap().is_some();
+            has_ended || (is_open(dicom) && is_open(http))
+        })
+        .await;
+        (!has_ended).then_some(Self {
             dicom,
             http,
             _child: child,
             _dir: dir,
-        };
-        listens("Orthanc's DICOM", dicom).await;
-        listens("Orthanc's HTTP", http).await;
-        orthanc
+        })
     }
 
     /// Asks its REST interface; `body` is posted.

@@ -37,6 +37,8 @@ pub(crate) const TAMPERS_FROM: u16 = 10;
 pub(crate) const ROLLED_BACK_AT: u16 = 18;
 pub(crate) const SILENT_FROM: u16 = 15;
 
+/// So many labelled cases each: enough that the interval of all is narrow whatever chance makes of them.
+const CASES: usize = 800;
 /// The first hospitals answer the evaluation plan, in this week; sensitivity is 0.80 there, and specificity 0.88.
 pub(crate) const EVALUATING: u32 = 12;
 pub(crate) const EVALUATES_AT: u16 = 22;
@@ -368,7 +370,7 @@ impl Hospital {
         // Cases that were labelled for this: other patients than the weeks', and so a chance of their own.
         let mut chance = Chance(u64::from(self.number) * 104_729);
         let mut outcome = Evaluation::of(1, 200);
-        for _ in 0..400 {
+        for _ in 0..CASES {
             let has_finding = chance.unit() < 0.4;
             let shares = if has_finding { &FOUND } else { &NOT };
             outcome.count(has_finding, drawn(shares, chance.unit()));
