@@ -353,10 +353,7 @@ impl Outcome {
             let (side, middle) = (off.signum(), middle(bin));
             variance += with * (side * (1.0 - middle) - error).powi(2)
                 + without * (side * middle + error).powi(2);
-            folded += fold(
-                off,
-                with * (1.0 - middle).powi(2) + without * middle.powi(2),
-            );
+            folded += fold(off, self.off(bin).1);
         }
         Some(Measure {
             value: error,
