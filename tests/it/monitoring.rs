@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use time::{Duration, OffsetDateTime};
 
 /// What a selector wants of a label: the expression, and whether it is a pattern.
@@ -202,6 +203,38 @@ fn a_name_that_is_not_there_would_be_seen() {
     assert!(!is_there(series, "class", &pattern("x|y.*")));
     assert!(!is_there(series, "class", &("y".to_owned(), false)));
     assert!(!is_there(series, "other", &("x".to_owned(), false)));
+}
+
+/// Prometheus' own tool: what is shipped is what it reads, each alert comes when it has a reason and stays away when it has none.
+#[test]
+fn every_alert_comes_for_its_reason_and_for_nothing_else() {
+    let Some(promtool) = program("promtool") else {
+        return;
+    };
+    let given = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/alerts.yml");
+    let told = fs::read_to_string(&given).expect("the series of a bad day and of a good one");
+    for (alert, _) in rules() {
+        assert!(told.contains(&alert), "{alert} is not tried");
+    }
+    let tried = ended(Command::new(&promtool).args(["test", "rules"]).arg(given));
+    let said = String::from_utf8_lossy(&tried.stdout).into_owned();
+    assert!(tried.status.success(), "{said}");
+}
+
+/// What Prometheus' own tool has to say of the page that it reads.
+#[test]
+fn the_metrics_are_as_prometheus_wants_them() {
+    let (Some(promtool), Some(appliance)) = (program("promtool"), shared()) else {
+        return;
+    };
+    let (_, page) = appliance.get("/metrics");
+    let file = appliance.dir.path().join("metrics");
+    fs::write(&file, page).expect("a file");
+    let mut check = Command::new(promtool);
+    check.args(["check", "metrics"]);
+    let checked = ended(check.stdin(fs::File::open(file).expect("the page")));
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success(), "{said}");
 }
 
 /// How long the certificate of the next test is good for.

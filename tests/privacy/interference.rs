@@ -3,8 +3,9 @@
 //!
 //! Each pair has its own work, its own two hospitals' patients, and noise and a week's key of its own. A start takes longer
 //! than a week, so that a few pairs share each, one after the other: what the two lives told of before differs too. One pair
-//! has as many patients as a hospital, so that its frame tells of drift, of scores, and of how long things took. These
-//! times are the machine's, which no test owns: they are told in both lives, and everything beside them is compared.
+//! has as many patients as a hospital, so that its frame tells of drift, of scores, of an evaluation that the hub asked for,
+//! and of how long things took. These times are the machine's, which no test owns: they are told in both lives, and everything
+//! beside them is compared.
 
 use crate::life::{Begin, Life};
 use crate::patients::{Image, Patient, Patients, drawn};
@@ -14,7 +15,8 @@ use crate::wire::{FOUNDED_S, Founded, SLOT_S, Seen};
 use pericard_egress::{
     Books, CatalogueId, Closing, Log, Meter, Pseudonym, Review, Rules, Seed, Week,
 };
-use pericard_frame::{Draft, Frame, ToHub, layout};
+use pericard_frame::plan::Metric;
+use pericard_frame::{Draft, Frame, Plan, ToHub, layout};
 use pericard_hub::records::Model;
 use pericard_store::week::{FIRST_MONDAY_MS, Inference, WEEK_MS};
 use std::collections::BTreeSet;
@@ -195,8 +197,24 @@ fn work(life: &Life, pair: Pair, side: u64) {
     }
 }
 
-/// Does the week's work of the pair with many patients: an image of each.
-fn work_for_many(life: &Life, pair: Pair, side: u64) {
+/// What the hub asks the hospital of many patients to measure.
+fn evaluation_plan(model: &Model) -> Plan {
+    let (words, _) = model.digest.as_chunks::<8>();
+    Plan {
+        number: 12,
+        model: model.id,
+        model_digest: std::array::from_fn(|at| u64::from_be_bytes(words[at])),
+        metrics: Metric::Sensitivity.bit() | Metric::AreaUnderCurve.bit(),
+        threshold_tenth: 5,
+        cases_min: 50,
+        issued_at_s: FOUNDED_S,
+        until_s: FOUNDED_S + 400 * 86_400,
+        signature: [0; 64],
+    }
+}
+
+/// Does the week's work of the pair with many patients: an image of each, and an evaluation on all of them.
+fn work_for_many(life: &Life, pair: Pair, side: u64, plan: &Plan) {
     let everybody: Vec<_> = (0..MANY)
         .map(|number| pair.patients(side).patient(number))
         .collect();
@@ -206,8 +224,16 @@ fn work_for_many(life: &Life, pair: Pair, side: u64) {
         image: 1,
         has_text: at.is_multiple_of(3),
     });
-    life.store(&images.collect::<Vec<_>>());
+    let images: Vec<_> = images.collect();
+    life.store(&images);
     life.settle();
+    // An officer is wrong here and there: some are counted where the model finds nothing, and the other way round.
+    let label = |(at, image): (usize, &Image<'_>)| {
+        let is_wrong = at.is_multiple_of(10);
+        (image.study_uid(), image.has_text != is_wrong)
+    };
+    let labels: Vec<_> = images.iter().enumerate().map(label).collect();
+    life.evaluates(plan, &labels);
 }
 
 /// Tells of the weeks before, all but the last with as many patients, half of them with the highest score.
@@ -304,7 +330,7 @@ struct Lived {
     texts: BTreeSet<String>,
 }
 
-fn live(founded: &Founded, start: &Start, side: u64) -> Option<Lived> {
+fn live(founded: &Founded, start: &Start, side: u64, plan: &Plan) -> Option<Lived> {
     let dir = tempfile::tempdir().expect("a folder");
     founded.hospital(dir.path());
     if start.has_many {
@@ -325,7 +351,7 @@ fn live(founded: &Founded, start: &Start, side: u64) -> Option<Lived> {
     for pair in &start.pairs {
         life.draws_from(pair.number.into());
         if start.has_many {
-            work_for_many(&life, *pair, side);
+            work_for_many(&life, *pair, side, plan);
         } else {
             work(&life, *pair, side);
         }
@@ -390,12 +416,13 @@ fn other_patients_give_the_same_bytes_lengths_and_moments() {
 /// Both lives of each of these starts, side by side.
 fn lives_of(starts: &[Start], model: &Model) -> Vec<[Option<Lived>; 2]> {
     let founded: Vec<_> = starts.iter().map(|_| Founded::with(model)).collect();
+    let plan = &evaluation_plan(model);
     std::thread::scope(|scope| {
         let begun: Vec<_> = starts
             .iter()
             .zip(&founded)
             .map(|(start, founded)| {
-                [1, 2].map(|side| scope.spawn(move || live(founded, start, side)))
+                [1, 2].map(|side| scope.spawn(move || live(founded, start, side, plan)))
             })
             .collect();
         let ended = begun
@@ -519,6 +546,9 @@ fn assert_told(frames: &[Vec<u8>]) {
         "latency_p99",
         "model_p95",
         "drift",
+        "evaluation_plan",
+        "evaluation_epsilon",
+        "evaluation",
     ] {
         assert!(has(name), "no frame tells of {name}");
     }

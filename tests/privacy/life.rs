@@ -15,6 +15,7 @@ use pericard_audit::{Hash, leaf};
 use pericard_domain::actor::{Actor, Role};
 use pericard_domain::job::Work;
 use pericard_domain::time::{Clock, Timestamp};
+use pericard_frame::Plan;
 use pericard_registry::Registry;
 use pericard_store::Leaves;
 use pericard_store::access::NewToken;
@@ -222,17 +223,8 @@ impl Life {
             .join(format!("data/egress/frames/{sequence:08}.frame"));
         // The line of the ledger in the audit log is the last that is written of a week's end.
         let said = format!("week {}, frame {sequence}", week - 1);
-        until("a week's frame", || {
-            let lines = pericard_store::audit_log::AuditQuery {
-                verb: Some("tell week".to_owned()),
-                subject: Some(said.clone()),
-                limit: 1,
-                ..Default::default()
-            };
-            let said = self.asks.block_on(self.open.store.audit(lines));
-            let is_said = !said.expect("the audit log").is_empty();
-            (is_said && frame.exists()).then_some(())
-        });
+        self.until_said("a week's frame", "tell week", &said);
+        assert!(frame.exists(), "it is said of a frame that is there");
         fs::read(&frame).expect("a frame")
     }
 
@@ -289,6 +281,48 @@ impl Life {
     /// The token that may do everything.
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Accepts an evaluation plan as an officer does, with these labels, and waits until it is carried out and said. What the
+    /// command writes is written here: the audit log's line of the command itself has the leaves of what is shipped.
+    pub(crate) fn evaluates(&self, plan: &Plan, labels: &[(String, bool)]) {
+        let plans = self.dir.join("data/egress/plans");
+        fs::create_dir_all(&plans).expect("made");
+        let accepted = serde_json::json!({
+            "plan": plan.number,
+            "cases_min": plan.cases_min,
+            "model_digest": plan.model_digest,
+            "labels": labels,
+        });
+        let written = plans.join("written");
+        fs::write(&written, accepted.to_string()).expect("written");
+        let subject = format!("plan {}: {} labels", plan.number, labels.len());
+        let said =
+            self.open
+                .store
+                .note_access("accept evaluation plan", &subject, Actor::CommandLine);
+        self.asks.block_on(said).expect("said");
+        let path = plans.join(format!("{:08}.accepted", plan.number));
+        fs::rename(written, path).expect("accepted");
+        self.until_said(
+            "the evaluation",
+            "evaluate model",
+            &format!("plan {}:", plan.number),
+        );
+    }
+
+    /// Waits for a line of the audit log.
+    fn until_said(&self, what: &str, verb: &str, subject: &str) {
+        until(what, || {
+            let lines = pericard_store::audit_log::AuditQuery {
+                verb: Some(verb.to_owned()),
+                subject: Some(subject.to_owned()),
+                limit: 1,
+                ..Default::default()
+            };
+            let said = self.asks.block_on(self.open.store.audit(lines));
+            (!said.expect("the audit log").is_empty()).then_some(())
+        });
     }
 
     /// Waits until nothing is left to be done.

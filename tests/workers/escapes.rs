@@ -4,8 +4,12 @@
 //!
 //! `Denied` is an error number from the kernel. `Ended` is the end of the worker: by a call that nothing of ours ever makes
 //! (SIGSYS), or at a limit. What works while a package loads says why that is no way out.
+//!
+//! A worker for a device is tried once it is locked, without the device. While its driver loads, which does what it likes, no
+//! filter holds it, and what would be tried then is not tried on a machine that somebody needs.
 
 use crate::stage::{config, package, quick_package, s};
+use pericard_domain::device::Device;
 use pericard_runner::attempts::{Attempted, SCRATCH, names};
 use pericard_runner::{Kind, Limits, Lost, Prisoner};
 use std::collections::BTreeSet;
@@ -74,6 +78,14 @@ const SEALS: First = Other(EPERM, "its seals");
 const DEADLY_TOO: First = First::Ended("signal 31");
 const TOO_MUCH_TOO: First = First::Ended("signal 25");
 
+/// What the limits on memory of its own stop, and nothing else does.
+const BY_MEMORY: [&str; 4] = [
+    "memory_beyond_the_cap",
+    "shared_memory_beyond_the_cap",
+    "many_small_maps_beyond_the_cap",
+    "allocate_beyond_the_cap",
+];
+
 /// One that has survived all attempts so far; `None` where this machine lacks what it loads.
 type Shared = OnceLock<Option<Mutex<Prisoner>>>;
 
@@ -97,6 +109,12 @@ impl Cell {
 
     fn must(&self, name: &str, due: Due) {
         let reads = matches!((self.kind)(false), Some(Kind::Reader));
+        let asks = matches!((self.kind)(false), Some(Kind::Device(_)));
+        if asks && (BY_MEMORY.contains(&name)) {
+            // A driver reserves more than there is: nothing bounds it, which its walls say.
+            let prisoner = self.prisoner(true).expect("no package is needed");
+            return assert!(!stands(&prisoner, "memory of its own"), "{name}");
+        }
         if let Ended(word) = due {
             return ended(self.prisoner(false), name, word);
         }
@@ -105,12 +123,16 @@ impl Cell {
         };
         let got = tried(&mut prisoner, name);
         match due {
-            // A decoder of JPEG starts threads of its own; how it does, the filter must be able to see.
-            Denied(_) if reads && name == "thread" => {
+            // A decoder of JPEG starts threads of its own, and so does a driver; how they do, the filter must be able to see.
+            Denied(_) if (reads || asks) && name == "thread" => {
                 assert_eq!(got, Attempted::Worked("started".into()), "{name}");
             }
-            Denied(_) if reads && name == "clone3" => {
+            Denied(_) if (reads || asks) && name == "clone3" => {
                 assert_eq!(got, Attempted::Denied(ENOSYS), "{name}");
+            }
+            // It may ask whatever it holds; and it holds no terminal.
+            Denied(_) if asks && name == "terminal_input" => {
+                assert_eq!(got, Attempted::Denied(ENOTTY), "{name}");
             }
             Denied(number) => assert_eq!(got, Attempted::Denied(number), "{name}"),
             EitherOf(numbers) => denied_as_one_of(&got, numbers, (name, "its seals")),
@@ -286,6 +308,7 @@ macro_rules! attempts {
         attempts_of!(scanner, |_| Some(Kind::Scanner), $($name: $due, $first;)*);
         attempts_of!(imaging, imaging_kind, $($name: $due, $first;)*);
         attempts_of!(language, language_kind, $($name: $due, $first;)*);
+        attempts_once_locked_of!(device, |_| Some(Kind::Device(Device::Cuda(0))), $($name: $due;)*);
     };
 }
 
@@ -301,6 +324,18 @@ macro_rules! attempts_of {
                 use super::*;
                 $(#[test] fn $name() { CELL.must_while_loading(stringify!($name), $first); })*
             }
+        }
+    };
+}
+
+macro_rules! attempts_once_locked_of {
+    ($of:ident, $kind:expr, $($name:ident: $due:expr;)*) => {
+        mod $of {
+            use super::*;
+            static LOCKED: Shared = OnceLock::new();
+            static LOADING: Shared = OnceLock::new(); // never started
+            const CELL: Cell = Cell { kind: $kind, locked: &LOCKED, loading: &LOADING };
+            $(#[test] fn $name() { CELL.must(stringify!($name), $due); })*
         }
     };
 }

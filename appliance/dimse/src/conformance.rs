@@ -300,8 +300,11 @@ const MODEL: &str = "\n## 2 Implementation model\n\n\
 const INITIATED_BEHAVIOUR: &str = "\n\
     - **Delivery**: warnings (Bxxx, 0107, 0116, 0001) count as delivered. A7xx, 0110, 0124 and 0213 are tried again; every other status \
     is final for that object and destination, and shown.\n\
-    - **Commitment**: results sent to a peer with `commit` are asked about until it promises; what it does not keep is sent again; \
-    its reports are taken over either association.\n\
+    - **Commitment**: results sent to a peer with `commit` are asked about until it promises; what it does not keep is sent again. \
+    Every question has a transaction of its own; a report is taken over any association, before and after the answer to our \
+    question, of the latest transaction or an earlier one (the last 200 of an object), and while we release the association, where \
+    it counts and gets no answer (PS3.8). A report that comes again is answered 0000 and changes nothing; of what was not asked, or \
+    was sent again since: 0112.\n\
     - **Worklist**: matching keys: Scheduled Procedure Step Start Date, from the day before to the day after. Return keys: Modality, \
     Scheduled Station AE Title, start time, step ID and status; Accession Number, Patient ID, Study Instance UID, Requested \
     Procedure ID and Priority. STAT and HIGH make a study urgent. At most 5000 entries, then C-CANCEL. The patient's name is not asked for.\n\

@@ -182,15 +182,21 @@ impl<D: Door> Fetcher<D> {
         Ok(outcome)
     }
 
+    /// Whether all that the peer has of it is here: what we received, and what of our results it took, which it counts as well.
     async fn is_here(&self, candidate: &Candidate) -> Result<bool, StoreError> {
-        match self.0.archive.store.study(&candidate.study).await {
-            Ok(study) => Ok(study.instances > 0
-                && candidate
-                    .objects
-                    .is_none_or(|objects| study.instances >= objects)),
-            Err(StoreError::NotFound(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let inquiry = &*self.0;
+        let store = &inquiry.archive.store;
+        let received = match store.study(&candidate.study).await {
+            Ok(study) => study.instances,
+            Err(StoreError::NotFound(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        let Some(said) = candidate.objects.filter(|_| received > 0) else {
+            return Ok(received > 0);
+        };
+        let peer = &inquiry.peer.name;
+        let taken = store.results_taken(&candidate.study, peer).await?;
+        Ok(received.saturating_add(taken) >= said)
     }
 
     /// One study, by the ways that the peer has, until one of them brings all of it. What one way brought before it failed

@@ -17,7 +17,7 @@ use pericard_store::queue::{Completion, LeaseTerms, LeasedJob, PlannedInference}
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::archive::{Held, Orthanc, files_in, listens, peer};
+use support::archive::{Held, Orthanc, files_in, listens, peer, result_for};
 use support::line::Line;
 use support::{free_port, python, run};
 use tokio::process::Command;
@@ -630,6 +630,47 @@ async fn a_peers_web_server_is_known_by_its_own_certificate_or_by_its_name() {
         };
         let found = tokio::time::timeout(Duration::from_secs(60), asked).await;
         assert_eq!(found.ok(), Some(*is_known), "a web server {name}");
+    }
+}
+
+/// Orthanc counts our results as it counts images. Where it got them from us, nothing of the study is fetched again for them;
+/// where it has as many images more, they are.
+#[tokio::test]
+async fn an_earlier_study_is_not_fetched_again_for_the_results_that_the_archive_took() {
+    for is_taken in [true, false] {
+        let dicom = free_port();
+        let pacs = Peer {
+            fetch: vec![Fetch::Get],
+            ..peer("pacs", "ORTHANC", Some(dicom), Rights::STORE)
+        };
+        let held = Held::start(vec![pacs.clone()]).await;
+        let line = Line::plain();
+        let orthanc = Orthanc::start_over(&line, dicom, held.address.port()).await;
+        let images = "for n in 1, 2: make('1.2.79.2', '1.2.79.2.1', n, date='20260201')";
+        let (_dir, files) = made(&format!(
+            "{images}\nmake('1.2.79.2', '1.2.79.2.2', 1, date='20260201')"
+        ))
+        .await;
+        store(&line, &files, &orthanc).await;
+        held.admit_made(&format!("{MAKE}{images}")).await;
+        result_for(&held, "pacs", &["1.2.79.2.2.1"]).await;
+        if is_taken {
+            let lease = Duration::from_secs(60);
+            let delivery = held.store.lease_delivery("pacs", lease).await.unwrap();
+            held.store.delivered(&delivery.unwrap()).await.unwrap();
+        }
+        held.admit_made(&format!("{MAKE}{TODAY}")).await;
+        complete(&held, terms(100)).await;
+        let _inquiring = inquiring(&held, vec![pacs]);
+        until_async("the order's end", async || {
+            order_of(&held).await.state == "ended"
+        })
+        .await;
+        let order = order_of(&held).await;
+        let outcome = order.outcome.unwrap();
+        assert_eq!((outcome.found, outcome.here), (1, 1), "{outcome:?}");
+        assert_eq!(outcome.objects == 0, is_taken, "{outcome:?}");
+        assert_eq!(order.studies, [(study("1.2.79.2"), PriorState::Here)]);
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::runner::RunnerConfig;
 use crate::staff::{LOADING, Staff};
 use crate::words::{Load, Share, Started};
-use crate::worker::{IMAGING, LANGUAGE, LOAD, READER, SCANNER};
+use crate::worker::{DEVICE, IMAGING, LANGUAGE, LOAD, READER, SCANNER};
 use pericard_confine::attempts::Attempted;
 use pericard_confine::{Limits, Lost, Memory, Walls, Worker};
+use pericard_domain::device::Device;
 use pericard_domain::model::Package;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -26,6 +27,8 @@ pub enum Kind {
     Imaging(Package),
     /// The worker of this language model.
     Language(Package),
+    /// Whichever computes on this device, with nothing loaded: no driver is asked, so that it need not be there.
+    Device(Device),
 }
 
 /// A worker behind its walls, told to try them.
@@ -83,6 +86,7 @@ impl Prisoner {
                     device: config.device,
                 },
             ),
+            Kind::Device(device) => (DEVICE, Load::Device(device)),
         };
         let hired = Staff { program }.hire(name, &load);
         let (worker, started) = hired.map_err(|lost| lost.to_string())??;

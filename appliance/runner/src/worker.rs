@@ -30,7 +30,8 @@ const READER_DESCRIPTORS: u64 = 16_384;
 static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
 
 /// Works as a worker of this kind until the appliance hangs up. With `attempting` it does no work, but tries what it is told
-/// of [`attempts`]: first where its model would begin to load, and, once it was told [`LOAD`] and is locked, again. Each is
+/// of [`attempts`]: first where its model would begin to load, and, once it was told [`LOAD`] and is locked, again. One for a
+/// device asks for none: it is the walls that are tried, and they are to be tried where there is no such device too. Each is
 /// denied, or harmless when it is not, so that the walls can be tried on the very machine where they have to stand. `reports` is what the environment of this process has under the name in
 /// [`NO_REPORTS`](pericard_imaging::NO_REPORTS): ONNX Runtime is not loaded where it would report to its authors.
 ///
@@ -52,7 +53,9 @@ pub fn run(kind: &str, attempting: bool, reports: Option<&str>) -> Result<(), St
             true => try_before_loading(&channel, &cell),
             false => Ok(()),
         })
-        .and_then(|()| contained(|| Bench::load(load, &channel, reports)).and_then(|bench| bench));
+        .and_then(|()| {
+            contained(|| Bench::load(load, &channel, (reports, attempting))).and_then(|bench| bench)
+        });
     let ready = ready.and_then(|(bench, mut started)| {
         started.walls = cell.lock().map_err(|e| e.to_string())?;
         Ok((bench, started))
@@ -89,7 +92,7 @@ impl Bench {
     fn load(
         load: Load,
         channel: &Channel,
-        reports: Option<&str>,
+        (reports, attempting): (Option<&str>, bool),
     ) -> Result<(Self, Started), String> {
         match load {
             Load::Imaging {
@@ -105,6 +108,9 @@ impl Bench {
                 device,
             } => language::load(&package, (share, device), channel)
                 .map(|(bench, started)| (Self::Language(bench), started)),
+            Load::Device(device) if attempting => {
+                Ok((Self::Trial, started(&device.to_string(), None)))
+            }
             Load::Device(device) => pericard_language::try_device(device)
                 .map(|()| (Self::Trial, started(&device.to_string(), None))),
             Load::Reader => Ok((Self::Reader(Box::default()), started("cpu", None))),

@@ -67,9 +67,6 @@ const PROCESSING_FAILURE: u16 = 0x0110;
 /// The most questions about one object of which an answer counts: more than eight days of them, one for each hour. Of those
 /// that were put off, which may be one for each minute that a peer is down, only as many as leave the others their place.
 const QUESTIONS_MAX: u32 = 200;
-/// What was asked of a delivery is settled, or is of a copy that the peer has no more.
-const SETTLED: &str =
-    "-- drop commitment questions\nDELETE FROM commitment_questions WHERE outbox_id = ?1";
 
 impl Store {
     /// A peer asks for commitment: what is promised of these objects, kept until the peer has heard of it. The same
@@ -194,10 +191,11 @@ impl Store {
     }
 
     /// What the peer promises, in the latest transaction about an object or an earlier one. What it does not keep, or says
-    /// nothing of, is sent again.
+    /// nothing of, is sent again. What it has promised stays promised, and word that comes again (the peer may not have heard our
+    /// answer) changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when nothing is awaited of this peer in that transaction.
+    /// [`StoreError::NotFound`] when nothing was asked of this peer in that transaction.
     pub async fn settle_commitment(
         &self,
         destination: &str,
@@ -297,6 +295,9 @@ fn delivered(tx: Tx<'_>, delivery: &Delivery) -> Result<Done<()>, Fault> {
     const DUE: &str = "-- commitment due\n\
         INSERT INTO commitments (outbox_id, destination, state, due_at) VALUES (?1, ?2, 'due', ?3) \
         ON CONFLICT (outbox_id) DO UPDATE SET state = 'due', due_at = ?3, transaction_uid = NULL";
+    // What was asked was of a copy that the peer may have no more.
+    const UNASK: &str =
+        "-- drop commitment questions\nDELETE FROM commitment_questions WHERE outbox_id = ?1";
     let now = tx.now.as_millis();
     if tx.change(
         DELIVERED,
@@ -306,7 +307,7 @@ fn delivered(tx: Tx<'_>, delivery: &Delivery) -> Result<Done<()>, Fault> {
         return Err(StoreError::LeaseLapsed.into());
     }
     tx.change(DUE, (delivery.id, &delivery.destination, now))?;
-    tx.change(SETTLED, [delivery.id])?;
+    tx.change(UNASK, [delivery.id])?;
     let identity = &delivery.instance.identity;
     let subject = format!(
         "delivery {} study {} instance {}",
@@ -366,20 +367,29 @@ fn ask(
 }
 
 fn settle(tx: Tx<'_>, destination: &str, promise: &Promise, by: Actor) -> Result<Done<()>, Fault> {
-    const AWAITED: &str = "-- find awaited commitments\n\
-        SELECT c.outbox_id, i.uid FROM commitment_questions q JOIN commitments c ON c.outbox_id = q.outbox_id \
+    const ASKED: &str = "-- find what a transaction asked\n\
+        SELECT c.outbox_id, i.uid, c.state = 'committed' AS is_settled FROM commitment_questions q JOIN commitments c ON c.outbox_id = q.outbox_id \
         JOIN outbox o ON o.id = c.outbox_id JOIN instances i ON i.id = o.instance_id \
-        WHERE q.transaction_uid = ?1 AND c.destination = ?2 AND c.state <> 'committed'";
+        WHERE q.transaction_uid = ?1 AND c.destination = ?2";
     const COMMITTED: &str = "-- committed\n\
         UPDATE commitments SET state = 'committed', committed_at = ?2 WHERE outbox_id = ?1";
     const AGAIN: &str = "-- send again what is not committed\n\
         UPDATE outbox SET state = 'waiting', due_at = ?2, last_trouble = ?3 WHERE id = ?1 AND state = 'delivered'";
     const FORGET: &str = "-- drop commitment\nDELETE FROM commitments WHERE outbox_id = ?1";
-    let awaited = tx.all(AWAITED, (&promise.transaction, destination), |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+    let asked = tx.all(ASKED, (&promise.transaction, destination), |row| {
+        let asked = (
+            row.get::<_, i64>("outbox_id")?,
+            row.get::<_, String>("uid")?,
+        );
+        Ok((asked, row.get::<_, bool>("is_settled")?))
     })?;
-    if awaited.is_empty() {
+    if asked.is_empty() {
         return Err(StoreError::NotFound("awaited commitment").into());
+    }
+    let is_awaited = |(asked, is_settled)| (!is_settled).then_some(asked);
+    let awaited: Vec<(i64, String)> = asked.into_iter().filter_map(is_awaited).collect();
+    if awaited.is_empty() {
+        return Ok(Done::unchanged(()));
     }
     let (now, mut committed, mut again) = (tx.now.as_millis(), 0, 0);
     for (id, uid) in awaited {
@@ -389,7 +399,6 @@ fn settle(tx: Tx<'_>, destination: &str, promise: &Promise, by: Actor) -> Result
             .any(|kept| kept.instance.as_str() == uid)
         {
             tx.change(COMMITTED, (id, now))?;
-            tx.change(SETTLED, [id])?;
             committed += 1;
             continue;
         }

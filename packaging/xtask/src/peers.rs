@@ -41,6 +41,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("rpm", "rpm"),
     ("pg_lsclusters", "postgresql"),
+    ("promtool", "prometheus"),
 ];
 
 /// Orthanc's plugin, which is no program but a file that Orthanc is told of.

@@ -3,18 +3,23 @@
 use super::line::Line;
 use super::rewriting::RewrittenHere;
 use super::scanning::ScannedHere;
-use super::{config, free_port, until};
+use super::{EXPLICIT_LE, SECONDARY_CAPTURE, config, free_port, secondary_capture_file, until};
 use pericard_dimse::{
     Archive, Caller, DimseConfig, Listeners, Peer, RequestLimits, Rights, listen,
 };
 use pericard_domain::ae::AeTitle;
-use pericard_domain::job::Priority;
+use pericard_domain::digest::Digest;
+use pericard_domain::finding::Report;
+use pericard_domain::job::{Priority, Work};
+use pericard_domain::model::ModelRef;
+use pericard_domain::rule::ResultTerms;
 use pericard_domain::study::{InstanceFacts, ObjectIdentity};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
-use pericard_domain::uid::StudyUid;
+use pericard_domain::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use pericard_egress::Meter;
 use pericard_intake::{Arrival, Intake, IntakeConfig, Judges, Settled, Settling};
 use pericard_store::audit_log::AuditQuery;
+use pericard_store::queue::{Conclusion, LeaseTerms, PlannedInference, ResultFile};
 use pericard_store::{Store, StoreConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -327,4 +332,79 @@ impl Orthanc {
         let said = super::run(command).await;
         serde_json::from_str(&said).unwrap_or_else(|e| panic!("{path}: {e}: {said}"))
     }
+}
+
+/// A result of the study, which is to go to `destination`, of so many objects.
+pub(crate) async fn result_for(held: &Held, destination: &str, instances: &[&str]) {
+    held.clock.advance(Duration::from_secs(4000));
+    let terms = LeaseTerms {
+        lease: Duration::from_secs(60),
+        attempts_max: 3,
+    };
+    let model = ModelRef {
+        name: "text".into(),
+        version: "1.0.0".into(),
+        digest: Digest::new([7; 32]),
+    };
+    let assembly = held
+        .store
+        .lease(terms)
+        .await
+        .unwrap()
+        .expect("an assembly is due");
+    let planned = PlannedInference {
+        model: model.clone(),
+        rule: "all".into(),
+        priority: Priority::Routine,
+        destinations: vec![destination.into()],
+        messages: Vec::new(),
+        terms: ResultTerms::ordered(),
+    };
+    held.store
+        .complete_study(&assembly, vec![planned])
+        .await
+        .unwrap();
+    let job = held
+        .store
+        .lease(terms)
+        .await
+        .unwrap()
+        .expect("an inference is due");
+    let Work::Infer {
+        study, revision, ..
+    } = job.job.work.clone()
+    else {
+        panic!("not an inference: {job:?}");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let object = |instance: &&str| {
+        let file = std::fs::read(secondary_capture_file(dir.path(), instance, 8)).unwrap();
+        let mut incoming = held.store.incoming().unwrap();
+        incoming.write(&file).unwrap();
+        let identity = ObjectIdentity {
+            study: study.clone(),
+            series: SeriesUid::new("1.2.826.0.1.3680043.10.2").unwrap(),
+            instance: InstanceUid::new(*instance).unwrap(),
+            sop_class: SopClassUid::new(SECONDARY_CAPTURE).unwrap(),
+            transfer_syntax: TransferSyntaxUid::new(EXPLICIT_LE).unwrap(),
+        };
+        ResultFile {
+            sealed: incoming.seal().unwrap(),
+            identity,
+            facts: InstanceFacts::default(),
+        }
+    };
+    let objects = instances.iter().map(object).collect();
+    let report = Report {
+        study,
+        revision,
+        model,
+        clinical_use: false,
+        evidence: Vec::new(),
+        findings: Vec::new(),
+        device: "cpu".into(),
+        at: held.clock.now(),
+    };
+    let conclusion = Conclusion { report, objects };
+    held.store.conclude(&job, conclusion).await.unwrap();
 }

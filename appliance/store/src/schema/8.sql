@@ -1,6 +1,6 @@
 -- schema 8: what answers an earlier question about an object counts as well
 
--- The transactions in which a peer was asked about a delivery, until it is settled. Each question has one of its own (PS3.4
+-- The transactions in which a peer was asked about the copy that it was sent last. Each question has one of its own (PS3.4
 -- section J.3.3), and an archive that commits at night may answer any of those of the day.
 CREATE TABLE commitment_questions (
   id              INTEGER PRIMARY KEY,           -- a later question has a higher one

@@ -131,6 +131,26 @@ impl Store {
         })
         .await
     }
+
+    /// How many of a study's results this peer has taken.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn results_taken(
+        &self,
+        study: &StudyUid,
+        destination: &str,
+    ) -> Result<u32, StoreError> {
+        const TAKEN: &str = "-- count results taken\n\
+            SELECT count(*) FROM outbox o JOIN studies s ON s.id = o.study_id \
+            WHERE s.uid = ?1 AND o.destination = ?2 AND o.state = 'delivered'";
+        let (study, destination) = (study.to_string(), destination.to_owned());
+        self.read("count results taken", move |sql| {
+            let taken = sql.count(TAKEN, (&study, &destination))?;
+            Ok(u32::try_from(taken).unwrap_or(u32::MAX))
+        })
+        .await
+    }
 }
 
 fn lease_next(

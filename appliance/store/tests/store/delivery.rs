@@ -39,7 +39,12 @@ async fn delivered_once_and_never_offered_again() {
     );
     assert!(take(&store).await.is_none(), "it is in hand");
     assert_eq!(store.depth().await.expect("depth").undelivered, 1);
+    let taken = async |of, by| store.results_taken(&site::study_uid(of), by).await;
+    assert_eq!(taken(1, "pacs").await, Ok(0));
     store.delivered(&delivery).await.expect("delivered");
+    assert_eq!(taken(1, "pacs").await, Ok(1));
+    assert_eq!(taken(1, "elsewhere").await, Ok(0));
+    assert_eq!(taken(2, "pacs").await, Ok(0));
     assert_eq!(
         store.delivered(&delivery).await,
         Err(StoreError::LeaseLapsed)
