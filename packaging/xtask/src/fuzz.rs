@@ -116,7 +116,8 @@ fn programs(
                 "RUSTC_WORKSPACE_WRAPPER",
                 tree.join("tests/fuzz").join(WRAPPER),
             )
-            .env("PERICARD_FUZZ_FLAGS", format!("{FLAGS} {SOON}"));
+            .env("PERICARD_FUZZ_FLAGS", FLAGS)
+            .env("PERICARD_FUZZ_LEVEL", SOON);
     }
     executables(&mut build)
 }
