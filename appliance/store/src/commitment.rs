@@ -386,7 +386,7 @@ fn settle(tx: Tx<'_>, destination: &str, promise: &Promise, by: Actor) -> Result
     if asked.is_empty() {
         return Err(StoreError::NotFound("awaited commitment").into());
     }
-    let is_awaited = |(asked, is_settled)| (!is_settled).then_some(asked);
+    let is_awaited = |(asked, is_settled): (_, bool)| (!is_settled).then_some(asked);
     let awaited: Vec<(i64, String)> = asked.into_iter().filter_map(is_awaited).collect();
     if awaited.is_empty() {
         return Ok(Done::unchanged(()));
