@@ -15,6 +15,9 @@ use profile::{Check, Profile, Severity};
 use serde::Serialize;
 use std::path::PathBuf;
 
+/// The least memory of a card that the profiles for 80 GB are for, as the driver says it.
+const LARGE_CARD_MIB_MIN: u64 = 79_000;
+
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// What this machine should be: clinic-cpu, gpu-24gb, gpu-80gb, gpu-mig, apple-silicon; guessed from its GPUs
@@ -124,12 +127,13 @@ fn guessed(machine: &Machine) -> String {
         .lines()
         .filter_map(|line| line.trim().parse().ok())
         .collect();
-    match cards.as_slice() {
-        [] if machine.has_nvidia_card() => "gpu-24gb",
-        [] => "clinic-cpu",
-        [_, _, ..] => "gpu-mig",
-        [mib] if *mib >= 79_000 => "gpu-80gb",
-        [_] => "gpu-24gb",
+    let all_large = cards.iter().all(|mib| *mib >= LARGE_CARD_MIB_MIN);
+    match cards.len() {
+        0 if machine.has_nvidia_card() => "gpu-24gb",
+        0 => "clinic-cpu",
+        1 if all_large => "gpu-80gb",
+        _ if all_large => "gpu-mig",
+        _ => "gpu-24gb",
     }
     .into()
 }

@@ -7,6 +7,7 @@ use super::{Report, Verdict, examine};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 /// The profiles of servers.
 const SERVERS: [&str; 4] = ["clinic-cpu", "gpu-24gb", "gpu-80gb", "gpu-mig"];
@@ -80,6 +81,55 @@ fn the_time_servers_of_every_distribution_are_looked_at() {
     }
 }
 
+/// Two cards in the place of the driver's program, and what they were asked.
+const TWO_CARDS: &str = r#"
+smi() {
+    echo "$*" >>asked
+    case "$*" in
+        "--query-gpu=index --format=csv,noheader") printf '0\n1\n' ;;
+        "-i "?" --query-gpu=mig.mode.current --format=csv,noheader")
+            if [ -e "mig$2" ]; then echo Enabled; else echo Disabled; fi ;;
+        "-i "?" -mig 1") : >"mig$2" ;;
+        "mig -i "?" -lgi")
+            if [ -e "parts$3" ]; then
+                echo "|   $3  MIG 3g.40gb          9        1          4:4     |"
+            else
+                echo "No MIG-enabled devices found."
+                return 6
+            fi ;;
+        "mig -i "?" -cgi 9,15,15 -C") [ -e "mig$3" ] && : >"parts$3" ;;
+        *) return 2 ;;
+    esac
+}
+"#;
+
+#[test]
+fn the_unit_switches_mig_on_and_parts_each_card_by_itself() {
+    let unit = include_str!("../../../../firmware-config/files/nvidia/pericard-mig.service");
+    let (_, after) = unit.split_once("ExecStart=/bin/sh -ec '").unwrap();
+    let (script, _) = after.split_once('\'').unwrap();
+    let script = script.replace("\\\n", " ").replace("$$", "$");
+    let script = script.replace("nvidia-smi", "smi");
+    let cards = tempfile::tempdir().unwrap();
+    // The first card kept MIG and its parts; the second forgot both.
+    fs::write(cards.path().join("mig0"), "").unwrap();
+    fs::write(cards.path().join("parts0"), "").unwrap();
+    for start in ["first", "second"] {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-ec").arg(format!("{TWO_CARDS}{script}"));
+        let status = shell.current_dir(cards.path()).status().unwrap();
+        assert!(status.success(), "the {start} start: {status}");
+    }
+    let there = |name: &str| cards.path().join(name).exists();
+    assert!(there("mig1") && there("parts1"));
+    let asked = fs::read_to_string(cards.path().join("asked")).unwrap();
+    let changes = asked
+        .lines()
+        .filter(|l| l.contains("-mig 1") || l.contains("-cgi"));
+    let once = ["-i 1 -mig 1", "mig -i 1 -cgi 9,15,15 -C"];
+    assert_eq!(changes.collect::<Vec<_>>(), once, "{asked}");
+}
+
 #[test]
 fn what_is_not_there_or_lies_elsewhere_is_found() {
     for (file, line) in [
@@ -112,6 +162,14 @@ fn the_profile_is_guessed_from_the_cards() {
     for profile in SERVERS {
         let machine = Recorded::good(profile);
         assert_eq!(super::guessed(&Machine::at(machine.root())), profile);
+    }
+    // Parts of small cards would hold no model.
+    let machine = Recorded::good("gpu-mig");
+    let memory = "programs/nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits";
+    for cards in ["24564\n24564\n", "81559\n24564\n"] {
+        machine.write(memory, cards);
+        let guessed = super::guessed(&Machine::at(machine.root()));
+        assert_eq!(guessed, "gpu-24gb", "{cards:?}");
     }
     // A card without a driver is a card: the profile then says what is missing.
     let machine = Recorded::good("clinic-cpu");
