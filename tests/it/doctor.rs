@@ -55,6 +55,22 @@ fn a_good_machine_has_nothing_wrong_and_its_profile_is_guessed() {
 }
 
 #[test]
+fn the_data_is_looked_at_where_the_named_configuration_keeps_it() {
+    let machine = Recorded::with_data_elsewhere();
+    let (code, report) = doctor(&machine, &[]);
+    assert_eq!((code, wrong(&report)), (Some(0), BTreeSet::new()));
+    let (code, report) = doctor(&machine, &["--config", "/etc/pericard/elsewhere.toml"]);
+    let expected = BTreeSet::from([
+        "data has its own volume",
+        "data encrypted at rest",
+        "who may read the data",
+        "who may read the key",
+        "free space",
+    ]);
+    assert_eq!((code, wrong(&report)), (Some(1), expected));
+}
+
+#[test]
 fn every_planted_fault_of_a_machine_is_found_at_once() {
     let mut found = 0;
     for profile in PROFILES {

@@ -2,6 +2,7 @@
 //! recorded machine can stand in for this one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +14,23 @@ pub(super) struct Machine {
     root: PathBuf,
 }
 
+/// Why there is nothing to look at.
+#[derive(Debug)]
+pub(super) enum Unseen {
+    /// There is no such thing.
+    Absent(String),
+    /// It cannot be told whether it is as it should be, nor whether it is there.
+    Hidden(String),
+}
+
+impl From<Unseen> for String {
+    fn from(unseen: Unseen) -> Self {
+        match unseen {
+            Unseen::Absent(why) | Unseen::Hidden(why) => why,
+        }
+    }
+}
+
 impl Machine {
     /// This machine when `root` is `/`; else a recorded one.
     pub(super) fn at(root: &Path) -> Self {
@@ -21,15 +39,29 @@ impl Machine {
         }
     }
 
+    /// Where a file lies that the command line names.
+    pub(super) fn named(&self, file: &Path) -> PathBuf {
+        if self.root == Path::new("/") {
+            return file.to_owned(); // a relative path begins where the command was given
+        }
+        self.root.join(file.strip_prefix("/").unwrap_or(file))
+    }
+
     /// A file's text, without white space at its ends.
-    pub(super) fn text(&self, path: &str) -> Result<String, String> {
+    pub(super) fn text(&self, path: &str) -> Result<String, Unseen> {
         self.bytes(path)
             .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
     /// A file's bytes.
-    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
-        fs::read(self.place(path)).map_err(|error| format!("{path}: {}", plain(&error)))
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Unseen> {
+        fs::read(self.place(path)).map_err(|error| {
+            let why = format!("{path}: {}", plain(&error));
+            match error.kind() {
+                ErrorKind::NotFound => Unseen::Absent(why),
+                _ => Unseen::Hidden(why),
+            }
+        })
     }
 
     pub(super) fn exists(&self, path: &str) -> bool {
@@ -45,24 +77,34 @@ impl Machine {
         names
     }
 
-    /// What a program prints; of a recorded machine, the file `programs/<program and arguments, / as _>`.
-    pub(super) fn said(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+    /// What a program prints; of a recorded machine, the file `programs/<program and arguments, / as _>`, or with `.failed` at
+    /// its end what it complained of.
+    pub(super) fn said(&self, program: &str, arguments: &[&str]) -> Result<String, Unseen> {
+        // Without the program nothing is known of what it would have looked at.
+        let missing = |why: &str| Unseen::Hidden(format!("{program}: {why}"));
         if self.root != Path::new("/") {
             let name = [&[program], arguments].concat().join(" ").replace('/', "_");
-            return self.text(&format!("/programs/{name}"));
+            if let Ok(complaint) = self.text(&format!("/programs/{name}.failed")) {
+                return Err(failed(program, &complaint));
+            }
+            let said = self.text(&format!("/programs/{name}"));
+            return said.map_err(|_| missing("not there"));
         }
         let output = Command::new(program)
             .args(arguments)
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .output()
-            .map_err(|error| format!("{program}: {}", plain(&error)))?;
+            .map_err(|error| missing(&plain(&error)))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let first = said.lines().next().unwrap_or_default();
-        Err(format!("{program} failed: {first}"))
+        let complaint = if output.stderr.is_empty() {
+            output.stdout // systemctl answers "disabled" there, and fails
+        } else {
+            output.stderr
+        };
+        Err(failed(program, &String::from_utf8_lossy(&complaint)))
     }
 
     /// Whether a card is in the machine, with or without its driver.
@@ -97,10 +139,21 @@ impl Machine {
     }
 }
 
+/// Why a program failed, by what it complained of in the C locale.
+fn failed(program: &str, complaint: &str) -> Unseen {
+    let first = complaint.lines().next().unwrap_or_default();
+    let why = format!("{program} failed: {first}");
+    if first.contains("No such file or directory") {
+        Unseen::Absent(why)
+    } else {
+        Unseen::Hidden(why)
+    }
+}
+
 fn plain(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "not there".into(),
-        std::io::ErrorKind::PermissionDenied => "only root may look".into(),
+        ErrorKind::NotFound => "not there".into(),
+        ErrorKind::PermissionDenied => "only root may look".into(),
         _ => error.to_string(),
     }
 }

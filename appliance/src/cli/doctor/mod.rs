@@ -1,5 +1,6 @@
 //! `pericard doctor`: compares this machine with its profile in `firmware-config/`. It never changes anything.
 
+mod configured;
 mod machine;
 mod probe;
 mod profile;
@@ -8,8 +9,9 @@ mod recorded;
 #[cfg(test)]
 mod tests;
 
-use super::{CommandError, output};
+use super::{CommandError, ConfigFile, output};
 use clap::Args;
+use configured::Configured;
 use machine::Machine;
 use profile::{Check, Profile, Severity};
 use serde::Serialize;
@@ -20,11 +22,13 @@ const LARGE_CARD_MIB_MIN: u64 = 79_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigFile,
     /// What this machine should be: clinic-cpu, gpu-24gb, gpu-80gb, gpu-mig, apple-silicon; guessed from its GPUs
     /// when not given
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// Look at a recorded machine instead: /proc, /sys, /etc and /dev below DIR, and what programs said in DIR/programs
+    /// Look at a recorded machine instead: /proc, /sys, /etc, /dev and /usr below DIR, and what programs said in DIR/programs
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Print JSON, for fleet tools
@@ -67,6 +71,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), CommandError> {
     let machine = Machine::at(&args.root);
     let name = args.profile.clone().unwrap_or_else(|| guessed(&machine));
     let profile = Profile::named(&name).map_err(CommandError::Usage)?;
+    // Root stays root, unlike in commands that touch the data: others may not look at the firewall.
+    let profile = profile.about(&Configured::read(&machine, &args.config.file));
     let report = examine(&machine, &profile, args.profile.is_none());
     if args.json {
         output::json(&report)?;

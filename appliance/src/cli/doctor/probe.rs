@@ -1,7 +1,10 @@
 //! How one line of a profile is looked at. Each says what it found: `Ok` as it should be, `Err` as it should not.
 
-use super::machine::Machine;
+use super::configured::Configured;
+use super::machine::{Machine, Unseen};
+use crate::config::Config;
 use serde::Deserialize;
+use std::path::Path;
 
 /// Files that a profile wants installed, as they are shipped.
 #[rustfmt::skip] // a table
@@ -43,15 +46,20 @@ pub(super) enum Probe {
     Encrypted(Encrypted),
     /// Swap.
     Swap(Swap),
+    /// The appliance's configuration.
+    Configuration(Configuration),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Text {
     path: String,
-    /// Where other distributions have it; the first that is there is looked at.
+    /// Where else settings of the same kind stand, or other distributions have them; all that are there count as one text.
     #[serde(default)]
-    or_paths: Vec<String>,
+    and_paths: Vec<String>,
+    /// Comments do not count.
+    #[serde(default)]
+    settings: bool,
     #[serde(flatten)]
     wanted: Wanted,
 }
@@ -69,6 +77,8 @@ pub(super) struct Output {
     /// Only what follows this text counts.
     after: Option<String>,
     version_at_least: Option<String>,
+    /// When the last argument lies below this, somebody else sees to it.
+    unless_below: Option<String>,
     #[serde(flatten)]
     wanted: Wanted,
 }
@@ -81,11 +91,14 @@ pub(super) struct Wanted {
     any_of: Vec<String>,
     #[serde(default)]
     holds: Vec<String>,
+    /// In the place of all of `holds`, on another processor or in another form.
+    #[serde(default)]
+    or_holds: Vec<String>,
     #[serde(default)]
     lacks: Vec<String>,
     at_least: Option<f64>,
     at_most: Option<f64>,
-    /// Nothing to look at is as it should be.
+    /// Nothing to look at is as it should be; what cannot be looked at is not.
     #[serde(default)]
     absent_ok: bool,
 }
@@ -94,7 +107,9 @@ pub(super) struct Wanted {
 #[serde(deny_unknown_fields)]
 pub(super) struct Version {
     path: String,
-    after: Option<String>,
+    /// Only what follows the first of these that is there counts.
+    #[serde(default)]
+    after: Vec<String>,
     at_least: String,
 }
 
@@ -154,16 +169,40 @@ pub(super) struct Swap {
     encrypted: bool,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Configuration {
+    file: String,
+}
+
 type Found = Result<String, String>;
 
 impl Probe {
+    /// Puts the configured paths into the places of their words.
+    pub(super) fn fill(&mut self, configured: &Configured) {
+        let texts: Vec<&mut String> = match self {
+            Self::Output(probe) => probe.arguments.iter_mut().collect(),
+            Self::Exists(probe) => probe.paths.iter_mut().collect(),
+            Self::Mount(probe) => vec![&mut probe.at],
+            Self::Encrypted(probe) => vec![&mut probe.at],
+            Self::Configuration(probe) => vec![&mut probe.file],
+            _ => Vec::new(), // these look at the system's own places
+        };
+        for text in texts {
+            *text = configured.filled(text);
+        }
+    }
+
     pub(super) fn look(&self, machine: &Machine) -> Found {
         match self {
             Self::Text(probe) => probe.look(machine),
             Self::Output(probe) => probe.look(machine),
             Self::Version(probe) => {
                 let text = machine.text(&probe.path)?;
-                at_least(&text, probe.after.as_deref(), &probe.at_least)
+                let mut marks = probe.after.iter();
+                let mark = marks.find(|mark| text.contains(mark.as_str()));
+                let mark = mark.or(probe.after.first());
+                at_least(&text, mark.map(String::as_str), &probe.at_least)
             }
             Self::Count(probe) => {
                 let text = machine.text(&probe.path)?;
@@ -186,21 +225,21 @@ impl Probe {
                 judged(encrypted, format!("{} is {word}", mount.at))
             }
             Self::Swap(probe) => probe.look(machine),
+            Self::Configuration(probe) => probe.look(machine),
         }
     }
 }
 
 impl Wanted {
-    fn of(&self, text: Found) -> Found {
+    fn of(&self, text: Result<String, Unseen>) -> Found {
         let text = match text {
             Ok(text) => text,
-            Err(why) if self.absent_ok => return Ok(why),
-            Err(why) => return Err(why),
+            Err(Unseen::Absent(why)) if self.absent_ok => return Ok(why),
+            Err(why) => return Err(why.into()),
         };
-        for word in &self.holds {
-            if !text.contains(word.as_str()) {
-                return Err(format!("no {}", word.trim()));
-            }
+        let instead = !self.or_holds.is_empty() && missing(&self.or_holds, &text).is_none();
+        if let Some(word) = missing(&self.holds, &text).filter(|_| !instead) {
+            return Err(format!("no {}", word.trim()));
         }
         for word in &self.lacks {
             if text.contains(word.as_str()) {
@@ -222,9 +261,25 @@ impl Wanted {
 
 impl Text {
     fn look(&self, machine: &Machine) -> Found {
-        let mut paths = [&self.path].into_iter().chain(&self.or_paths);
-        let path = paths.find(|path| machine.exists(path));
-        self.wanted.of(machine.text(path.unwrap_or(&self.path)))
+        let mut there = Vec::new();
+        for path in [&self.path].into_iter().chain(&self.and_paths) {
+            match machine.text(path) {
+                Ok(text) => there.push(text),
+                Err(Unseen::Absent(_)) => {}
+                hidden => return self.wanted.of(hidden),
+            }
+        }
+        if there.is_empty() {
+            let absent = format!("{}: not there", self.path);
+            return self.wanted.of(Err(Unseen::Absent(absent)));
+        }
+        let text = there.join("\n");
+        let text = if self.settings {
+            settings(&text).join("\n")
+        } else {
+            text
+        };
+        self.wanted.of(Ok(text))
     }
 }
 
@@ -242,10 +297,15 @@ impl Output {
     /// Every line must be as wanted: with two cards, one that is not counts.
     fn look(&self, machine: &Machine) -> Found {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let last = arguments.last().copied().unwrap_or_default();
+        if let Some(below) = &self.unless_below
+            && last.starts_with(below.as_str())
+        {
+            return Ok(format!("{last} is seen to by others"));
+        }
         let said = match machine.said(&self.program, &arguments) {
             Ok(said) => said,
-            Err(why) if self.wanted.absent_ok => return Ok(why),
-            Err(why) => return Err(why),
+            unseen => return self.wanted.of(unseen),
         };
         if let Some(least) = &self.version_at_least {
             return at_least(&said, self.after.as_deref(), least);
@@ -338,6 +398,16 @@ impl Swap {
     }
 }
 
+impl Configuration {
+    /// The same reading as the appliance's own; `pericard check` asks more.
+    fn look(&self, machine: &Machine) -> Found {
+        match Config::read(&machine.named(Path::new(&self.file))) {
+            Ok(_) => Ok(format!("{} is whole", self.file)),
+            Err(error) => Err(shortened(error.to_string())),
+        }
+    }
+}
+
 /// A line of /proc/self/mountinfo.
 struct Mounted {
     at: String,
@@ -369,6 +439,11 @@ fn mounted(line: &str) -> Option<Mounted> {
         kind: (*right.first()?).to_owned(),
         options: of_mount.chain(of_system).map(str::to_owned).collect(),
     })
+}
+
+/// The first of these words that a text does not hold.
+fn missing<'a>(words: &'a [String], text: &str) -> Option<&'a String> {
+    words.iter().find(|word| !text.contains(word.as_str()))
 }
 
 fn settings(text: &str) -> Vec<&str> {

@@ -1,5 +1,6 @@
 //! What a machine should be, as `firmware-config/` declares it.
 
+use super::configured::Configured;
 use super::probe::Probe;
 use serde::Deserialize;
 
@@ -86,6 +87,16 @@ impl Profile {
             summary: file.summary,
             checks,
         })
+    }
+
+    /// The same, about the places that the configuration names.
+    pub(super) fn about(mut self, configured: &Configured) -> Self {
+        for check in &mut self.checks {
+            check.probe.fill(configured);
+            check.why = configured.filled(&check.why);
+            check.mend = configured.filled(&check.mend);
+        }
+        self
     }
 
     pub(super) fn names() -> Vec<&'static str> {

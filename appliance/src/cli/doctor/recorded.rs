@@ -18,6 +18,30 @@ impl Recorded {
         machine
     }
 
+    /// A server as it should be, with a second configuration that keeps the data and the key in /srv, where neither is safe.
+    pub(crate) fn with_data_elsewhere() -> Self {
+        let machine = Self::good("clinic-cpu");
+        for (path, text) in [
+            (
+                "etc/pericard/elsewhere.toml",
+                "[appliance]\ndata_dir = '/srv/pericard/'\n\
+                 [https]\ncertificate = '/srv/tls/server.pem'\nkey = '/srv/tls/server.key'\n",
+            ),
+            ("programs/stat --format=%a _srv_pericard", "755\n"),
+            (
+                "programs/stat --format=%U:%G %a _srv_tls_server.key",
+                "root:root 600\n",
+            ),
+            (
+                "programs/df --block-size=1G --output=avail _srv_pericard",
+                " Avail\n    12\n",
+            ),
+        ] {
+            machine.write(path, text);
+        }
+        machine
+    }
+
     /// Where it lies.
     pub(crate) fn root(&self) -> &Path {
         self.0.path()
@@ -81,9 +105,18 @@ impl Recorded {
             ),
             ("programs/stat --format=%a _var_lib_pericard", "750\n"),
             (
-                "programs/stat --format=%a _etc_pericard_tls_server.key",
-                "640\n",
+                "programs/stat --format=%U:%G %a _var_lib_pericard_tls_server.key",
+                "pericard:pericard 600\n",
             ),
+            (
+                "etc/pericard/pericard.toml",
+                "[appliance]\nname = 'clinic'\n",
+            ),
+            (
+                "etc/nftables.conf",
+                "flush ruleset\ninclude \"/etc/nftables.d/*.nft\"\n",
+            ),
+            ("programs/systemctl is-enabled nftables", "enabled\n"),
             (
                 "programs/nft list chain inet pericard from_pericard",
                 "chain from_pericard {\n reject\n}\n",
@@ -141,6 +174,9 @@ impl Recorded {
                 format!("programs/nvidia-smi --query-gpu={asked} --format=csv,noheader,nounits");
             self.write(&place, &format!("{answer}\n").repeat(count));
         }
+        self.write("programs/_sbin_ldconfig -p", LIBRARIES);
+        let provider = "usr/lib/pericard/onnxruntime/libonnxruntime_providers_cuda.so";
+        self.write(provider, "");
         for node in ["nvidiactl", "nvidia0", "nvidia-uvm"] {
             self.write(&format!("dev/{node}"), "");
         }
@@ -197,11 +233,38 @@ const MOUNTS_UNSAFE: &str = "\
 22 1 253:0 / / rw,relatime - ext4 /dev/mapper/root rw
 40 22 253:2 / /var/lib/pericard rw,nosuid,nodev,noexec,noatime - xfs /dev/mapper/data rw,nobarrier
 ";
+/// What the loader finds.
+const LIBRARIES: &str = "\
+\tlibcurand.so.10 (libc6,x86-64) => /usr/local/cuda-13.0/targets/x86_64-linux/lib/libcurand.so.10
+\tlibcufft.so.12 (libc6,x86-64) => /usr/local/cuda-13.0/targets/x86_64-linux/lib/libcufft.so.12
+\tlibcudnn.so.9 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcudnn.so.9
+\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1
+\tlibcublas.so.13 (libc6,x86-64) => /usr/local/cuda-13.0/targets/x86_64-linux/lib/libcublas.so.13
+";
+
+/// As [`LIBRARIES`], but cuBLAS is that of CUDA 12.
+const LIBRARIES_OLD: &str = "\
+\tlibcurand.so.10 (libc6,x86-64) => /usr/local/cuda-12.8/targets/x86_64-linux/lib/libcurand.so.10
+\tlibcufft.so.12 (libc6,x86-64) => /usr/local/cuda-13.0/targets/x86_64-linux/lib/libcufft.so.12
+\tlibcudnn.so.9 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcudnn.so.9
+\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1
+\tlibcublas.so.12 (libc6,x86-64) => /usr/local/cuda-12.8/targets/x86_64-linux/lib/libcublas.so.12
+";
+
+/// As [`LIBRARIES`], but enough for language models only.
+const LIBRARIES_WITHOUT_CUDNN: &str = "\
+\tlibcurand.so.10 (libc6,x86-64) => /usr/local/cuda-13.0/targets/x86_64-linux/lib/libcurand.so.10
+\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1
+\tlibcublas.so.13 (libc6,x86-64) => /usr/local/cuda-13.0/targets/x86_64-linux/lib/libcublas.so.13
+";
+
 /// Eight cores of a processor that is too old.
 const OLD_PROCESSOR: &str = "\
 processor\t: 0\nprocessor\t: 1\nprocessor\t: 2\nprocessor\t: 3\nprocessor\t: 4\nprocessor\t: 5\nprocessor\t: 6
 processor\t: 7\nflags\t\t: fpu sse4_2 fma f16c x\n";
 
+/// What a program says to others than root.
+const DENIED: &str = "stat: cannot statx 'a file': Permission denied\n";
 /// In the place of a file's text: there is no such file.
 pub(crate) const GONE: &str = "(gone)";
 
@@ -232,7 +295,13 @@ pub(crate) const PLANTED: &[(&str, &str, &str, &str)] = &[
     ("clinic-cpu", "sys/dev/block/253:1/dm/uuid", "LVM-def", "data encrypted at rest"),
     ("clinic-cpu", "proc/mdstat", "md1 : active raid1 sda1[0]\n 9 blocks [2/1] [U_]\n", "RAID whole"),
     ("clinic-cpu", "programs/stat --format=%a _var_lib_pericard", "755", "who may read the data"),
-    ("clinic-cpu", "programs/stat --format=%a _etc_pericard_tls_server.key", "644", "who may read the key"),
+    ("clinic-cpu", "programs/stat --format=%a _var_lib_pericard.failed", DENIED, "who may read the data"),
+    ("clinic-cpu", "programs/stat --format=%U:%G %a _var_lib_pericard_tls_server.key", "pericard:pericard 644", "who may read the key"),
+    ("clinic-cpu", "programs/stat --format=%U:%G %a _var_lib_pericard_tls_server.key", "root:root 600", "who may read the key"),
+    ("clinic-cpu", "programs/stat --format=%U:%G %a _var_lib_pericard_tls_server.key.failed", DENIED, "who may read the key"),
+    ("clinic-cpu", "etc/pericard/pericard.toml", "[appliance]\ndata_dir = 1\n", "configuration"),
+    ("clinic-cpu", "etc/nftables.conf", "# include \"/etc/nftables.d/*.nft\"\n", "egress policy survives a reboot"),
+    ("clinic-cpu", "programs/systemctl is-enabled nftables.failed", "disabled", "egress policy loaded at the start"),
     ("clinic-cpu", "programs/nft list chain inet pericard from_pericard", "chain from_pericard { accept }", "egress policy"),
     ("clinic-cpu", "programs/nft list chain inet pericard from_gate", GONE, "egress policy of the gate"),
     ("clinic-cpu", "programs/nft list chain inet pericard output", "chain output {\n meta skuid 998 jump from_pericard\n}\n", "egress policy in force"),
@@ -249,6 +318,10 @@ pub(crate) const PLANTED: &[(&str, &str, &str, &str)] = &[
     ("gpu-24gb", "proc/modules", "nouveau 1 2 - Live 0x0", "free driver out of the way"),
     ("gpu-24gb", "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.195.03", "driver version"),
     ("gpu-24gb", "programs/nvidia-smi --version", "CUDA Version        : 12.8", "CUDA version of the driver"),
+    ("gpu-24gb", "programs/_sbin_ldconfig -p", LIBRARIES_OLD, "CUDA libraries"),
+    ("gpu-80gb", "programs/_sbin_ldconfig -p", LIBRARIES_WITHOUT_CUDNN, "CUDA libraries of imaging models"),
+    ("gpu-80gb", "usr/lib/pericard/onnxruntime/libonnxruntime_providers_cuda.so", GONE, "ONNX Runtime for CUDA"),
+    ("gpu-24gb", "programs/nvidia-smi --query-gpu=ecc.mode.current --format=csv,noheader", "Disabled", "card memory is checked"),
     ("gpu-24gb", "programs/nvidia-smi --query-gpu=persistence_mode --format=csv,noheader", "Disabled", "card persistence"),
     ("gpu-24gb", "programs/nvidia-smi --query-gpu=clocks_event_reasons.hw_thermal_slowdown --format=csv,noheader", "Active", "card heat"),
     ("gpu-24gb", "etc/udev/rules.d/60-pericard-nvidia.rules", "# emptied\n", "card device rules"),
