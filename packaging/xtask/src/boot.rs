@@ -29,6 +29,9 @@ pub(crate) fn check(tree: &Path) -> Result<(), Error> {
     run(Command::new(script).arg(crate::target(tree).join("debug/pericard")))
 }
 
+/// The version of the packages that are upgraded from: below any of ours.
+const PREVIOUS_VERSION: &str = "0.0.1";
+
 /// Packages the binary of the tests and does with it what a hospital does. Where nobody may boot anything, it says so.
 pub(crate) fn test(tree: &Path, cache: &Cache) -> Result<(), Error> {
     let script = tree.join("packaging/boot/test");
@@ -36,9 +39,12 @@ pub(crate) fn test(tree: &Path, cache: &Cache) -> Result<(), Error> {
         return passed_over(&script, why, crate::in_ci());
     }
     let target = crate::target(tree);
+    let binary = target.join("debug/pericard");
     let packages = target.join("boot-packages");
-    dist::of_binary(tree, cache, &target.join("debug/pericard"), &packages)?;
-    run(Command::new(script).arg(&packages))
+    let previous = target.join("boot-packages-previous");
+    dist::of_binary(tree, cache, &binary, env!("CARGO_PKG_VERSION"), &packages)?;
+    dist::of_binary(tree, cache, &binary, PREVIOUS_VERSION, &previous)?;
+    run(Command::new(script).arg(&packages).arg(&previous))
 }
 
 /// What cannot be done here is said; with `must` it is a failure.

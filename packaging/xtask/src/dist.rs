@@ -61,6 +61,7 @@ pub(crate) fn of_binary(
     tree: &Path,
     cache: &Cache,
     binary: &Path,
+    package_version: &str,
     out: &Path,
 ) -> Result<(), Error> {
     let arguments = DistArguments {
@@ -68,7 +69,7 @@ pub(crate) fn of_binary(
         binary: Some(binary.to_owned()),
         profile: String::new(),
         twice: false,
-        package_version: env!("CARGO_PKG_VERSION").to_owned(),
+        package_version: package_version.to_owned(),
     };
     build(tree, cache, &arguments)
 }
