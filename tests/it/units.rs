@@ -32,6 +32,45 @@ fn no_unit_is_more_exposed_than_it_must_be() {
     }
 }
 
+/// What systemd does not understand in a drop-in it passes over, and serves on without it.
+#[test]
+fn systemd_understands_every_drop_in_where_it_goes() {
+    let Some(analyze) = program("systemd-analyze") else {
+        return;
+    };
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
+    let drop_ins: Vec<_> = files_in(&dir.join("examples"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "conf"))
+        .collect();
+    assert!(!drop_ins.is_empty(), "{} has no drop-in", dir.display());
+    for drop_in in drop_ins {
+        let name = drop_in.file_name().and_then(|name| name.to_str());
+        let name = name.expect("a name");
+        let text = fs::read_to_string(&drop_in).expect("it is shipped");
+        let place = text.split_once("/etc/systemd/system/");
+        let (unit, file) = place
+            .and_then(|(_, place)| place.split_once(".d/"))
+            .expect("it says where it goes");
+        assert!(file.starts_with(name), "{name} goes to {unit}.d/{file}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let shipped = fs::read_to_string(dir.join(unit)).expect("a unit of ours");
+        // The program is not installed where this test runs.
+        let startable = shipped.replace("/usr/bin/pericard", "/bin/true");
+        let beside = folder.path().join(format!("{unit}.d"));
+        fs::create_dir(&beside).expect("the drop-ins' folder");
+        fs::write(beside.join(name), text).expect("the drop-in");
+        fs::write(folder.path().join(unit), startable).expect("the unit");
+        let mut verify = Command::new(&analyze);
+        verify
+            .args(["verify", "--man=no", "--recursive-errors=no"])
+            .arg(folder.path().join(unit));
+        let output = ended(&mut verify);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+    }
+}
+
 /// Where a distribution enables nothing by itself, as RHEL does, what no preset names is gone after the first reboot.
 #[test]
 fn the_presets_enable_the_appliance_and_nothing_that_sends() {
