@@ -114,13 +114,27 @@ mod tests {
     fn the_readme_comes_to_the_first_result_in_few_commands() {
         let first = commands(&[]);
         assert!(first.len() <= COMMANDS_MAX, "{first:#?}");
-        assert!(first[0].starts_with("apt-get install ./"), "{first:#?}");
+        assert!(first[0].starts_with("sha256sum --check "), "{first:#?}");
+        assert!(first[0].ends_with(" SHA256SUMS"), "{first:#?}");
+        assert!(first[1].starts_with("apt-get install ./"), "{first:#?}");
         let last = first.last().expect("a command");
         assert!(last.starts_with("pericard submit --sample"), "{first:#?}");
         let next = commands(&["next"]);
         assert!(next[0].contains("$(pericard token issue "), "{next:#?}");
         assert!(next[1].starts_with("curl "), "{next:#?}");
         assert_eq!(next.len(), 2, "{next:#?}");
+    }
+
+    #[test]
+    fn the_readme_brings_the_hospitals_certificate_into_use() {
+        let certificate = commands(&["cert"]);
+        let [request, install, name, reload] = certificate.as_slice() else {
+            panic!("{certificate:#?}");
+        };
+        assert!(request.starts_with("pericard cert request "), "{request}");
+        assert!(install.starts_with("pericard cert install "), "{install}");
+        assert!(name.ends_with(" /etc/pericard/pericard.toml"), "{name}");
+        assert_eq!(reload, "systemctl reload pericard");
     }
 
     #[test]
