@@ -160,6 +160,81 @@ mod tests {
         assert!(!matched("pericard-hub-0.1.0-1.x86_64.rpm"), "{dnf}");
     }
 
+    /// The parts of the README that a hospital works by, offline.
+    const FOR_HOSPITALS: [&str; 2] = ["## Install", "## Run it"];
+
+    /// What they link to for whoever has the tree, who alone can run it.
+    const FOR_DEVELOPERS: [&str; 1] = ["packaging/boot/test"];
+
+    /// What is installed beside the README, and links further.
+    const PAGES: [&str; 4] = [
+        "packaging/README.md",
+        "packaging/monitoring/README.md",
+        "appliance/api/CONFORMANCE.md",
+        "appliance/dimse/CONFORMANCE.md",
+    ];
+
+    fn links(text: &str) -> impl Iterator<Item = &str> {
+        let targets = text.split("](").skip(1);
+        targets
+            .filter_map(|rest| rest.split([')', '#']).next())
+            .filter(|link| !link.is_empty() && !link.contains("://"))
+    }
+
+    /// Where a page's link leads, from the top of the tree.
+    fn led_to(page: &str, link: &str) -> String {
+        let mut place: Vec<_> = page.split('/').collect();
+        place.pop();
+        for part in link.split('/') {
+            if part == ".." {
+                place.pop();
+            } else {
+                place.push(part);
+            }
+        }
+        place.join("/")
+    }
+
+    /// Whether a package of this format holds the file, by the package's description.
+    fn holds(description: &str, format: &str, place: &str) -> bool {
+        let named = |entry: &str, line: &str| entry.lines().any(|each| each.trim() == line);
+        let other = if format == "deb" { "rpm" } else { "deb" };
+        description.split("\n  - ").any(|entry| {
+            named(entry, &format!("dst: {place}"))
+                && !named(entry, &format!("packager: {other}"))
+                && !(format == "deb" && named(entry, "type: doc")) // the packager leaves it out
+        })
+    }
+
+    #[test]
+    fn what_the_readme_tells_hospitals_to_read_is_installed_where_its_links_lead() {
+        let text = |path: &str| {
+            std::fs::read_to_string(crate::tree().join(path))
+                .unwrap_or_else(|error| panic!("{path}: {error}"))
+        };
+        let description = text("packaging/nfpm/pericard.yaml");
+        let readme = text("README.md");
+        let mut read: Vec<_> = PAGES.map(str::to_owned).into();
+        for heading in FOR_HOSPITALS {
+            let (_, section) = readme.split_once(&format!("\n{heading}\n")).expect(heading);
+            let section = section.split("\n## ").next().expect("a section");
+            read.extend(links(section).map(|link| led_to("README.md", link)));
+        }
+        for page in PAGES {
+            let text = text(page);
+            read.extend(links(&text).map(|link| led_to(page, link)));
+        }
+        read.retain(|place| !FOR_DEVELOPERS.contains(&place.as_str()));
+        assert!(read.len() > PAGES.len(), "{read:#?}");
+        for place in read {
+            for format in ["deb", "rpm"] {
+                let installed = format!("/usr/share/doc/pericard/{place}");
+                let held = holds(&description, format, &installed);
+                assert!(held, "no .{format} holds {installed}");
+            }
+        }
+    }
+
     #[test]
     fn in_ci_nothing_is_passed_over() {
         let script = Path::new("packaging/boot/test");
