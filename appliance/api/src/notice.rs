@@ -34,6 +34,11 @@ impl Notice {
         self.is_recall && self.model.is_some()
     }
 
+    /// Whether it stopped this model here: then the model does no work, and not because something failed.
+    pub(crate) fn has_stopped(&self, model: &ModelRef) -> bool {
+        self.stopped && self.model.as_ref() == Some(model)
+    }
+
     /// In a sentence.
     pub(crate) fn said(&self) -> String {
         let what = match &self.model {

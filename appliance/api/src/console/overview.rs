@@ -27,6 +27,8 @@ type Part = (String, Option<String>);
 struct Health {
     parts: Vec<Part>,
     depth: Depth,
+    /// How many messages about results were given up.
+    untold: u64,
     disk: Option<DiskFacts>,
     care: CareFacts,
     notices: std::sync::Arc<[crate::Notice]>,
@@ -42,6 +44,7 @@ pub(crate) async fn show(
     let health = Health {
         parts: health::parts(&api).await,
         depth: store.depth().await?,
+        untold: untold(&api).await?,
         disk: store.disk().ok(),
         care: store.care().await?,
         notices: api.rooms.notices.borrow().clone(),
@@ -77,11 +80,18 @@ pub(crate) async fn show(
     Ok(page(&visit, "/", "Overview", content))
 }
 
+async fn untold(api: &Api) -> Result<u64, Problem> {
+    let counts = api.rooms.store.message_counts().await?;
+    let failed = counts.into_iter().find(|(state, _)| *state == "failed");
+    Ok(failed.map_or(0, |(_, count)| count))
+}
+
 /// What somebody must do something about.
 fn alarms(health: &Health, damages: &[Damage]) -> Markup {
     let Health {
         parts,
         depth,
+        untold,
         disk,
         care,
         notices,
@@ -135,6 +145,12 @@ fn alarms(health: &Health, damages: &[Damage]) -> Markup {
                     "{} results were refused where they were to go.",
                     depth.undeliverable
                 ),
+            )
+        }),
+        (*untold > 0).then(|| {
+            (
+                Tone::Bad,
+                format!("{untold} messages about results were given up."),
             )
         }),
     ]

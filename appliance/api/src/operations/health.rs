@@ -46,8 +46,7 @@ pub(crate) async fn parts(api: &Api) -> Vec<(String, Option<String>)> {
     let loaded = api.rooms.talker.loaded();
     let notices = api.rooms.notices.borrow().clone();
     for package in api.rooms.packages.iter() {
-        let is_stopped = |n: &&crate::Notice| n.stopped && n.model.as_ref() == Some(&package.model);
-        if notices.iter().any(|notice| is_stopped(&notice)) {
+        if notices.iter().any(|n| n.has_stopped(&package.model)) {
             continue; // it does no work on purpose, and the console says so loudly
         }
         let why = match loaded.iter().any(|l| l.model == package.model) {

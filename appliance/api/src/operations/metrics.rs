@@ -83,10 +83,14 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
     page.family(
         "pericard_model_loaded",
         "gauge",
-        "Whether a model is loaded, and on what it runs.",
+        "Whether a model is loaded, and on what it runs; nothing of one that a recall stopped.",
     );
     let loaded = api.rooms.talker.loaded();
+    let notices = api.rooms.notices.borrow().clone();
     for package in api.rooms.packages.iter() {
+        if notices.iter().any(|n| n.has_stopped(&package.model)) {
+            continue; // as in /readyz: a model that stands still on purpose would be an alert for good
+        }
         let running = loaded.iter().find(|l| l.model == package.model);
         let labels = [
             ("model", package.model.name.clone()),

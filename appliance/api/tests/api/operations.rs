@@ -3,8 +3,14 @@
 use crate::site::{Site, object};
 use axum::body::Body;
 use http::{Request, header};
+use pericard_domain::actor::Role;
+use pericard_domain::digest::Digest;
 use pericard_domain::job::JobId;
-use serde_json::Value;
+use pericard_domain::model::{ModelRef, Package};
+use pericard_store::outbox::DeliveryTrouble;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
 async fn filled() -> Site {
     let site = Site::new();
@@ -155,6 +161,75 @@ async fn what_the_hub_says_of_models_is_shown() {
         !overview.contains("number 4"),
         "a model that is not here is no alarm"
     );
+}
+
+/// A live model of that name.
+fn live(name: &str) -> Package {
+    let manifest = json!({
+        "name": name, "version": "1.0", "summary": "", "licence": "MIT", "source": "", "task": "text-spotting",
+        "clinical_use": false, "intended_use": {}, "files": {}, "parts": {},
+        "budget": {"memory_mib": 1, "inference_timeout_s": 1},
+    });
+    Package {
+        model: ModelRef {
+            name: name.into(),
+            version: "1.0".into(),
+            digest: Digest::new([7; 32]),
+        },
+        manifest: serde_json::from_value(manifest).expect("a manifest"),
+        dir: "/nowhere".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_a_recall_stopped_is_no_model_that_failed_to_load() {
+    let mut site = Site::new();
+    site.packages = Arc::from([live("chest"), live("brain")]);
+    let says = |page: &str, name: &str| {
+        let series = format!("pericard_model_loaded{{model=\"{name}\"");
+        page.lines().any(|line| line.starts_with(&series))
+    };
+    let before = site.get("/metrics").await.text();
+    assert!(says(&before, "chest") && says(&before, "brain"), "{before}");
+    let notice = |stopped| pericard_api::Notice {
+        number: 3,
+        is_recall: true,
+        kind: "recall: stop using this model",
+        cause: "a risk to patients",
+        model: Some(live("chest").model),
+        digest: "07".repeat(32),
+        issued_at_s: 1_795_400_000,
+        stopped,
+    };
+    site.notices.send_replace([notice(false)].into());
+    let warned = site.get("/metrics").await.text();
+    assert!(says(&warned, "chest"), "it works still: {warned}");
+    site.notices.send_replace([notice(true)].into());
+    let stopped = site.get("/metrics").await.text();
+    assert!(!says(&stopped, "chest"), "{stopped}");
+    assert!(says(&stopped, "brain"), "{stopped}");
+}
+
+#[tokio::test]
+async fn messages_that_were_given_up_are_counted_and_an_alarm() {
+    const ALARM: &str = "1 messages about results were given up.";
+    let told = vec!["ris".to_owned()];
+    let (site, _) = crate::reviews::with_findings_for(Vec::new(), told).await;
+    let visitor = crate::console::Visitor::with(&site, &Role::ALL).await;
+    let before = visitor.get("/").await.text();
+    assert!(!before.contains("were given up"), "{before}");
+    let lease = Duration::from_secs(60);
+    let leased = site.store.lease_message("ris", lease).await;
+    let message = leased.expect("leased").expect("a message that waits");
+    let reason = "it knows no such order".to_owned();
+    let given_up = DeliveryTrouble::Permanent { reason };
+    let noted = site.store.message_not_delivered(&message, given_up).await;
+    noted.expect("noted");
+    let metrics = site.get("/metrics").await.text();
+    let line = "pericard_messages{state=\"failed\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+    let after = visitor.get("/").await.text();
+    assert!(after.contains(ALARM), "{after}");
 }
 
 #[tokio::test]

@@ -28,6 +28,14 @@ async fn with_result() -> (Site, u64) {
 
 /// The same, of these findings.
 pub(crate) async fn with_findings(findings: Vec<Finding>) -> (Site, u64) {
+    with_findings_for(findings, Vec::new()).await
+}
+
+/// The same, and told by message to these peers.
+pub(crate) async fn with_findings_for(
+    findings: Vec<Finding>,
+    messages: Vec<String>,
+) -> (Site, u64) {
     let site = Site::new();
     let request =
         Request::post("/api/v1/studies").header(header::CONTENT_TYPE, "application/dicom");
@@ -46,7 +54,7 @@ pub(crate) async fn with_findings(findings: Vec<Finding>) -> (Site, u64) {
         rule: "every CT".into(),
         priority: Priority::Routine,
         destinations: Vec::new(),
-        messages: Vec::new(),
+        messages,
         terms: ResultTerms::ordered(),
     };
     let assembly = lease().await;

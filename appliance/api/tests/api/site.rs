@@ -13,6 +13,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use pericard_api::{ApiConfig, Appliance, Notice, Setting, mint, router};
 use pericard_domain::actor::{Actor, Role};
+use pericard_domain::model::Package;
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_egress::Meter;
 use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Judges, Quotas};
@@ -39,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) config: ApiConfig,
     /// What the hub says of models.
     pub(crate) notices: watch::Sender<Arc<[Notice]>>,
+    /// The live models.
+    pub(crate) packages: Arc<[Package]>,
     intake: Intake,
     _dir: tempfile::TempDir,
 }
@@ -65,6 +68,7 @@ impl Site {
             meter,
             config: ApiConfig::new(dir.path()),
             notices: watch::channel(Arc::default()).0,
+            packages: Arc::default(),
             intake,
             _dir: dir,
         }
@@ -81,7 +85,7 @@ impl Site {
             intake: self.intake.clone(),
             talker: self.scripted.clone(),
             painter: self.painting.clone(),
-            packages: Arc::from([]),
+            packages: self.packages.clone(),
             imports: self.shelves.clone(),
             outgoing: self.shelves.clone(),
             meter: self.meter.clone(),
