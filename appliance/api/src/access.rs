@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(crate) enum Access {
     /// Everybody, also without a token.
     Open,
-    /// Every holder of a valid token, of whatever role: nothing there is about a patient.
+    /// Every holder of a valid token, of whatever role: nothing there is about a patient, or of use to whoever found the
+    /// token of the hospital's monitoring.
     AnyRole,
     /// Holders of a token with one of these roles.
     Roles(&'static [Role]),

@@ -26,6 +26,14 @@ const ERASES: Access = Access::Roles(&[Role::SecurityAdmin]);
 const AUDITS: Access = Access::Roles(&[Role::Auditor]);
 /// What leaves is held back by whoever reads it.
 const HOLDS: Access = AUDITS;
+/// What is about no patient, and more than monitoring needs: every role but its own.
+const LOOKS: Access = Access::Roles(&[
+    Role::Clinician,
+    Role::Modality,
+    Role::MlAdmin,
+    Role::Auditor,
+    Role::SecurityAdmin,
+]);
 /// How the appliance is set.
 const SETS: Access = Access::Roles(&[Role::SecurityAdmin, Role::MlAdmin, Role::Auditor]);
 
@@ -174,12 +182,9 @@ fn appliance_routes() -> Vec<Route> {
             || routing::get(metrics::metrics),
         )
         .produces(&[metrics::MEDIA_TYPE]),
-        get(
-            "/api/v1/openapi.json",
-            Access::AnyRole,
-            "This document",
-            || routing::get(openapi::serve),
-        ),
+        get("/api/v1/openapi.json", LOOKS, "This document", || {
+            routing::get(openapi::serve)
+        }),
     ]
 }
 
@@ -189,16 +194,13 @@ fn openai_routes() -> Vec<Route> {
     vec![
         get(
             "/v1/models",
-            Access::AnyRole,
+            LOOKS,
             "The language models that are loaded",
             || routing::get(openai::models),
         ),
-        get(
-            "/v1/models/{model}",
-            Access::AnyRole,
-            "One language model",
-            || routing::get(openai::model),
-        )
+        get("/v1/models/{model}", LOOKS, "One language model", || {
+            routing::get(openai::model)
+        })
         .statuses(&[200, 404]),
         post(
             "/v1/chat/completions",
@@ -543,7 +545,7 @@ fn fhir_routes() -> Vec<Route> {
     vec![
         get(
             "/fhir/metadata",
-            Access::AnyRole,
+            LOOKS,
             "FHIR R4: what this service can do",
             || routing::get(fhir::metadata),
         )
@@ -685,7 +687,7 @@ fn operations_routes() -> Vec<Route> {
         .statuses(&[200, 400, 404]),
         get(
             "/api/v1/models",
-            Access::AnyRole,
+            LOOKS,
             "The models, and whether they are loaded",
             || routing::get(models::list),
         ),
@@ -720,13 +722,13 @@ fn operations_routes() -> Vec<Route> {
         ),
         get(
             "/api/v1/egress/advisories",
-            Access::AnyRole,
+            LOOKS,
             "Recalls and advisories of the hub's about models, and what was done about them",
             || routing::get(crate::notice::list),
         ),
         get(
             "/api/v1/system",
-            Access::AnyRole,
+            LOOKS,
             "Version, uptime, devices and load",
             || routing::get(system::show),
         ),
@@ -740,7 +742,7 @@ fn console_routes() -> Vec<Route> {
     };
     let open = Access::Open;
     vec![
-        page("/", Access::AnyRole, "Health at a glance", || {
+        page("/", LOOKS, "Health at a glance", || {
             routing::get(overview::show)
         }),
         page("/console/login", open, "The way in", || {
@@ -819,7 +821,7 @@ fn console_routes() -> Vec<Route> {
             "Cancel a waiting job",
             || routing::post(jobs::cancel),
         ),
-        page("/console/models", Access::AnyRole, "The models", || {
+        page("/console/models", LOOKS, "The models", || {
             routing::get(models::list)
         }),
         page(

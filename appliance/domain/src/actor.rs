@@ -81,16 +81,19 @@ pub enum Role {
     Auditor,
     /// Issues and revokes tokens and certificates, reads the system's state.
     SecurityAdmin,
+    /// Reads the figures and the readiness, and nothing else: for the hospital's monitoring.
+    Monitor,
 }
 
 impl Role {
     /// Every role, in the order of the manual.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Clinician,
         Self::Modality,
         Self::MlAdmin,
         Self::Auditor,
         Self::SecurityAdmin,
+        Self::Monitor,
     ];
 
     /// The role's name in configuration, on the command line and in JSON.
@@ -102,6 +105,7 @@ impl Role {
             Self::MlAdmin => "ml-admin",
             Self::Auditor => "auditor",
             Self::SecurityAdmin => "security-admin",
+            Self::Monitor => "monitor",
         }
     }
 

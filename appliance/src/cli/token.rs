@@ -19,7 +19,7 @@ pub(crate) enum TokenCommand {
         /// What it is for
         #[arg(long)]
         label: String,
-        /// What it allows: clinician, modality, ml-admin, auditor, security-admin
+        /// What it allows: clinician, modality, ml-admin, auditor, security-admin, monitor
         #[arg(long, required = true, value_delimiter = ',', value_parser = role)]
         role: Vec<Role>,
         /// For how many days it is good

@@ -225,6 +225,33 @@ async fn every_role_gets_where_it_may_and_nowhere_else() {
     );
 }
 
+/// Its token lies in a file of another machine: whoever finds it there learns how busy the appliance is, and no more.
+#[tokio::test]
+async fn monitoring_reads_its_figures_and_nothing_else() {
+    let site = Site::new();
+    let router = site.router();
+    let secret = site.token(&[Role::Monitor]).await;
+    let visitor = Visitor::of(&router, &secret).await;
+    let mut opened = Vec::new();
+    for route in routes().into_iter().filter(|route| route.roles.is_some()) {
+        let (method, path) = (&*route.method, &*route.path);
+        let request = match route.is_page {
+            true => visitor.request(method, path),
+            false => request(method, path, Some(&secret)),
+        };
+        let response = tower::ServiceExt::oneshot(router.clone(), request)
+            .await
+            .expect("infallible");
+        match (path, response.status()) {
+            (_, StatusCode::FORBIDDEN) => {}
+            (_, status) => opened.push((path.to_owned(), status)),
+        }
+    }
+    opened.sort_unstable();
+    let expected = ["/metrics", "/readyz"].map(|path| (path.to_owned(), StatusCode::OK));
+    assert_eq!(opened, expected);
+}
+
 #[tokio::test]
 async fn what_is_no_route_tells_strangers_nothing() {
     let site = Site::new();
