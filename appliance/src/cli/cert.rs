@@ -38,6 +38,9 @@ pub(crate) enum CertCommand {
         /// Where the key waits for its certificate
         #[arg(long, value_name = "DIR", default_value = DIRECTORY)]
         dir: PathBuf,
+        /// Make another key although one waits: what is signed for that one can then not be installed any more
+        #[arg(long)]
+        again: bool,
     },
     /// Install what the authority gave back, after checking that it fits the key, the chain, the names and the time
     Install {
@@ -58,7 +61,10 @@ pub(crate) enum CertCommand {
 pub(crate) fn run(command: CertCommand) -> Result<(), CommandError> {
     match command {
         CertCommand::Init { config } => init(&config.read()?),
-        CertCommand::Request { names, dir } => {
+        CertCommand::Request { names, dir, again } => {
+            if !again {
+                refuse_waiting(&dir)?;
+            }
             output::line(request(&names, &dir)?.trim_end());
             eprintln!(
                 "the key waits in {}; have the request signed, then `pericard cert install`",
@@ -89,6 +95,20 @@ fn init(config: &Config) -> Result<(), CommandError> {
     output::line(format!("{fingerprint}  {}", paths.certificate.display()));
     output::line(format!("clients trust  {}", dir.join("ca.pem").display()));
     Ok(())
+}
+
+/// The authority may take days: its answer fits the key that waits, and no other.
+fn refuse_waiting(dir: &Path) -> Result<(), CommandError> {
+    let waiting = dir.join(KEY_REQUESTED);
+    match fs::symlink_metadata(&waiting) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(&waiting, &error)),
+        Ok(_) => Err(refused(
+            &waiting,
+            "waits for its certificate already; `pericard cert install` what the authority gives back, or give --again \
+             for another key, which that certificate will not fit",
+        )),
+    }
 }
 
 fn request(names: &[String], dir: &Path) -> Result<String, CommandError> {
@@ -329,6 +349,26 @@ mod tests {
         );
         let warning = renewed.check(&names(), UnixTime::now()).unwrap();
         assert!(warning.unwrap().contains("30 days"));
+    }
+
+    #[test]
+    fn a_key_that_waits_for_its_certificate_is_not_written_over_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = |again| {
+            run(CertCommand::Request {
+                names: names(),
+                dir: dir.path().to_owned(),
+                again,
+            })
+        };
+        let key = || fs::read_to_string(dir.path().join(KEY_REQUESTED)).unwrap();
+        asked(false).unwrap();
+        let first = key();
+        let said = asked(false).expect_err("one waits").to_string();
+        assert!(said.contains("--again"), "{said}");
+        assert_eq!(key(), first);
+        asked(true).unwrap();
+        assert_ne!(key(), first);
     }
 
     #[test]
