@@ -1,6 +1,7 @@
 //! The command line and the process: wrong keys, wrong usage, exit codes, the end.
 
 use crate::support::*;
+use rcgen::{CertificateParams, KeyPair};
 use std::path::Path;
 use std::process::Command;
 
@@ -104,15 +105,80 @@ fn a_door_beyond_loopback_stays_shut_while_nobody_is_known() {
     let data = dir.path().join("data");
     let text = format!(
         "[appliance]\ndata_dir = '{}'\n[https]\nlisten = '0.0.0.0:{}'\n[dicom]\nlisten = '127.0.0.1:{}'\n\
-         [storage]\nfree_space_floor_mib = 64\n",
+         [storage]\nfree_space_floor_mib = 64\n[models]\nonnxruntime = '{}'\n",
         data.display(),
         free_port(),
-        free_port()
+        free_port(),
+        file.display(), // there, and never loaded
     );
     std::fs::write(&file, text).expect("the file");
-    let (code, _, said) = pericard(&["serve", "--config", file.to_str().expect("a path")]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("token issue"), "{said}");
+    let config = ["--config", file.to_str().expect("a path")];
+    let with = |command: &[&str]| pericard(&[command, &config].concat());
+    let is_shut = |command: &str| {
+        let (code, _, said) = with(&[command]);
+        assert_eq!(code, Some(2), "{command}: {said}");
+        assert!(said.contains("token issue"), "{command}: {said}");
+    };
+    is_shut("check");
+    assert!(!data.exists(), "whoever only looks makes nothing");
+    is_shut("serve");
+    let issue = ["token", "issue", "--label", "x", "--role", "auditor"];
+    let (code, _, said) = with(&issue);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, _, said) = with(&["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (_, tokens, _) = with(&["token", "list", "--json"]);
+    let tokens: serde_json::Value = serde_json::from_str(&tokens).expect("JSON");
+    let id = tokens[0]["id"].as_str().expect("its id");
+    assert_eq!(with(&["token", "revoke", id]).0, Some(0));
+    is_shut("check");
+}
+
+#[test]
+fn what_a_start_would_refuse_is_refused_by_check_and_neither_is_tried_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for name in ["one", "two"] {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        std::fs::write(path(&format!("{name}.pem")), certificate).expect("a file");
+        std::fs::write(path(&format!("{name}.key")), key.serialize_pem()).expect("a file");
+    }
+    let [file, data] = ["pericard.toml", "data"].map(path);
+    let (https, dicom) = (free_port(), free_port());
+    let ends = |command: &str, certificate: &str, key: &str, more: &str| {
+        let text = format!(
+            "[appliance]\ndata_dir = '{data}'\n[storage]\nfree_space_floor_mib = 64\n[models]\nonnxruntime = '{file}'\n\
+             [dicom]\nlisten = '127.0.0.1:{dicom}'\n{more}\
+             [https]\nlisten = '127.0.0.1:{https}'\ncertificate = '{certificate}'\nkey = '{key}'\n"
+        );
+        std::fs::write(&file, text).expect("the file");
+        let (code, _, said) = pericard(&[command, "--config", &file]);
+        (code, said)
+    };
+    let [one, two, gone] = ["one.pem", "two.pem", "gone"].map(path);
+    let [key, other] = ["one.key", "two.key"].map(path);
+    let catalogue = format!("[egress]\ncatalogue = '{gone}'\ncatalogue_key = 'none'\n");
+    // A credential of the service, which does not run.
+    let sealed = "/run/credentials/pericard-test.service/tls.key";
+    assert_eq!(ends("check", &one, &key, ""), (Some(0), String::new()));
+    assert_eq!(ends("check", &one, sealed, ""), (Some(0), String::new()));
+    for (certificate, key, more, named) in [
+        (&one, &other, "", &one),
+        (&two, &key, "", &two),
+        (&gone, &key, "", &gone),
+        (&one, &gone, "", &gone),
+        (&one, &key, &*catalogue, &gone),
+    ] {
+        for command in ["check", "serve"] {
+            let (code, said) = ends(command, certificate, key, more);
+            assert_eq!(code, Some(2), "{command}: {said}");
+            assert!(said.contains(named.as_str()), "{command}: {said}");
+        }
+    }
+    let (code, said) = ends("check", &gone, sealed, "");
+    assert_eq!((code, said.contains(&gone)), (Some(2), true), "{said}");
 }
 
 #[test]

@@ -4,13 +4,19 @@ use super::rehearse::rehearse;
 use super::{CommandError, ConfigFile, output};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::counting::catalogue;
 use crate::tls::{self, CertificatePaths, TlsError};
 use clap::Args;
 use pericard_dimse::Tls;
 use pericard_domain::time::Clock as _;
 use pericard_registry::Registry;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Where systemd puts a service's credentials while it runs.
+const CREDENTIALS: &str = "/run/credentials";
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -35,11 +41,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
             "models.onnxruntime: {path} does not exist; imaging models need it"
         )));
     }
-    if let Some(paths) = &config.dicom_tls {
-        let wrong = |e: TlsError| CommandError::Usage(e.to_string());
-        let identity = tls::dicom_identity(paths).map_err(wrong)?;
-        Tls::new(identity).map_err(|e| wrong(e.into()))?;
-    }
+    check_certificates(&config).map_err(usage)?;
+    // Counted as a start counts them, and beside one that serves: nothing is made there and nothing changes.
+    let tokens = pericard_store::tokens_in(&written.appliance.data_dir)?;
+    config
+        .open_door(tokens)
+        .map_or(Ok(()), |why| Err(CommandError::Usage(why)))?;
+    catalogue(&config).map_err(usage)?;
     let registry_dir = written.appliance.data_dir.join("registry");
     let live: BTreeSet<String> = if registry_dir.exists() {
         let registry = Registry::open(&registry_dir).map_err(CommandError::failed)?;
@@ -83,16 +91,46 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn usage(error: impl Display) -> CommandError {
+    CommandError::Usage(error.to_string())
+}
+
+/// That each door's certificate is there, with the key that it was made for, as a start wants them.
+fn check_certificates(config: &Config) -> Result<(), TlsError> {
+    let made = made_here(config);
+    let is_made = made.certificate.exists() && made.key.exists(); // else the first start makes both
+    match &config.certificate {
+        Some(own) if is_sealed(&own.key) => drop(tls::fingerprint(own)?),
+        Some(own) => drop(tls::server_config(own)?),
+        None if is_made => drop(tls::server_config(&made)?),
+        None => {}
+    }
+    match &config.dicom_tls {
+        Some(paths) if is_sealed(&paths.own.key) => drop(tls::fingerprint(&paths.own)?),
+        Some(paths) => drop(Tls::new(tls::dicom_identity(paths)?).map_err(TlsError::from)?),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Whether this key is a credential of a service that does not run now: only then can it be read, and perhaps by the service
+/// alone.
+fn is_sealed(key: &Path) -> bool {
+    key.starts_with(CREDENTIALS) && File::open(key).is_err()
+}
+
+fn made_here(config: &Config) -> CertificatePaths {
+    let dir = config.written.appliance.data_dir.join("tls");
+    CertificatePaths {
+        certificate: dir.join("server.pem"),
+        key: dir.join("server.key"),
+    }
+}
+
 /// A certificate that ends soon is no mistake of the configuration: it is said beside the answer.
 fn warn_of_certificates(config: &Config) {
-    let made_here = || {
-        let dir = config.written.appliance.data_dir.join("tls");
-        CertificatePaths {
-            certificate: dir.join("server.pem"),
-            key: dir.join("server.key"),
-        }
-    };
-    let https = config.certificate.clone().unwrap_or_else(made_here);
+    let https = config.certificate.clone();
+    let https = https.unwrap_or_else(|| made_here(config));
     let dicom = config.dicom_tls.as_ref().and_then(tls::dicom_shown);
     let now = SystemClock.now();
     for shown in tls::https_shown(&https).into_iter().chain(dicom) {

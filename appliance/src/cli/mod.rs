@@ -27,6 +27,7 @@ mod worker;
 
 use crate::config::{Config, ConfigError, DEFAULT_FILE};
 use crate::serve::ServeError;
+use crate::tls::TlsError;
 use crate::{clock::SystemClock, demo, dumps, journal};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use pericard_store::{Store, StoreConfig, StoreError};
@@ -141,6 +142,11 @@ impl From<ServeError> for CommandError {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::Store(error) => error.into(),
+            // The disk, not the configuration: another try may find it mended.
+            ServeError::Tls(TlsError::Io { .. }) => Self::failed(error),
+            ServeError::Unguarded(_) | ServeError::Tls(_) | ServeError::Catalogue(_) => {
+                Self::Usage(error.to_string())
+            }
             error => Self::failed(error),
         }
     }

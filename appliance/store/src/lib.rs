@@ -3,7 +3,7 @@
 //! The face speaks in verbs of the domain; no SQLite type shows outside. Every verb that changes something is one named
 //! transaction with its audit line inside it, and its future resolves only when the change is on disk.
 //!
-//! - [`Store`]: the handle, and the verbs.
+//! - [`Store`]: the handle, and the verbs; [`tokens_in`] tells of a data directory without one.
 //! - [`object`]: object files: receive, seal (fsync), then admit or conclude with them.
 //! - [`backup`]: backups made while it serves, and how one becomes a data directory again.
 //! - [`expect`], [`settle`], [`prior`], [`patient`], [`message`]: orders, what a study waits for, and what the hospital's
@@ -30,6 +30,7 @@ mod evidence;
 pub mod expect;
 mod files;
 pub mod find;
+mod glance;
 mod health;
 mod journal;
 pub mod message;
@@ -55,5 +56,6 @@ pub mod worklist;
 mod writer;
 
 pub use error::StoreError;
+pub use glance::tokens_in;
 pub use journal::{Leaves, Salted};
 pub use store::{Depth, KeptReport, Store, StoreConfig};

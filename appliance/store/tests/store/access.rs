@@ -2,8 +2,10 @@
 
 use crate::site::{self, Site, at};
 use pericard_domain::actor::{Actor, Role};
-use pericard_store::StoreError;
 use pericard_store::access::NewToken;
+use pericard_store::{StoreError, tokens_in};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 fn new_token(secret: u8) -> NewToken {
     NewToken {
@@ -46,6 +48,48 @@ async fn a_token_opens_until_it_is_revoked_or_expires() {
         site::verbs(&store).await,
         ["issue token", "issue token", "revoke token"]
     );
+}
+
+/// Every file below a directory, with what it holds.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).expect("a file");
+                found.insert(path, bytes);
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn tokens_are_counted_without_opening_the_store_and_nothing_changes() {
+    let site = Site::new();
+    let dir = site.dir.path();
+    let nothing_yet = dir.join("not there");
+    assert_eq!(tokens_in(&nothing_yet), Ok(0));
+    assert!(!nothing_yet.exists());
+    let store = site.open();
+    let by = Actor::CommandLine;
+    assert_eq!(tokens_in(dir), Ok(0));
+    let issued = store.issue_token(new_token(1), by.clone()).await;
+    let other = store.issue_token(new_token(2), by.clone()).await;
+    other.expect("issued");
+    assert_eq!(tokens_in(dir), Ok(2), "beside the process that serves");
+    let revoked = store.revoke_token(&issued.expect("issued").id, by).await;
+    revoked.expect("revoked");
+    assert_eq!(tokens_in(dir), Ok(1));
+    drop(store);
+    let before = files(dir);
+    assert!(!before.is_empty());
+    assert_eq!(tokens_in(dir), Ok(1), "while none serves");
+    assert!(files(dir) == before, "it left something behind");
 }
 
 #[tokio::test]
