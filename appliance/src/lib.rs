@@ -6,7 +6,7 @@
 //! - [`cli`]: the commands, one file each; `--help` is the manual.
 //! - [`config`]: `pericard.toml`, as written and as meant.
 //! - [`serve`]: the appliance: opens the rooms, then the doors, and closes them in order.
-//! - [`reload`]: what is taken up while associations are open.
+//! - [`reload`]: what is taken up while associations are open; `outcome`: who is told what became of it.
 //! - `care`: retention, the checksum scrub and the comparison of files with rows, at their times.
 //! - `console`: what it is shown of the gate's folders and of the registry.
 //! - `weekly`: what a week came to becomes a frame, with [`catalogue`] numbers for models.
@@ -33,6 +33,7 @@ pub mod hub;
 pub mod journal;
 pub mod load;
 pub mod machine;
+mod outcome;
 pub mod places;
 mod recalls;
 pub mod reload;

@@ -1,6 +1,8 @@
 //! What changes while associations are open, and what does not: SIGHUP, and a newer version's data.
 
 use crate::support::*;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -86,6 +88,77 @@ fn rules_and_peers_are_read_again_while_an_association_stays_open() {
         "the delivery by a rule and to a peer that came with the reload",
         || (!files_in(&received).is_empty()).then_some(()),
     );
+}
+
+/// As `systemctl reload` runs it: a signal alone succeeds, whatever became of the file.
+#[test]
+fn whoever_asks_for_a_reload_is_told_what_became_of_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let Some(appliance) = Appliance::prepare_in(dir, Given::default()) else {
+        return;
+    };
+    let runtime = appliance.dir.path().join("run");
+    fs::create_dir(&runtime).expect("a directory");
+    let given = format!("RUNTIME_DIRECTORY={}", runtime.display());
+    let config = appliance.config();
+    let file = config.to_str().expect("a path");
+    let log = appliance.dir.path().join("log");
+    let args = [&*given, PERICARD, "serve", "--config", file];
+    let mut process = Process::start(Path::new("/usr/bin/env"), &args, &log);
+    until("the appliance", || {
+        assert!(process.is_running(), "{}", appliance.log());
+        (appliance.get("/readyz").0 == 200).then_some(())
+    });
+    let told = runtime.join("reload");
+    assert!(!told.exists(), "nobody has asked yet");
+    let pid = process.id().to_string();
+    let reload = || {
+        let mut command = Command::new(PERICARD);
+        command.args(["reload", "--config", file, "--pid", &pid]);
+        command.env("RUNTIME_DIRECTORY", &runtime);
+        command
+    };
+    let ends = |mut command: Command| {
+        let output = ended(&mut command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let text = fs::read_to_string(file).expect("the configuration");
+    let unloaded = "[[rules]]\nname = 'x'\nmodels = ['gone']\nidle_timeout_s = 1\n";
+    let digest = |text: &str| hex::encode(Sha256::digest(text));
+    assert_eq!(ends(reload()), (Some(0), String::new()));
+    for (bad, why) in [
+        (text.clone() + unloaded, "\"gone\" is not loaded"),
+        (text.clone() + "wrong = 1\n", "unknown field `wrong`"),
+    ] {
+        fs::write(file, &bad).expect("the configuration");
+        // What an earlier one was told of the very same file is not what this one is told.
+        let earlier = json!({"digest": digest(&bad), "refused": null});
+        fs::write(&told, earlier.to_string()).expect("an outcome");
+        let (code, said) = ends(reload());
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    fs::write(file, &text).expect("the configuration");
+    assert_eq!(ends(reload()), (Some(0), String::new()));
+
+    fs::remove_file(&told).expect("it is told");
+    process.signal("HUP");
+    let digest = digest(&text);
+    until("what became of it", || {
+        let said: Value = serde_json::from_slice(&fs::read(&told).ok()?).ok()?;
+        (said["digest"] == digest && said["refused"].is_null()).then_some(())
+    });
+
+    let mut elsewhere = reload();
+    elsewhere.env_remove("RUNTIME_DIRECTORY");
+    let (code, said) = ends(elsewhere);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the journal says"), "{said}");
+    drop(process);
+    let (code, said) = ends(reload());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&pid), "{said}");
 }
 
 /// Two certificates of the hospital's authority, the second in the place of the first, while a modality is at the door.

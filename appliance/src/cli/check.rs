@@ -113,8 +113,8 @@ fn check_certificates(config: &Config) -> Result<(), TlsError> {
     Ok(())
 }
 
-/// Whether this key is a credential of a service that does not run now: only then can it be read, and perhaps by the service
-/// alone.
+/// Whether this key is a credential of the service that cannot be read here: it is there only while the service runs, and perhaps
+/// for the service alone.
 fn is_sealed(key: &Path) -> bool {
     key.starts_with(CREDENTIALS) && File::open(key).is_err()
 }

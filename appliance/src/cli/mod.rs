@@ -20,6 +20,7 @@ mod output;
 mod owner;
 mod plans;
 mod rehearse;
+mod reload;
 mod serve;
 pub(crate) mod submit;
 mod token;
@@ -89,6 +90,9 @@ enum Command {
     /// Started by the appliance, never by hand: parses strangers' bytes, or runs one model, behind walls
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
+    /// Run by `systemctl reload`, never by hand: has the service read its configuration again, and tells what became of it
+    #[command(hide = true)]
+    Reload(reload::ReloadArgs),
     /// The HTTPS door's certificate: made here, or signed by the hospital's authority
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -200,6 +204,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Deidentify(args) => deidentify::run(&args),
         Command::Token(command) => token::run(command),
         Command::Worker(args) => worker::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Cert(command) => cert::run(command),
         Command::Hub(command) => hub::run(command),
     }

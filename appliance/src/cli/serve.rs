@@ -1,14 +1,14 @@
 //! `pericard serve`
 
 use super::{CommandError, ConfigFile};
+use crate::outcome::{Outcome, OutcomeFile, digest_of};
 use crate::reload::InEffect;
 use crate::serve::{Doors, serve};
 use crate::{journal, systemd};
 use clap::Args;
 use pericard_domain::actor::Actor;
 use pericard_store::Store;
-use sha2::{Digest as _, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -48,16 +48,18 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CommandError> {
 async fn reload(mut hangup: Signal, file: PathBuf, in_effect: Arc<InEffect>, store: Store) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
+        let digest = digest_of(&file);
         let read = in_effect.read_again(&file);
         let verb = match read {
             Ok(_) => "reload configuration",
             Err(_) => "refuse configuration",
         };
-        note(&store, verb, &file).await;
-        match read {
+        note(&store, verb, &digest).await;
+        let refused = match read {
             Ok(waits) if waits.is_empty() => {
                 tracing::info!("read again");
                 systemd::ready("serving");
+                None
             }
             Ok(waits) => {
                 let waits = waits.join(", ");
@@ -66,21 +68,28 @@ async fn reload(mut hangup: Signal, file: PathBuf, in_effect: Arc<InEffect>, sto
                     "read again; what waits is taken up by `systemctl restart pericard`"
                 );
                 systemd::ready(&format!("serving; for a restart wait: {waits}"));
+                None
             }
             Err(why) => {
                 tracing::error!(%why, "not read again; what was read before holds");
                 systemd::ready("serving; the last reload was refused, and the journal says why");
+                Some(why.to_string())
             }
-        }
+        };
+        tell(&Outcome { digest, refused });
+    }
+}
+
+/// Tells whoever asked for this reload, when systemd gave a place for it.
+fn tell(outcome: &Outcome) {
+    let told = OutcomeFile::of_service().map_or(Ok(()), |place| place.put(outcome));
+    if let Err(error) = told {
+        tracing::error!(%error, "whoever asked for this reload is not told what became of it");
     }
 }
 
 /// Says in the audit log what became of the configuration; its digest tells one from another.
-async fn note(store: &Store, verb: &'static str, file: &Path) {
-    let read = std::fs::read(file); // absent is a refused one
-    let digest = read.map_or("unreadable".into(), |text| {
-        hex::encode(Sha256::digest(text))
-    });
+async fn note(store: &Store, verb: &'static str, digest: &str) {
     let subject = format!("configuration {digest}");
     let noted = store.note_access(verb, &subject, Actor::room("serve"));
     if let Err(error) = noted.await {
