@@ -318,6 +318,24 @@ fn no_hub_opens_beyond_loopback_before_somebody_is_known() {
 }
 
 #[test]
+fn an_older_hub_leaves_a_newer_one_s_data_alone() {
+    let hub = National::new();
+    hub.run(&["key"]);
+    let newer = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('PRAGMA user_version = 999'); db.close()";
+    run(Command::new(program("python3").expect("python3"))
+        .args(["-c", newer])
+        .arg(hub.data().join(pericard::hub::DATABASE)));
+    for command in ["serve", "hospitals"] {
+        let (code, said) = hub.refused(&[command]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(
+            said.contains("written by a newer version") && said.contains("schema 999"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn every_page_of_the_dashboard_in_a_browser() {
     let (Some(chromium), Some(_)) = (program("chromium"), venv("python")) else {
         return;

@@ -1,7 +1,7 @@
 //! The two databases that a hub can keep its data in, behind one face: statements of plain SQL with numbered parameters,
 //! whole numbers, texts and bytes. SQLite for most; PostgreSQL where a nation has one already, with its own backups.
 
-use super::StoreError;
+use super::{StoreError, schema};
 use postgres::types::{ToSql, Type};
 use postgres::{Client, NoTls};
 use rusqlite::types::ValueRef;
@@ -14,9 +14,6 @@ const BUSY_TIMEOUT_MS: u64 = 10_000;
 /// What PostgreSQL is asked to be and to do with each connection: an answer means that it is on disk.
 const SESSION: &str =
     "SET synchronous_commit = on; SET lock_timeout = '10s'; SET client_min_messages = warning";
-/// The tables, in SQLite's words.
-const SCHEMA: &str = include_str!("../schema.sql");
-
 /// What goes into a statement and comes out of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
@@ -45,20 +42,22 @@ pub(super) enum Tx<'e> {
 impl Engine {
     /// Opens a file, and makes it when there is none.
     pub(super) fn file(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
+        // What a newer version wrote is left as it is.
+        schema::version_of_file(&connection, &schema::STEPS)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // FULL: what was answered is on disk. NORMAL loses acknowledged frames in a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.execute_batch(SCHEMA)?;
+        schema::migrate_file(&mut connection, &schema::STEPS)?;
         Ok(Self::Sqlite(connection))
     }
 
     /// Connects to a server of this machine.
     pub(super) fn server(place: &str) -> Result<Self, StoreError> {
         let mut client = connected(place)?;
-        client.batch_execute(&in_words_of_postgres(SCHEMA))?;
+        schema::migrate_server(&mut client, &schema::STEPS)?;
         Ok(Self::Postgres {
             client: Box::new(client),
             place: place.to_owned(),
@@ -245,16 +244,6 @@ impl Value {
 /// SQLite numbers its parameters with a question mark, PostgreSQL with a dollar. No text stands in our statements.
 fn numbered(sql: &str) -> String {
     sql.replace('?', "$")
-}
-
-/// The same tables: whole numbers of 64 bits, bytes, and no word for strictness, which is the rule there.
-fn in_words_of_postgres(schema: &str) -> String {
-    let words = [("INTEGER", "BIGINT"), ("BLOB", "BYTEA"), (") STRICT", ")")];
-    words
-        .into_iter()
-        .fold(schema.to_owned(), |text, (sqlite, postgres)| {
-            text.replace(sqlite, postgres)
-        })
 }
 
 impl From<u64> for Value {

@@ -1,12 +1,14 @@
 //! The hub's database: every change is one named transaction with its lines in the hub's own audit log.
 //!
 //! - `engine`: SQLite or PostgreSQL, behind one face.
+//! - `schema`: the tables, version by version.
 //! - `change`: what a transaction can do; the statements that write stand there.
 //! - `rows`: what was written, read again.
 
 mod change;
 mod engine;
 mod rows;
+mod schema;
 
 use crate::records::{Received, Snapshot, Witnessed};
 use crate::token::Token;
@@ -25,6 +27,17 @@ pub enum StoreError {
     /// The database server failed.
     #[error("the hub's database server: {}", said(.0))]
     Server(#[from] postgres::Error),
+    /// The data was written by a newer version of the hub, and was left as it is.
+    #[error(
+        "the hub's data was written by a newer version of the hub (schema {found}, this one knows {known}); install that \
+         version, or restore a backup made by this one"
+    )]
+    Newer {
+        /// The schema that was found.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+    },
     /// What is kept is not what was written.
     #[error("the hub's database holds {0} that is none; restore it from a backup")]
     Damaged(&'static str),
@@ -91,7 +104,7 @@ impl Store {
     /// Opens the database.
     ///
     /// # Errors
-    /// When the file cannot be opened or is no database, or the server does not answer.
+    /// When the file cannot be opened or is no database, the server does not answer, or a newer version wrote the data.
     pub fn open(place: Place<'_>) -> Result<Self, StoreError> {
         let engine = match place {
             Place::File(path) => Engine::file(path)?,

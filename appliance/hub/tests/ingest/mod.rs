@@ -13,6 +13,7 @@ use pericard_hub::hub::{Asking, Hub, Warning};
 use pericard_hub::ingest::{FRAMES_PER_HOUR_MAX, Sent, Way};
 use pericard_hub::outlook::Outlook;
 use pericard_hub::records::{AlarmKind, Model};
+use pericard_hub::store::{Place, StoreError};
 use std::sync::Arc;
 
 /// Wednesday 25 November 2026.
@@ -188,6 +189,49 @@ fn a_line_that_was_changed_behind_the_hubs_back_is_found() {
         .spoil("UPDATE audit SET record = replace(record, 'enroll', 'enrol') WHERE place = 0");
     assert_eq!(nation.hub.store().verify_audit().expect("whole again"), 2);
     assert!(spoiled("DELETE FROM audit WHERE place = 1"));
+}
+
+#[test]
+fn data_without_a_version_is_of_the_first_and_data_of_a_newer_one_is_left_alone() {
+    let Some(nation) = nation() else { return };
+    nation.sender(1);
+    let Nation { hub, database } = nation;
+    drop(hub);
+    // The last fails unless there is a version again.
+    let [without, newer, as_before, has_one] = match database.place() {
+        Place::File(_) => [
+            "PRAGMA user_version = 0",
+            "PRAGMA user_version = 999",
+            "PRAGMA user_version = 1",
+            "CREATE TEMP TABLE found (version INTEGER CHECK (version = 1)); \
+             INSERT INTO found SELECT user_version FROM pragma_user_version",
+        ],
+        Place::Server(_) => [
+            "DROP TABLE schema_version",
+            "UPDATE schema_version SET version = 999",
+            "UPDATE schema_version SET version = 1",
+            "DO $$ BEGIN ASSERT (SELECT version FROM schema_version) = 1; END $$",
+        ],
+    };
+    database.spoil(without);
+    database.spoil("DROP TABLE plans"); // an early one had fewer tables
+    let known = |hub: &Hub| hub.records().snapshot().hospitals.len();
+    let hub = open(&database);
+    assert_eq!(known(&hub), 1);
+    drop(hub);
+    database.spoil(has_one);
+    database.spoil(newer);
+    let refused = Hub::open(database.place(), hub_key(), Arc::new(|| NOW_S));
+    let Err(StoreError::Newer {
+        found,
+        known: newest,
+    }) = refused
+    else {
+        panic!("it was opened, or failed otherwise");
+    };
+    assert_eq!((found, newest), (999, 1));
+    database.spoil(as_before);
+    assert_eq!(known(&open(&database)), 1);
 }
 
 #[test]

@@ -293,13 +293,18 @@ fn moment(at_s: u64) -> String {
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        Self::failed(error)
+        match error {
+            // What is installed is wrong: trying again does not mend it.
+            StoreError::Newer { .. } => Self::Usage(error.to_string()),
+            error => Self::failed(error),
+        }
     }
 }
 
 impl From<HubError> for CommandError {
     fn from(error: HubError) -> Self {
         match error {
+            HubError::Store(error) => error.into(),
             // What is installed is wrong: trying again does not mend it.
             HubError::Unguarded(_)
             | HubError::Keys(
