@@ -140,7 +140,7 @@ fn every_name_and_class_of_the_alerts_and_the_dashboard_is_there() {
     assert_eq!(status, 200, "{page}");
     let said = said(&page);
     let mut expressions = rules();
-    assert!(expressions.len() >= 16, "{} rules", expressions.len());
+    assert!(expressions.len() >= 18, "{} rules", expressions.len());
     let dashboard = serde_json::from_str(&shipped("grafana-pericard.json")).expect("JSON");
     let mut shown = Vec::new();
     panels(&dashboard, &mut shown);
@@ -179,6 +179,8 @@ fn every_name_and_class_of_the_alerts_and_the_dashboard_is_there() {
         "pericard_damaged_objects",
         "pericard_files_set_aside",
         "pericard_disk_level",
+        "pericard_messages",
+        "pericard_undeliverable",
         "pericard_certificate_ends_time_seconds",
     ] {
         let watched = rules().iter().any(|(_, rule)| rule.contains(alarm));
