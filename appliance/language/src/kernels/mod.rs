@@ -34,7 +34,7 @@ pub(crate) enum Tier {
     Scalar,
     /// AVX2 with FMA and F16C.
     Avx2,
-    /// AVX-512 with VNNI.
+    /// AVX-512 F, BW, VL, DQ and VNNI.
     Avx512,
     /// AVX-512 with VNNI, and the matrix unit (AMX) for prompts.
     Amx,
@@ -51,6 +51,7 @@ impl Tier {
             let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vnni");
             if avx2 && avx512 {
                 return match tile_amx::lent() {
@@ -73,5 +74,40 @@ impl Tier {
             Self::Avx512 => "avx512-vnni",
             Self::Amx => "amx-int8",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// Every text in a source that stands between these words and the next quotation mark.
+    fn quoted<'a>(source: &'a str, after: &str) -> Vec<&'a str> {
+        let rests = source.split(after).skip(1);
+        rests.filter_map(|rest| rest.split('"').next()).collect()
+    }
+
+    /// What a kernel is compiled for without being asked of the machine is an illegal instruction on some of them.
+    #[test]
+    fn every_instruction_set_that_a_kernel_is_compiled_for_is_asked_for() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels");
+        let (mut compiled_for, mut asked_for) = (BTreeSet::new(), BTreeSet::new());
+        for entry in std::fs::read_dir(dir).expect("the kernels") {
+            let path = entry.expect("an entry").path();
+            let source = std::fs::read_to_string(path).expect("a source");
+            for sets in quoted(&source, "#[target_feature(enable = \"") {
+                compiled_for.extend(sets.split(',').map(str::to_owned));
+            }
+            for set in quoted(&source, "is_x86_feature_detected!(\"") {
+                asked_for.insert(set.to_owned());
+            }
+        }
+        assert!(compiled_for.contains("avx512vnni"), "{compiled_for:?}");
+        let unasked: Vec<&String> = compiled_for.difference(&asked_for).collect();
+        assert!(
+            unasked.is_empty(),
+            "{unasked:?} are not asked for in Tier::detect"
+        );
     }
 }
