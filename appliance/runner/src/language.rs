@@ -58,6 +58,8 @@ struct Line {
     open: AtomicBool,
     /// To the thread that writes: nobody else ever waits for the worker to read.
     asks: mpsc::Sender<Ask>,
+    /// The longest that whoever asks waits to be answered.
+    patience: Duration,
     next: AtomicU64,
     answers: Mutex<HashMap<u64, mpsc::SyncSender<Tell>>>,
     talks: Mutex<HashMap<u64, events::Sender<ChatEvent>>>,
@@ -132,26 +134,7 @@ impl Language {
     }
 
     pub(crate) fn chat(&self, model: &str, request: ChatRequest) -> Result<Talk, ChatRefusal> {
-        self.through(model, |line| {
-            let number = line.number();
-            // As many as the worker may ever send for it: whoever has taken a worker over must not fill our memory.
-            let (sink, events) = events::channel(line.events_max);
-            held(&line.talks).insert(number, sink);
-            let mut talk = Talk {
-                line: Arc::clone(line),
-                number,
-                events,
-                ended: false,
-            };
-            match line.answer(number, Ask::Chat(number, request.clone())) {
-                Ok(Tell::Accepted(_)) => Ok(talk),
-                refused => {
-                    talk.ended = true;
-                    held(&line.talks).remove(&number);
-                    Err(refusal(refused))
-                }
-            }
-        })
+        self.through(model, |line| line.chat(request.clone()))
     }
 
     pub(crate) fn tokens(&self, model: &str, prompt: &Prompt) -> Result<Vec<u32>, ChatRefusal> {
@@ -376,11 +359,36 @@ impl Line {
             pid: worker.leash().pid(),
             open: AtomicBool::new(true),
             asks,
+            patience: Duration::from_secs(ANSWER_TIMEOUT_S),
             next: AtomicU64::new(0),
             answers: Mutex::default(),
             talks: Mutex::default(),
             events_max,
         }))
+    }
+
+    fn chat(self: &Arc<Self>, request: ChatRequest) -> Result<Talk, ChatRefusal> {
+        let number = self.number();
+        // As many as the worker may ever send for it: whoever has taken a worker over must not fill our memory.
+        let (sink, events) = events::channel(self.events_max);
+        held(&self.talks).insert(number, sink);
+        let mut talk = Talk {
+            line: Arc::clone(self),
+            number,
+            events,
+            ended: false,
+        };
+        let answer = self.answer(number, Ask::Chat(number, request));
+        match answer {
+            Ok(Tell::Accepted(_)) => return Ok(talk),
+            Ok(Tell::Refused(..)) => {
+                talk.ended = true;
+                held(&self.talks).remove(&number);
+            }
+            // A worker that is only late may still take it up: dropped, the talk cancels it.
+            _ => {}
+        }
+        Err(refusal(answer))
     }
 
     fn number(&self) -> u64 {
@@ -402,7 +410,7 @@ impl Line {
         }
         let sent = self.asks.send(ask);
         let answer = match sent {
-            Ok(()) => answer.recv_timeout(Duration::from_secs(ANSWER_TIMEOUT_S)),
+            Ok(()) => answer.recv_timeout(self.patience),
             Err(_) => Err(mpsc::RecvTimeoutError::Disconnected),
         };
         held(&self.answers).remove(&number);
@@ -491,5 +499,65 @@ impl Drop for Talk {
             held(&self.line.talks).remove(&self.number);
             let _ = self.line.asks.send(Ask::Cancel(self.number)); // a lost worker has cancelled it already
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pericard_domain::chat::Sampling;
+    use pericard_domain::job::Priority;
+
+    fn line(patience: Duration) -> (Arc<Line>, mpsc::Receiver<Ask>) {
+        let (asks, heard) = mpsc::channel();
+        let line = Line {
+            pid: 0,
+            open: AtomicBool::new(true),
+            asks,
+            patience,
+            next: AtomicU64::new(0),
+            answers: Mutex::default(),
+            talks: Mutex::default(),
+            events_max: 2,
+        };
+        (Arc::new(line), heard)
+    }
+
+    fn request() -> ChatRequest {
+        ChatRequest {
+            prompt: Prompt::Text("x".to_owned()),
+            sampling: Sampling::default(),
+            priority: Priority::Routine,
+            tenant: String::new(),
+            scope: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_chat_that_is_given_up_is_cancelled() {
+        let (line, heard) = line(Duration::from_millis(1));
+        assert_eq!(line.chat(request()).err(), Some(REPLACING));
+        let asked: Vec<Ask> = heard.try_iter().collect();
+        assert!(
+            matches!(asked[..], [Ask::Chat(0, _), Ask::Cancel(0)]),
+            "{asked:?}"
+        );
+        assert!(line.is_idle());
+    }
+
+    #[test]
+    fn a_chat_that_the_worker_refuses_needs_no_cancelling() {
+        let (line, heard) = line(Duration::from_secs(60));
+        let worker = Arc::clone(&line);
+        let refuses = std::thread::spawn(move || {
+            let asked = heard.recv();
+            let told = worker.take(Tell::Refused(0, ChatRefusal::Closing));
+            (asked, told.is_ok(), heard)
+        });
+        assert_eq!(line.chat(request()).err(), Some(ChatRefusal::Closing));
+        let (asked, told, heard) = refuses.join().expect("no panic");
+        assert!(matches!(asked, Ok(Ask::Chat(0, _))) && told);
+        assert_eq!(heard.try_iter().count(), 0);
+        assert!(line.is_idle());
     }
 }
