@@ -31,7 +31,7 @@ pub struct ClassFigures {
     pub queue: Histogram,
     /// From arrival to the first token.
     pub first_token: Histogram,
-    /// From each token to the next.
+    /// From each step that said something of an answer to the next that did; a step may say several tokens.
     pub between_tokens: Histogram,
     /// From the first place to the first token.
     pub prefill: Histogram,
@@ -39,7 +39,7 @@ pub struct ClassFigures {
     pub decode: Histogram,
     /// From arrival to the end.
     pub whole: Histogram,
-    /// Tokens of prompts of requests that ended.
+    /// Tokens of prompts whose answers have begun.
     pub prompt_tokens: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
@@ -53,7 +53,7 @@ pub struct ClassFigures {
     pub failed: u64,
     /// Requests that were refused because there was too much work.
     pub refused: u64,
-    /// How often one gave up its memory to a more urgent one and began again.
+    /// How often one that advanced had to wait for another: paused, or to begin again without its memory.
     pub preempted: u64,
 }
 
@@ -62,7 +62,7 @@ pub struct ClassFigures {
 pub struct EngineFigures {
     /// By class, in the order of [`Priority::ALL`].
     pub classes: [ClassFigures; Priority::ALL.len()],
-    /// Tokens whose keys and values are held, those that are only kept for the next prompt included.
+    /// Tokens whose keys and values are in use. Those that are only kept for the next prompt are not.
     pub kv_tokens: u64,
     /// Tokens whose keys and values could be held.
     pub kv_tokens_max: u64,

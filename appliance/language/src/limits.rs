@@ -22,7 +22,8 @@ pub struct EngineLimits {
     pub kv_bytes_max: usize,
     /// Tokens in one step, those of prompts included.
     pub step_tokens_max: usize,
-    /// How long a step may take while answers are running, ms: prompts are cut into chunks that keep to it.
+    /// How long a step may take while answers are running, ms: prompts are cut into chunks that keep to it. While only prompts
+    /// are read a step may take twice as long, so that nobody who comes waits for longer before its turn is considered.
     pub step_ms_max: u32,
     /// How long a request of a lower class waits before it counts as one class higher, seconds.
     pub ageing_s: u32,

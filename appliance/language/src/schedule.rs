@@ -36,6 +36,10 @@ pub(crate) struct Policy {
     pub(crate) ageing: Duration,
 }
 
+/// How many times as long a step may take that no answer waits for: longer steps read prompts faster, and a STAT request
+/// that comes waits for the end of the step.
+const STEPS_ALONE: usize = 2;
+
 /// How fast prompts have been read lately.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
@@ -101,18 +105,24 @@ impl Policy {
         }
     }
 
-    /// The next step: every running answer of the first `sequences_max` advances by one token, and what room is left
-    /// goes to prompts, the most urgent first. While answers run, prompts get no more than keeps the step short.
-    pub(crate) fn plan(&self, candidates: &[Candidate], now: Duration, pace: Pace) -> Vec<Share> {
+    /// Those that advance, the most urgent first. The others pause.
+    pub(crate) fn advancing(&self, candidates: &[Candidate], now: Duration) -> Vec<usize> {
         let mut order = self.order(candidates, now);
         order.truncate(self.sequences_max);
-        let (answers, prompts): (Vec<usize>, Vec<usize>) = order
+        order
+    }
+
+    /// The next step: every answer among those that advance goes on by one token, and what room is left goes to prompts, the
+    /// most urgent first. Prompts get no more than keeps the step short, and so the wait of whoever comes or leaves
+    /// meanwhile: `step_max` beside answers, [`STEPS_ALONE`] times that without any.
+    pub(crate) fn plan(&self, candidates: &[Candidate], now: Duration, pace: Pace) -> Vec<Share> {
+        let (answers, prompts): (Vec<usize>, Vec<usize>) = self
+            .advancing(candidates, now)
             .into_iter()
             .partition(|at| candidates[*at].pending == 1);
-        let mut room = self.step_tokens_max.saturating_sub(answers.len());
-        if !answers.is_empty() {
-            room = room.min(self.short_step(pace));
-        }
+        let alone = if answers.is_empty() { STEPS_ALONE } else { 1 };
+        let most = self.step_tokens_max.saturating_sub(answers.len());
+        let mut room = most.min(alone * self.short_step(pace));
         let mut plan: Vec<Share> = answers
             .into_iter()
             .map(|candidate| Share {
@@ -180,8 +190,14 @@ mod tests {
         assert_eq!(plan(&candidates, 2, 0.0), [(0, 1), (1, 16)]);
         assert_eq!(
             plan(&candidates[1..], 2, 400.0),
+            [(0, 80)],
+            "alone, a prompt gets twice the time"
+        );
+        assert_eq!(plan(&candidates[1..], 2, 0.0), [(0, 32)]);
+        assert_eq!(
+            plan(&candidates[1..], 2, 500.0),
             [(0, 100)],
-            "alone, a prompt gets the whole step"
+            "where that is enough, the whole step"
         );
     }
 
@@ -194,6 +210,8 @@ mod tests {
             candidate(Priority::Stat, 9, 50),
         ];
         assert_eq!(plan(&candidates, 10, 1000.0), [(1, 1), (2, 1), (3, 50)]);
+        let advancing = POLICY.advancing(&candidates, Duration::from_secs(10));
+        assert_eq!(advancing, [3, 1, 2], "the batch pauses");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(crate) struct Sequence {
     guess: Vec<u32>,
     /// Whether that is what the answer's shape demands.
     is_forced: bool,
+    /// Whether it was among those that advance when a step was last planned.
+    advances: bool,
     top_logprobs: Option<u8>,
     /// Logits that were changed before the choice.
     bent: Vec<f32>,
@@ -110,6 +112,7 @@ impl Sequence {
             drafts: Drafts::default(),
             guess: Vec::new(),
             is_forced: false,
+            advances: false,
             top_logprobs: sampling.top_logprobs,
             bent: Vec::new(),
             characters: Characters::default(),
@@ -120,7 +123,7 @@ impl Sequence {
 
     /// Notes when it arrived, since the engine began.
     pub(crate) fn arrive(&mut self, at: Duration) {
-        self.times = Times::arrive(at);
+        self.times = Times::arrive(at, self.prompt_tokens);
     }
 
     /// Notes when it first had a place.
@@ -128,12 +131,24 @@ impl Sequence {
         self.times.place(now, figures.of(self.class));
     }
 
+    /// Notes that it is among those that advance.
+    pub(crate) fn go_on(&mut self) {
+        self.advances = true;
+    }
+
+    /// Notes that it is not any more, whether it keeps its pages or not. Counted once, however long it waits then.
+    pub(crate) fn fall_out(&mut self, figures: &mut EngineFigures) {
+        if std::mem::take(&mut self.advances) {
+            figures.of(self.class).preempted += 1;
+        }
+    }
+
     /// Enters what became of it in a step into the figures.
     pub(crate) fn account(&mut self, said: usize, now: Duration, figures: &mut EngineFigures) {
         let figures = figures.of(self.class);
         self.times.say(said, now, figures);
         if let Some(ending) = self.ending {
-            self.times.end(ending, self.prompt_tokens, figures);
+            self.times.end(ending, figures);
         }
     }
 

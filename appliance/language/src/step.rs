@@ -218,7 +218,9 @@ impl Steps {
         board.stats.running = self.active.len();
         board.stats.waiting = board.waiting.len();
         board.stats.kv_tokens = self.active.iter().map(|sequence| sequence.computed).sum();
-        let held = self.cache.tokens() - Cache::tokens_of(self.cache.free_pages());
+        // What is only kept for the next prompt is given up as soon as somebody needs it: it is as good as free.
+        let free = self.cache.free_pages() + self.prefixes.idle_pages(&self.cache);
+        let held = self.cache.tokens() - Cache::tokens_of(free);
         board.figures.kv_tokens = held as u64;
     }
 
@@ -287,18 +289,31 @@ impl Steps {
     /// What advances, with pages for all of it.
     fn plan(&mut self) -> Vec<Share> {
         loop {
-            let plan = {
+            let (plan, advancing) = {
                 let board = self.shared.lock();
                 let candidate = |sequence: &Sequence| sequence.candidate(&board.fairness);
                 let candidates: Vec<Candidate> = self.active.iter().map(candidate).collect();
                 let now = self.shared.began.elapsed();
-                self.policy.plan(&candidates, now, self.pace)
+                let plan = self.policy.plan(&candidates, now, self.pace);
+                (plan, self.policy.advancing(&candidates, now))
             };
             if self.take_pages(&plan) {
+                self.note_paused(&advancing);
                 self.guess(&plan);
                 return plan;
             }
             self.preempt();
+        }
+    }
+
+    /// Counts those that others keep from advancing any further, though they keep their place.
+    fn note_paused(&mut self, advancing: &[usize]) {
+        let mut board = self.shared.lock();
+        for (at, sequence) in self.active.iter_mut().enumerate() {
+            match advancing.contains(&at) {
+                true => sequence.go_on(),
+                false => sequence.fall_out(&mut board.figures),
+            }
         }
     }
 
@@ -360,7 +375,7 @@ impl Steps {
         let mut sequence = self.active.remove(last);
         sequence.release(&mut self.cache);
         board.stats.preempted += 1;
-        board.figures.of(sequence.class()).preempted += 1;
+        sequence.fall_out(&mut board.figures);
         board.waiting.insert(0, sequence);
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Times {
     pub(crate) arrived: Duration,
+    prompt_tokens: u64,
     placed: Option<Duration>,
     first: Option<Duration>,
     latest: Duration,
@@ -23,9 +24,11 @@ pub(crate) enum Ending {
 }
 
 impl Times {
-    pub(crate) fn arrive(at: Duration) -> Self {
+    /// It came at this time, with a prompt of so many tokens.
+    pub(crate) fn arrive(at: Duration, prompt_tokens: usize) -> Self {
         Self {
             arrived: at,
+            prompt_tokens: prompt_tokens as u64,
             ..Self::default()
         }
     }
@@ -38,29 +41,30 @@ impl Times {
         }
     }
 
-    /// It said so many tokens, in one step. Those after the first of a step came together with it.
+    /// It said so many tokens, in one step: they came together, and there is one time between them and those before.
     pub(crate) fn say(&mut self, tokens: usize, now: Duration, figures: &mut ClassFigures) {
-        figures.generated_tokens += tokens as u64;
-        for _ in 0..tokens {
-            if self.first.is_some() {
-                figures
-                    .between_tokens
-                    .observe(now.saturating_sub(self.latest));
-            } else {
-                self.first = Some(now);
-                figures
-                    .first_token
-                    .observe(now.saturating_sub(self.arrived));
-                let placed = self.placed.unwrap_or(self.arrived);
-                figures.prefill.observe(now.saturating_sub(placed));
-            }
-            self.latest = now;
+        if tokens == 0 {
+            return;
         }
+        figures.generated_tokens += tokens as u64;
+        if self.first.is_some() {
+            figures
+                .between_tokens
+                .observe(now.saturating_sub(self.latest));
+        } else {
+            self.first = Some(now);
+            figures.prompt_tokens += self.prompt_tokens;
+            figures
+                .first_token
+                .observe(now.saturating_sub(self.arrived));
+            let placed = self.placed.unwrap_or(self.arrived);
+            figures.prefill.observe(now.saturating_sub(placed));
+        }
+        self.latest = now;
     }
 
-    /// It ended, with a prompt of so many tokens.
-    pub(crate) fn end(&self, ending: Ending, prompt_tokens: usize, figures: &mut ClassFigures) {
-        figures.prompt_tokens += prompt_tokens as u64;
+    /// It ended.
+    pub(crate) fn end(&self, ending: Ending, figures: &mut ClassFigures) {
         match ending {
             Ending::Stopped => figures.stopped += 1,
             Ending::Cut => figures.cut += 1,
@@ -84,12 +88,19 @@ mod tests {
     #[test]
     fn the_times_of_a_request_have_vllms_meanings() {
         let (mut figures, second) = (ClassFigures::default(), Duration::from_secs(1));
-        let mut times = Times::arrive(second);
+        let mut times = Times::arrive(second, 9);
         times.place(3 * second, &mut figures);
         times.place(4 * second, &mut figures);
+        times.say(0, 5 * second, &mut figures);
+        assert_eq!((figures.prompt_tokens, figures.first_token.count()), (0, 0));
         times.say(1, 6 * second, &mut figures);
+        assert_eq!(
+            figures.prompt_tokens, 9,
+            "counted with the first token, not only at the end"
+        );
         times.say(2, 7 * second, &mut figures);
-        times.end(Ending::Stopped, 9, &mut figures);
+        times.say(1, 10 * second, &mut figures);
+        times.end(Ending::Stopped, &mut figures);
         let sums = [
             figures.queue.sum_s,
             figures.first_token.sum_s,
@@ -98,9 +109,11 @@ mod tests {
             figures.decode.sum_s,
             figures.whole.sum_s,
         ];
-        assert_eq!(sums, [2.0, 5.0, 3.0, 1.0, 1.0, 6.0]);
+        assert_eq!(sums, [2.0, 5.0, 3.0, 4.0, 4.0, 9.0]);
+        // Two steps after the first: a guess that was right is no token that took no time.
         assert_eq!(figures.between_tokens.count(), 2);
-        assert_eq!((figures.prompt_tokens, figures.generated_tokens), (9, 3));
+        assert_eq!(figures.between_tokens.counts[0], 0);
+        assert_eq!((figures.prompt_tokens, figures.generated_tokens), (9, 4));
         assert_eq!((figures.stopped, figures.cut, figures.failed), (1, 0, 0));
     }
 }

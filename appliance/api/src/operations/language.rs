@@ -19,7 +19,7 @@ type OfEngine = fn(&EngineFigures) -> u64;
 #[rustfmt::skip] // a table
 const TIMES: &[(&str, &str, OfClass<Histogram>)] = &[
     ("time_to_first_token_seconds", "From arrival to the first token.", |c| c.first_token),
-    ("inter_token_latency_seconds", "From each token to the next.", |c| c.between_tokens),
+    ("inter_token_latency_seconds", "From each step of an answer to the next.", |c| c.between_tokens),
     ("e2e_request_latency_seconds", "From arrival to the end.", |c| c.whole),
     ("request_queue_time_seconds", "From arrival to a place.", |c| c.queue),
     ("request_prefill_time_seconds", "From a place to the first token.", |c| c.prefill),
@@ -34,9 +34,9 @@ const NOW: &[(&str, &str, OfClass<u64>)] = &[
 
 #[rustfmt::skip] // a table
 const TOTALS: &[(&str, &str, OfClass<u64>)] = &[
-    ("prompt_tokens_total", "Tokens of prompts of requests that ended.", |c| c.prompt_tokens),
+    ("prompt_tokens_total", "Tokens of prompts whose answers have begun.", |c| c.prompt_tokens),
     ("generation_tokens_total", "Tokens generated.", |c| c.generated_tokens),
-    ("num_preemptions_total", "Requests that gave up their memory to more urgent ones and began again.", |c| c.preempted),
+    ("num_preemptions_total", "How often a request that advanced was paused or thrown out for another.", |c| c.preempted),
     ("admission_rejections_total", "Requests refused because there was too much work.", |c| c.refused),
 ];
 
@@ -77,7 +77,7 @@ fn write(page: &mut Page, engines: &Engines) {
     page.family(
         &name,
         "gauge",
-        "Keys and values held, of those that could be; 1 is all.",
+        "Keys and values in use, of those that could be; 1 is all.",
     );
     for (loaded, engine) in engines {
         page.sample(&name, &[model(loaded)], used(engine));
