@@ -5,9 +5,10 @@ use crate::backend::{Loaded, Model};
 use crate::error::LoadError;
 use crate::fairness::Fairness;
 use crate::file::ModelFile;
-use crate::forecast::{Ahead, Forecast};
+use crate::forecast::{Ahead, Forecast, Queue};
 use crate::generation::{self, Generation};
 use crate::grammar::{Calls, Grammar, Grammars};
+use crate::kernels::pages::Cache;
 use crate::limits::EngineLimits;
 use crate::sequence::{Asked, Sequence};
 use crate::step::{self, Steps};
@@ -251,6 +252,8 @@ impl Engine {
     /// # Errors
     /// [`ChatRefusal`] when the request makes no sense, does not fit, or there is too much work.
     pub fn submit(&self, request: ChatRequest) -> Result<Generation, ChatRefusal> {
+        // What comes now, before there is a sequence, is part of what its caller waits for.
+        let arrived = self.door.shared.began.elapsed();
         let ChatRequest {
             prompt,
             sampling,
@@ -271,11 +274,20 @@ impl Engine {
                 context_tokens: context,
             });
         }
+        let room = context as usize - tokens.len();
+        let most = sampling.max_tokens.map_or(room, |max| max as usize);
         let mut board = self.door.shared.lock();
         if board.closing {
             return Err(ChatRefusal::Closing);
         }
-        if let Err(busy) = board.admit(&self.door.limits, priority, &tenant) {
+        let own = Ahead {
+            class: priority,
+            caller: board.fairness.number(&tenant),
+            tokens: tokens.len(),
+            pending: tokens.len(),
+            answer_max: most.min(room),
+        };
+        if let Err(busy) = board.admit(&self.door.limits, own, &tenant) {
             board.figures.of(priority).refused += 1;
             return Err(busy);
         }
@@ -283,7 +295,6 @@ impl Engine {
         if thinks {
             sink.send(ChatEvent::Text(format!("{}\n", thought::OPEN)));
         }
-        let room = context as usize - tokens.len();
         let asked = Asked {
             sampling,
             class: priority,
@@ -294,7 +305,7 @@ impl Engine {
             closing: Arc::clone(&self.door.closing),
         };
         let mut sequence = Sequence::new(tokens, room, asked, sink);
-        sequence.arrive(self.door.shared.began.elapsed());
+        sequence.arrive(arrived);
         board.fairness.arrive(sequence.tenant());
         board.waiting.push(sequence);
         board.stats.waiting = board.waiting.len();
@@ -471,29 +482,48 @@ impl Drop for Door {
 impl Board {
     /// Whether one more request may come, by what goes before it: any amount of batch work leaves the queue open for STAT.
     /// One caller may have no more than its share, and nobody is let in who would wait for longer than is sensible.
-    fn admit(
-        &self,
-        limits: &EngineLimits,
-        class: Priority,
-        tenant: &str,
-    ) -> Result<(), ChatRefusal> {
-        let waiting = self.waiting.iter().map(Sequence::ahead);
-        let all = self.running.iter().copied().chain(waiting);
-        let before: Vec<Ahead> = all.filter(|ahead| ahead.class <= class).collect();
-        let wait_s = self.forecast.wait_s(&before, limits.sequences_max);
-        let (own, _) = self.fairness.under_way(tenant);
-        let is_full = before.len() >= limits.requests_max()
-            || (own >= limits.tenant_requests_max() && class != Priority::Stat);
-        // When full, one more may come as soon as the first of those with a place ends.
-        let next_s = || {
-            let running = &before[..before.len().min(limits.sequences_max)];
-            self.forecast.wait_s(running, limits.sequences_max)
-        };
-        let too_long_s = wait_s - f64::from(limits.wait_s_max);
-        match (is_full, too_long_s > 0.0) {
-            (false, false) => Ok(()),
-            (true, false) => Err(busy(next_s())),
-            (_, true) => Err(busy(too_long_s)),
+    fn admit(&self, limits: &EngineLimits, own: Ahead, tenant: &str) -> Result<(), ChatRefusal> {
+        let before = self.queue(limits, own.class);
+        let (under_way, _) = self.fairness.under_way(tenant);
+        let is_at_share = under_way >= limits.tenant_requests_max() && own.class != Priority::Stat;
+        // Each reason to wait has its end; it may come when all of them are over.
+        let mut waits_s = Vec::new();
+        if is_at_share {
+            let all = self.queue(limits, Priority::Batch);
+            let is_own = |ahead: &Ahead| ahead.caller == own.caller;
+            waits_s.push(self.forecast.first_end_s(&all, is_own));
+        }
+        if before.requests.len() >= limits.requests_max() {
+            waits_s.push(self.forecast.first_end_s(&before, |_| true));
+        }
+        let mut with_it = before;
+        with_it.requests.push(own);
+        let too_long_s = self.forecast.wait_s(&with_it) - f64::from(limits.wait_s_max);
+        if too_long_s > 0.0 {
+            waits_s.push(too_long_s);
+        }
+        match waits_s.into_iter().reduce(f64::max) {
+            None => Ok(()),
+            Some(wait_s) => Err(busy(wait_s)),
+        }
+    }
+
+    /// What goes before one more request of a class, in the order in which it gets places.
+    fn queue(&self, limits: &EngineLimits, class: Priority) -> Queue {
+        let goes_before = |ahead: &Ahead| ahead.class <= class;
+        let waiting = self.waiting.iter();
+        let waiting = waiting.map(|sequence| sequence.ahead(&self.fairness));
+        let mut waiting: Vec<Ahead> = waiting.filter(goes_before).collect();
+        waiting.sort_by_key(|ahead| ahead.class); // stable: within a class by arrival
+        let mut requests = self.running.clone();
+        requests.retain(goes_before);
+        let running = requests.len();
+        requests.extend(waiting);
+        Queue {
+            requests,
+            running,
+            places: limits.sequences_max,
+            pages: Cache::pages_for(self.stats.kv_tokens_max),
         }
     }
 }

@@ -196,10 +196,12 @@ impl Sequence {
     }
 
     /// As those see it that come after it.
-    pub(crate) fn ahead(&self) -> Ahead {
+    pub(crate) fn ahead(&self, fairness: &Fairness) -> Ahead {
         Ahead {
             class: self.class,
-            prompt: self.pending(),
+            caller: fairness.number(&self.tenant),
+            tokens: self.tokens.len(),
+            pending: self.pending(),
             answer_max: self.generated_left(),
         }
     }

@@ -201,8 +201,8 @@ impl Steps {
     /// those with a place are still expected to need, so that none is thrown out again at once.
     fn fits(&self, sequence: &Sequence) -> bool {
         let need = |sequence: &Sequence| {
-            let answer = self.forecast.expected(sequence.generated_left()) as usize;
-            Cache::pages_for(sequence.tokens().len() + answer.max(1))
+            let answer_max = sequence.generated_left();
+            self.forecast.pages(sequence.tokens().len(), answer_max)
         };
         let owed = |other: &Sequence| need(other).saturating_sub(other.pages.len());
         let pages = need(sequence) + self.active.iter().map(owed).sum::<usize>();
@@ -210,7 +210,8 @@ impl Steps {
     }
 
     fn publish(&self, board: &mut Board) {
-        board.running = self.active.iter().map(Sequence::ahead).collect();
+        let ahead = |sequence: &Sequence| sequence.ahead(&board.fairness);
+        board.running = self.active.iter().map(ahead).collect();
         board.forecast = Forecast {
             tokens_per_s: self.pace.tokens_per_s(),
             ..self.forecast

@@ -9,10 +9,11 @@ use gguf::Gguf;
 use pericard_domain::chat::{
     ChatEvent, ChatRefusal, ChatRequest, Finish, Message, Prompt, Sampling, Shape, Tool, Usage,
 };
+use pericard_domain::figures::EngineFigures;
 use pericard_domain::job::Priority;
 use pericard_language::{Engine, EngineLimits, Generation};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn load(limits: EngineLimits) -> Option<Engine> {
     package::weights().map(|weights| Engine::load(&weights, limits).expect("the model loads"))
@@ -336,18 +337,17 @@ fn figures_are_told_by_class() {
         ..ask("Is the heart a muscle?", 5)
     };
     let (_, _, usage) = drain(engine.submit(stat).expect("taken up"));
+    // What came in the last step is counted after its words are out.
+    let accepted = until(&engine, |figures| {
+        figures.classes[0].stopped + figures.classes[0].cut > 0
+    })
+    .drafts_accepted;
     drop(
         engine
             .submit(ask("Tell a long story.", 500))
             .expect("taken up"),
     );
-    for _ in 0..200 {
-        if engine.figures().classes[1].abandoned > 0 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10)); // the engine's own time passes
-    }
-    let figures = engine.figures();
+    let figures = until(&engine, |figures| figures.classes[1].abandoned > 0);
     let (stat, routine) = (figures.classes[0], figures.classes[1]);
     let tokens = u64::from(usage.completion_tokens);
     assert_eq!(
@@ -364,16 +364,129 @@ fn figures_are_told_by_class() {
     ]
     .map(|h| h.count());
     assert_eq!(counts, [1; 5]);
-    assert_eq!(stat.between_tokens.count(), tokens - 1);
+    assert_eq!(
+        stat.between_tokens.count() + accepted,
+        tokens - 1,
+        "one time for each step after the first"
+    );
     assert!(stat.first_token.sum_s <= stat.whole.sum_s && stat.first_token.sum_s > 0.0);
     assert_eq!(
         (routine.abandoned, routine.stopped, routine.running),
         (1, 0, 0)
     );
+    assert!(figures.kv_tokens_max > 0);
+    assert_eq!(figures.kv_tokens, 0, "what is only kept is as good as free");
+    let again = ChatRequest {
+        priority: Priority::Stat,
+        ..ask("Is the heart a muscle?", 5)
+    };
+    let (_, _, usage) = drain(engine.submit(again).expect("taken up"));
+    assert!(usage.cached_tokens > 0, "beginnings are kept");
+}
+
+/// The figures once something is so; what they are then when it never is.
+fn until(engine: &Engine, so: impl Fn(&EngineFigures) -> bool) -> EngineFigures {
+    for _ in 0..200 {
+        if so(&engine.figures()) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10)); // the engine's own time passes
+    }
+    engine.figures()
+}
+
+#[test]
+fn a_prompt_is_counted_when_its_answer_begins_and_its_memory_is_in_use() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let mut story = ask("Tell a long story.", 500);
+    story.sampling.min_tokens = u32::MAX;
+    let prompt_tokens = engine.count_tokens(&story.prompt).expect("counts");
+    let mut generation = engine.submit(story).expect("taken up");
+    assert!(matches!(generation.recv(), Some(ChatEvent::Text(_))));
+    let prompt_tokens = u64::from(prompt_tokens);
+    let figures = until(&engine, |figures| {
+        figures.classes[1].prompt_tokens > 0 && figures.kv_tokens >= prompt_tokens
+    });
+    let routine = figures.classes[1];
+    assert_eq!(routine.prompt_tokens, prompt_tokens);
+    assert_eq!((routine.running, routine.stopped + routine.cut), (1, 0));
+    assert!(figures.kv_tokens >= prompt_tokens, "{figures:?}");
+}
+
+/// Its caller waits for a request from when it came, also while its grammar is made.
+#[test]
+fn the_wait_begins_when_a_request_comes() {
+    let Some(engine) = load(EngineLimits::default()) else {
+        return;
+    };
+    let mut shaped = ask("Is the heart a muscle?", 4);
+    shaped.sampling.shape = Shape::Schema(json!({"enum": ["yes", "no"]}).to_string());
+    let begun = Instant::now();
+    // The first grammar of an engine takes in its whole vocabulary.
+    let generation = engine.submit(shaped).expect("taken up");
+    let taking_up = begun.elapsed();
+    drain(generation);
+    let figures = until(&engine, |figures| figures.classes[1].whole.count() > 0);
+    let routine = figures.classes[1];
+    let least_s = taking_up.as_secs_f64() / 2.0;
     assert!(
-        figures.kv_tokens > 0 && figures.kv_tokens <= figures.kv_tokens_max,
-        "beginnings are kept"
+        routine.queue.sum_s > least_s && routine.first_token.sum_s > least_s,
+        "{taking_up:?} to take it up, {} s in the queue",
+        routine.queue.sum_s
     );
+}
+
+#[test]
+fn who_pauses_for_another_is_counted_once() {
+    let limits = EngineLimits {
+        sequences_max: 1,
+        ..EngineLimits::default()
+    };
+    let Some(engine) = load(limits) else { return };
+    let mut long = ask("Tell a long story.", 1500);
+    long.priority = Priority::Batch;
+    long.sampling.min_tokens = u32::MAX;
+    let mut pauses = engine.submit(long).expect("taken up");
+    assert!(
+        matches!(pauses.recv(), Some(ChatEvent::Text(_))),
+        "it advances"
+    );
+    let stat = ChatRequest {
+        priority: Priority::Stat,
+        ..ask("Is the heart a muscle?", 8)
+    };
+    said(&engine, stat);
+    let preempted = engine.figures().classes.map(|class| class.preempted);
+    assert_eq!(preempted, [0, 0, 1]);
+    assert_eq!(engine.stats().preempted, 0, "it kept its memory");
+}
+
+/// Whoever is refused and comes back when it was told to is taken up.
+#[test]
+fn who_waits_as_long_as_it_was_told_is_taken_up() {
+    let limits = EngineLimits {
+        sequences_max: 1,
+        queue_max: 1,
+        tenant_share_percent: 100,
+        ..EngineLimits::default()
+    };
+    let Some(engine) = load(limits) else { return };
+    let mut request = ask("Write about the heart.", 60);
+    request.sampling.min_tokens = u32::MAX;
+    let whole = said(&engine, request.clone()); // how long a step takes, and an answer
+    // Those that follow end in the middle of it: a machine that is slower by then has the time for them all the same.
+    let middle = whole.chars().skip(whole.chars().count() / 2).take(12);
+    request.sampling.stop = vec![middle.collect()];
+    let mut running = engine.submit(request.clone()).expect("runs");
+    assert!(matches!(running.recv(), Some(ChatEvent::Text(_))));
+    let _waits = engine.submit(request.clone()).expect("waits");
+    let Err(ChatRefusal::Busy { retry_after_s }) = engine.submit(request.clone()) else {
+        panic!("a third was taken up");
+    };
+    std::thread::sleep(Duration::from_secs(retry_after_s.into()));
+    engine.submit(request).expect("taken up when it was told");
 }
 
 /// Patient A's secret stands in front of a question; patient B asks the same question. Whatever is kept and shared in
