@@ -170,6 +170,16 @@ impl Claims<'_> {
         }
     }
 
+    /// What is there but no number is refused: with the default in its place it would be another model.
+    fn optional_float(&self, suffix: &str, otherwise: f32) -> Result<f32, LoadError> {
+        let key = self.key(suffix);
+        if self.file.has(&key) {
+            self.file.f32(&key)
+        } else {
+            Ok(otherwise)
+        }
+    }
+
     fn has_value(&self, suffix: &str) -> bool {
         let key = self.key(suffix);
         self.file.has(&key)
@@ -216,13 +226,12 @@ impl Claims<'_> {
     }
 
     fn rope(&self, head_width: usize, pairing: Pairing) -> Result<Rope, LoadError> {
-        let float = |suffix: &str| self.file.f32(&self.key(suffix));
         Ok(Rope {
             dims: self.optional("rope.dimension_count", head_width)?,
-            base: float("rope.freq_base").unwrap_or(10_000.0),
+            base: self.optional_float("rope.freq_base", 10_000.0)?,
             stretch: self.stretch()?,
             pairing,
-            magnitude: float("rope.scaling.attn_factor").unwrap_or(1.0),
+            magnitude: self.optional_float("rope.scaling.attn_factor", 1.0)?,
         })
     }
 

@@ -21,6 +21,10 @@ const GUARD: char = '\u{FDD0}';
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Mistral's Tekken and OpenAI's o200k: words begin at a capital letter. The expressions of the models' own tokenizers, which
+/// llama.cpp replaces by others that part words with accented capitals differently.
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Texts of tokens that end a turn whatever the metadata says of the end of text.
@@ -63,11 +67,10 @@ impl Tokenizer {
         let name = |id: Option<u32>| id.map_or(String::new(), |id| texts[id as usize].to_owned());
         Ok(Self {
             splitter: splitter(pre)?,
-            // Llama 3 takes a word that is a token whole, even where its merges lead elsewhere.
             merges: Merges::new(
                 &texts,
                 &file.texts("tokenizer.ggml.merges")?,
-                is_llama3(pre),
+                takes_wholes(pre),
             )
             .map_err(LoadError::Tokenizer)?,
             bytes: TokenBytes::new(&texts, &kinds),
@@ -76,7 +79,7 @@ impl Tokenizer {
             begin,
             begins_with: file
                 .flag("tokenizer.ggml.add_bos_token")
-                .unwrap_or(is_llama3(pre)),
+                .unwrap_or(begins_by_itself(pre)),
             special_names: HashMap::from([("bos_token", name(begin)), ("eos_token", name(end))]),
         })
     }
@@ -266,10 +269,14 @@ fn splitter(pre: &str) -> Result<PreTokenizerWrapper, LoadError> {
         "gpt-2" | "mpt" | "olmo" | "phi-2" => &[GPT2],
         "qwen2" | "deepseek-r1-qwen" | "stablelm2" => &[QWEN2],
         "default" => &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+        // They split as Llama 3 does, and do nothing else of what it does.
+        "smaug-bpe" | "dbrx" => &[LLAMA3],
+        "tekken" => &[TEKKEN],
+        "gpt-4o" => &[GPT4O],
         _ if is_llama3(pre) => &[LLAMA3],
         _ => {
             return Err(LoadError::Tokenizer(format!(
-                "tokenizer.ggml.pre is {pre:?}, which is not known; supported are smollm, llama-bpe, qwen2, deepseek-r1-qwen, gpt-2 and default"
+                "tokenizer.ggml.pre is {pre:?}, which is not known; supported are smollm, llama-bpe, qwen2, deepseek-r1-qwen, tekken, gpt-4o, gpt-2 and default"
             )));
         }
     };
@@ -291,8 +298,18 @@ fn splitter(pre: &str) -> Result<PreTokenizerWrapper, LoadError> {
 fn is_llama3(pre: &str) -> bool {
     matches!(
         pre,
-        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "smaug-bpe" | "dbrx" | "lfm2"
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "pixtral" | "lfm2"
     )
+}
+
+/// Whether a word that is a token is taken whole, even where its merges lead elsewhere.
+fn takes_wholes(pre: &str) -> bool {
+    is_llama3(pre) || pre == "tekken"
+}
+
+/// Whether a text begins with the token for that where the file does not say.
+fn begins_by_itself(pre: &str) -> bool {
+    is_llama3(pre) || pre == "tekken"
 }
 
 fn specials(texts: &[&str], kinds: &[Kind]) -> Vec<(String, u32)> {
@@ -408,6 +425,78 @@ mod tests {
         assert!(seen.into_iter().all(|seen| seen));
         assert_eq!(byte_of('Ġ'), Some(b' '));
         assert_eq!(byte_of('Ċ'), Some(b'\n'));
+    }
+
+    /// The words of a text, in letters of the byte-level alphabet.
+    fn split(pre: &str, text: &str) -> Vec<String> {
+        let mut words = PreTokenizedString::from(text);
+        let splitter = splitter(pre).expect("known");
+        splitter.pre_tokenize(&mut words).expect("splits");
+        let splits = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        splits
+            .into_iter()
+            .map(|(word, _, _)| word.to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn texts_are_split_as_each_model_was_trained() {
+        let text = "camelCaseHTTP's 1234 a/b!/\n/";
+        for (pre, words) in [
+            (
+                "llama-bpe",
+                &[
+                    "camelCaseHTTP",
+                    "'s",
+                    "Ġ",
+                    "123",
+                    "4",
+                    "Ġa",
+                    "/b",
+                    "!/Ċ",
+                    "/",
+                ][..],
+            ),
+            (
+                "tekken",
+                &[
+                    "camel", "Case", "HTTP", "'s", "Ġ", "1", "2", "3", "4", "Ġa", "/b", "!/Ċ/",
+                ],
+            ),
+            (
+                "gpt-4o",
+                &[
+                    "camel", "Case", "HTTP's", "Ġ", "123", "4", "Ġa", "/b", "!/Ċ/",
+                ],
+            ),
+        ] {
+            assert_eq!(split(pre, text), words, "{pre}");
+        }
+        assert_eq!(split("smaug-bpe", text), split("llama-bpe", text));
+        assert_eq!(split("dbrx", text), split("llama-bpe", text));
+        // An accented capital is a capital: É is C3 89, whose second byte is the letter ī.
+        for pre in ["tekken", "gpt-4o"] {
+            assert_eq!(split(pre, "ÉCOLE Été"), ["ÃīCOLE", "ĠÃītÃ©"], "{pre}");
+        }
+    }
+
+    #[test]
+    fn only_llama_3_and_tekken_take_words_whole_and_begin_by_themselves() {
+        for (pre, does) in [
+            ("llama-bpe", true),
+            ("lfm2", true),
+            ("tekken", true),
+            ("smaug-bpe", false),
+            ("dbrx", false),
+            ("gpt-4o", false),
+            ("qwen2", false),
+        ] {
+            assert_eq!(
+                (takes_wholes(pre), begins_by_itself(pre)),
+                (does, does),
+                "{pre}"
+            );
+        }
     }
 
     #[test]

@@ -268,7 +268,8 @@ fn matrix(
     packed
 }
 
-/// A matrix in tiles. A form without a tile of its own becomes Q8_0, which keeps more than any of them holds.
+/// A matrix in tiles. A form without a tile of its own becomes Q8_0. That is finer than the smaller K-quants; the floats F16,
+/// BF16 and F32 lose by it: they are rounded to 127ths of the largest of each 32 values.
 fn packed(name: &str, tensor: &TensorBytes<'_>) -> Result<Packed, LoadError> {
     let (inputs, outputs) = (tensor.dims[0], tensor.dims[1]);
     let form = match tensor.dtype {

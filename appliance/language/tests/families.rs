@@ -1,5 +1,9 @@
 //! Every family of decoders on a small model of random weights: its logits are those of llama.cpp.
 
+#[allow(dead_code, reason = "not every test bends a file")]
+mod gguf;
+
+use gguf::{Entry, Gguf, text};
 use pericard_language::{LoadError, Scorer};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -84,6 +88,34 @@ fn frequency_factors_are_obeyed() {
     let ours = scorer(&without).expect("loads").logits(&case.tokens);
     let off = worst(&ours.expect("fits"), &case);
     assert!(off > 10.0 * LOGIT_TOLERANCE, "off by {off} only");
+}
+
+/// A whole number where a float belongs is not taken for its absence.
+#[test]
+fn a_frequency_of_another_type_is_refused_by_name() {
+    const U32: u32 = 4;
+    let honest = Gguf::read(&weights("llama3"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("bent.gguf");
+    for key in ["llama.rope.freq_base", "llama.rope.scaling.attn_factor"] {
+        let mut bent = honest.clone();
+        bent.entries
+            .retain(|entry| entry.key != text(key.as_bytes()));
+        std::fs::write(&path, bent.bytes()).expect("writes");
+        scorer(&path)
+            .map(drop)
+            .expect("without it there is a default");
+        bent.entries.push(Entry {
+            key: text(key.as_bytes()),
+            kind: U32,
+            value: 500_000_u32.to_le_bytes().to_vec(),
+        });
+        std::fs::write(&path, bent.bytes()).expect("writes");
+        match scorer(&path).map(drop) {
+            Err(LoadError::Metadata(named)) => assert_eq!(named, key),
+            other => panic!("{key}: {other:?}"),
+        }
+    }
 }
 
 #[test]
