@@ -137,6 +137,9 @@ pub struct Usage {
     /// Tokens of the prompt that were computed before, for the same scope.
     #[serde(default)]
     pub cached_tokens: u32,
+    /// Of the tokens generated, those that were thought before the answer, with what ends the thoughts.
+    #[serde(default)]
+    pub thought_tokens: u32,
 }
 
 /// Texts made into vectors.

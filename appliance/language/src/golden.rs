@@ -60,9 +60,10 @@ impl Engine {
                 ChatEvent::Text(piece) => text.push_str(&piece),
                 ChatEvent::Failed(reason) => return Err(format!("case {:?}: {reason}", case.name)),
                 ChatEvent::Finished { finish, usage } => {
-                    // Whether it was read before has nothing to do with what is said.
+                    // Whether it was read before has nothing to do with what is said, and what is said has the thoughts in it.
                     let usage = Usage {
                         cached_tokens: 0,
+                        thought_tokens: expected.usage.thought_tokens,
                         ..usage
                     };
                     if (text.as_str(), finish, usage)

@@ -412,6 +412,7 @@ impl Sequence {
             prompt_tokens: self.prompt_tokens as u32, // both are within the context, which is a u32
             completion_tokens: self.generated() as u32,
             cached_tokens: self.cached_tokens as u32,
+            thought_tokens: self.thought.tokens(),
         };
         self.sink.send(ChatEvent::Finished { finish, usage });
     }

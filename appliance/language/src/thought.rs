@@ -51,6 +51,11 @@ impl Thought {
         self.state == State::Thinking
     }
 
+    /// How many tokens they have taken.
+    pub(crate) fn tokens(&self) -> u32 {
+        self.tokens
+    }
+
     /// Whether the thoughts have taken as much as they may.
     pub(crate) fn is_spent(&self) -> bool {
         self.is_under_way() && self.tokens_max.is_some_and(|max| self.tokens >= max)
@@ -127,6 +132,12 @@ mod tests {
         assert!(thought.is_spent());
         thought.take(CLOSING);
         assert!(!thought.is_under_way() && !thought.is_spent());
+        thought.take("yes");
+        assert_eq!(
+            thought.tokens(),
+            3,
+            "with what ends them, not with the answer"
+        );
         assert!(Thought::new(true, Some(0)).is_spent());
     }
 }

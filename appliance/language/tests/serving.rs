@@ -218,12 +218,20 @@ fn thoughts_end_when_they_have_taken_what_they_may() {
             .map(|(thought, said)| (thought.to_owned(), said.to_owned()))
     };
     let mut request = ask("Is the heart a muscle?", 60);
-    let unbounded = said(&engine, request.clone());
+    let (unbounded, _, usage) = drain(engine.submit(request.clone()).expect("taken up"));
+    assert!(
+        usage.thought_tokens > 0 && usage.thought_tokens <= usage.completion_tokens,
+        "{usage:?}"
+    );
     assert!(unbounded.starts_with("<think>\n"), "{unbounded}");
     let mut lengths = Vec::new();
     for most in [0, 6] {
         request.sampling.thought_tokens_max = Some(most);
-        let text = said(&engine, request.clone());
+        let (text, _, usage) = drain(engine.submit(request.clone()).expect("taken up"));
+        // What the engine writes to end them is counted too.
+        let closing_max = "\n</think>".len() as u32;
+        let counts = most + 1..=most + closing_max;
+        assert!(counts.contains(&usage.thought_tokens), "{usage:?}");
         let (thought, answer) = thought(&text).expect("they end");
         assert!(!answer.trim().is_empty(), "{text}");
         lengths.push(thought.len());

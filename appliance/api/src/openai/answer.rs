@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use pericard_domain::chat::{ChatEvent, Choice, Finish, Shape, Usage};
 use pericard_domain::time::Timestamp;
 use pericard_runner::Loaded;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct Answer {
     include_usage: bool,
     /// Whether tools may be called in it.
     calls: bool,
+    /// The tools that may also be called after other words.
+    named: Vec<String>,
     unique: u64,
     id: String,
     created: i64,
@@ -52,10 +54,21 @@ impl Answer {
         // Only a name: when there are no random numbers, answers share one, and nothing rests on it.
         let unique = getrandom::u64().unwrap_or_default();
         let (version, device) = (&loaded.model.version, &loaded.device);
+        let shape = &question.ask.sampling.shape;
+        // In JSON of a schema whatever looks like a call is a text.
+        let named: Vec<String> = match shape {
+            Shape::Calls {
+                tools,
+                otherwise: None,
+                ..
+            } => tools.iter().map(|tool| tool.name.clone()).collect(),
+            _ => Vec::new(),
+        };
         Self {
             form: question.form,
             include_usage: question.include_usage,
-            calls: matches!(question.ask.sampling.shape, Shape::Calls { .. }),
+            calls: matches!(shape, Shape::Calls { .. }),
+            named,
             unique,
             id: format!("{prefix}-{unique:016x}"),
             created: now.as_millis() / 1000,
@@ -73,7 +86,7 @@ impl Answer {
     pub(super) async fn whole(self, speeches: Vec<Box<dyn Speech>>) -> Result<Response, Problem> {
         let (mut choices, mut total) = (Vec::new(), Usage::default());
         for speech in speeches {
-            let (mut said, finish, usage) = hear(speech).await?;
+            let (mut said, finish, usage) = hear(speech, self.nothing_said()).await?;
             choices.push(self.choice(choices.len(), &mut said, finish));
             total = together(total, usage);
         }
@@ -82,7 +95,7 @@ impl Answer {
             Form::Text => self.envelope("text_completion"),
         };
         document["choices"] = json!(choices);
-        document["usage"] = counted(total);
+        document["usage"] = self.counted(total);
         Ok((self.headers(), Json(document)).into_response())
     }
 
@@ -98,7 +111,7 @@ impl Answer {
         self,
         speeches: Vec<Box<dyn Speech>>,
     ) -> impl Stream<Item = Result<Event, Infallible>> {
-        let said: Vec<Said> = speeches.iter().map(|_| Said::default()).collect();
+        let said: Vec<Said> = speeches.iter().map(|_| self.nothing_said()).collect();
         let mut ready = VecDeque::new();
         if self.form == Form::Chat {
             let role = json!({"role": "assistant", "content": ""});
@@ -154,8 +167,15 @@ impl Answer {
         })
     }
 
+    fn nothing_said(&self) -> Said {
+        Said {
+            calls: Calls::among(self.named.clone()),
+            ..Said::default()
+        }
+    }
+
     fn choice(&self, index: usize, said: &mut Said, finish: Finish) -> Value {
-        let logprobs = said.logprobs();
+        let logprobs = said.logprobs(self.form);
         let mut choice = json!({"index": index, "logprobs": logprobs});
         match self.form {
             Form::Text => choice["text"] = json!(said.text),
@@ -182,12 +202,15 @@ impl Answer {
                 }
             }
         }
+        let content_is_space = content.trim().is_empty();
         let mut message = json!({"role": "assistant", "content": content, "refusal": null});
         if !thought.is_empty() {
             message["reasoning_content"] = json!(thought.trim_end());
         }
         if !calls.is_empty() {
-            message["content"] = Value::Null;
+            if content_is_space {
+                message["content"] = Value::Null;
+            }
             let calls = calls.into_iter().enumerate();
             message["tool_calls"] = calls
                 .map(|(at, (name, arguments))| {
@@ -256,7 +279,7 @@ impl Answer {
         }
         let chunks = deltas.iter();
         chunks
-            .map(|delta| self.chunk(index, delta, said.logprobs(), None))
+            .map(|delta| self.chunk(index, delta, said.logprobs(self.form), None))
             .collect()
     }
 
@@ -282,7 +305,7 @@ impl Answer {
             Form::Text => json!(""),
         };
         let reason = self.reason(finish, said);
-        self.chunk(index, &nothing, said.logprobs(), Some(&reason))
+        self.chunk(index, &nothing, said.logprobs(self.form), Some(&reason))
     }
 
     fn usage_chunk(&self, usage: Usage) -> String {
@@ -291,8 +314,23 @@ impl Answer {
             Form::Text => self.envelope("text_completion"),
         };
         chunk["choices"] = json!([]);
-        chunk["usage"] = counted(usage);
+        chunk["usage"] = self.counted(usage);
         chunk.to_string()
+    }
+
+    fn counted(&self, usage: Usage) -> Value {
+        let mut counted = json!({
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.prompt_tokens.saturating_add(usage.completion_tokens),
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        });
+        // In a text that is continued nothing tells thoughts from the rest.
+        if self.form == Form::Chat {
+            counted["completion_tokens_details"] =
+                json!({"reasoning_tokens": usage.thought_tokens});
+        }
+        counted
     }
 }
 
@@ -311,31 +349,82 @@ struct Said {
     text: String,
     thoughts: Thoughts,
     calls: Calls,
-    chosen: Vec<Value>,
+    chosen: Vec<Choice>,
+    /// Characters that began in the tokens that were told.
+    characters: usize,
 }
 
 impl Said {
-    fn note(&mut self, choice: &Choice) {
-        let token = |bytes: &[u8], logprob: f32| json!({"token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes});
-        let likeliest = choice.likeliest.iter();
-        let likeliest: Vec<Value> = likeliest.map(|(b, logprob)| token(b, *logprob)).collect();
-        let mut chosen = token(&choice.bytes, choice.logprob);
-        chosen["top_logprobs"] = json!(likeliest);
-        self.chosen.push(chosen);
+    /// Those of the tokens that are not told yet.
+    fn logprobs(&mut self, form: Form) -> Option<Value> {
+        let chosen = std::mem::take(&mut self.chosen);
+        (!chosen.is_empty()).then(|| match form {
+            Form::Chat => {
+                let chosen: Vec<Value> = chosen.iter().map(described).collect();
+                json!({"content": chosen, "refusal": null})
+            }
+            Form::Text => self.listed(&chosen),
+        })
     }
 
-    /// Those of the tokens that are not told yet.
-    fn logprobs(&mut self) -> Option<Value> {
-        let chosen = std::mem::take(&mut self.chosen);
-        (!chosen.is_empty()).then(|| json!({"content": chosen, "refusal": null}))
+    /// As the older interface has them: a list of each property. The likeliest are told with the one that was chosen.
+    fn listed(&mut self, chosen: &[Choice]) -> Value {
+        let (mut likeliest, mut offsets) = (Vec::new(), Vec::new());
+        for choice in chosen {
+            let own = [(choice.bytes.clone(), choice.logprob)];
+            let told = choice.likeliest.iter().chain(&own);
+            let told: Map<String, Value> = told
+                .map(|(bytes, logprob)| (name(bytes), json!(logprob)))
+                .collect();
+            likeliest.push(told);
+            // The rest of a character stands where that begins.
+            let goes_on = choice.bytes.first().is_some_and(|byte| !begins_one(*byte));
+            offsets.push(self.characters.saturating_sub(usize::from(goes_on)));
+            self.characters += choice.bytes.iter().filter(|b| begins_one(**b)).count();
+        }
+        let names: Vec<String> = chosen.iter().map(|choice| name(&choice.bytes)).collect();
+        let logprobs: Vec<f32> = chosen.iter().map(|choice| choice.logprob).collect();
+        json!({
+            "tokens": names,
+            "token_logprobs": logprobs,
+            "top_logprobs": likeliest,
+            "text_offset": offsets,
+        })
     }
 }
 
-async fn hear(mut speech: Box<dyn Speech>) -> Result<(Said, Finish, Usage), Problem> {
-    let mut said = Said::default();
+fn described(choice: &Choice) -> Value {
+    let token = |bytes: &[u8], logprob: f32| json!({"token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes});
+    let likeliest = choice.likeliest.iter();
+    let likeliest: Vec<Value> = likeliest.map(|(b, logprob)| token(b, *logprob)).collect();
+    let mut described = token(&choice.bytes, choice.logprob);
+    described["top_logprobs"] = json!(likeliest);
+    described
+}
+
+/// A token in the older interface, where each has its own name though it be no whole character.
+fn name(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            let escaped = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
+            format!("bytes:{}", escaped.collect::<String>())
+        }
+    }
+}
+
+/// Whether a character of UTF-8 begins with this byte.
+const fn begins_one(byte: u8) -> bool {
+    byte & 0b1100_0000 != 0b1000_0000
+}
+
+async fn hear(
+    mut speech: Box<dyn Speech>,
+    mut said: Said,
+) -> Result<(Said, Finish, Usage), Problem> {
     while let Some(event) = speech.next().await {
         match event {
-            ChatEvent::Chosen(choice) => said.note(&choice),
+            ChatEvent::Chosen(choice) => said.chosen.push(choice),
             ChatEvent::Text(piece) => said.text.push_str(&piece),
             ChatEvent::Finished { finish, usage } => return Ok((said, finish, usage)),
             ChatEvent::Failed(reason) => return Err(failed(&reason)),
@@ -351,6 +440,7 @@ fn together(total: Usage, one: Usage) -> Usage {
         completion_tokens: total
             .completion_tokens
             .saturating_add(one.completion_tokens),
+        thought_tokens: total.thought_tokens.saturating_add(one.thought_tokens),
         // The first finds what others left; those after it find the first.
         cached_tokens: if total.prompt_tokens == 0 {
             one.cached_tokens
@@ -387,7 +477,7 @@ impl Telling {
         let Self { answer, said, .. } = self;
         let said = &mut said[index];
         match event {
-            ChatEvent::Chosen(choice) => said.note(&choice),
+            ChatEvent::Chosen(choice) => said.chosen.push(choice),
             ChatEvent::Text(text) => {
                 let heard = match answer.form {
                     Form::Chat => said.thoughts.push(&text),
@@ -427,17 +517,36 @@ impl Telling {
     }
 }
 
-fn counted(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens.saturating_add(usage.completion_tokens),
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    })
-}
-
 fn failed(reason: &str) -> Problem {
     tracing::error!(reason, "a language model failed");
     let detail = "the language model failed; the appliance's journal says why. What came so far is not an answer";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "model_failed", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token need not be whole characters: each has its own name, and its place is that of the character that it is part of.
+    #[test]
+    fn parts_of_characters_have_names_and_places() {
+        let choice = |bytes: &[u8]| Choice {
+            bytes: bytes.to_vec(),
+            logprob: -0.5,
+            likeliest: vec![(b"x".to_vec(), -0.25)],
+        };
+        let mut said = Said {
+            chosen: [&b"a"[..], b"\xC3", b"\xBC"].map(choice).into(),
+            ..Said::default()
+        };
+        let names = ["a", "bytes:\\xc3", "bytes:\\xbc"];
+        let told = said.logprobs(Form::Text).expect("told");
+        assert_eq!(told["tokens"], json!(names));
+        assert_eq!(told["text_offset"], json!([0, 1, 1]));
+        assert_eq!(told["top_logprobs"][1], json!({"x": -0.25, names[1]: -0.5}));
+        assert_eq!(said.logprobs(Form::Text), None, "each is told once");
+        said.chosen.push(choice(b"b"));
+        let told = said.logprobs(Form::Text).expect("told");
+        assert_eq!(told["text_offset"], json!([2]));
+    }
 }

@@ -14,6 +14,9 @@ const CHOICES_MAX: u64 = 8;
 /// The most likeliest tokens that are told with each, as OpenAI has it.
 const TOP_LOGPROBS_MAX: u8 = 20;
 
+/// The same where a text is continued.
+const OLDER_LOGPROBS_MAX: u8 = 5;
+
 /// Parameters that say who asks, or where to keep what was said: the answer is the same without them.
 const HARMLESS: [&str; 5] = [
     "user",
@@ -275,7 +278,7 @@ fn sampling(fields: &mut Fields, form: Form, offer: Option<&Offer>) -> Result<Sa
             .unwrap_or(0.0),
         top_logprobs: match form {
             Form::Chat => top_logprobs(fields)?,
-            Form::Text => None, // an older form of them, which is refused
+            Form::Text => older_logprobs(fields)?,
         },
         shape: match (form, offer) {
             (Form::Chat, None) => shape(fields)?,
@@ -339,6 +342,18 @@ fn top_logprobs(fields: &mut Fields) -> Result<Option<u8>, Problem> {
         return Err(Problem::parameter("top_logprobs", detail));
     }
     Ok(wanted.then_some(count.unwrap_or(0)))
+}
+
+/// In the older interface `logprobs` is itself the count.
+fn older_logprobs(fields: &mut Fields) -> Result<Option<u8>, Problem> {
+    let expected = format!("a whole number from 0 to {OLDER_LOGPROBS_MAX}");
+    fields.ignore_when("logprobs", |given| *given == json!(false));
+    let count: Option<u8> = fields.take("logprobs", &expected)?;
+    if count.is_some_and(|count| count > OLDER_LOGPROBS_MAX) {
+        let detail = format!("\"logprobs\" must be {expected}");
+        return Err(Problem::parameter("logprobs", detail));
+    }
+    Ok(count)
 }
 
 /// What the answer must be: text, any JSON object, or JSON of a schema.
@@ -661,6 +676,26 @@ mod tests {
         ));
         let question = chat(json!({"tools": [find], "tool_choice": "none"})).expect("supported");
         assert_eq!(question.ask.sampling.shape, Shape::Free);
+    }
+
+    #[test]
+    fn a_continued_text_has_older_probabilities() {
+        let asked = |logprobs: Value| {
+            let body = json!({"model": "m", "prompt": "x", "logprobs": logprobs});
+            Question::read(Form::Text, body).map(|question| question.ask.sampling.top_logprobs)
+        };
+        for (given, count) in [
+            (json!(0), Some(0)),
+            (json!(5), Some(5)),
+            (json!(null), None),
+            (json!(false), None),
+        ] {
+            assert_eq!(asked(given.clone()).expect("supported"), count, "{given}");
+        }
+        for given in [json!(6), json!(true), json!(-1)] {
+            let refused = asked(given.clone()).expect_err("refused");
+            assert_eq!(refused.param.as_deref(), Some("logprobs"), "{given}");
+        }
     }
 
     #[test]

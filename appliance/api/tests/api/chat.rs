@@ -41,6 +41,7 @@ async fn an_answer_at_once() {
     let details = json!({"cached_tokens": 1});
     let usage = json!({
         "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "prompt_tokens_details": details,
+        "completion_tokens_details": {"reasoning_tokens": 0},
     });
     assert_eq!(body["usage"], usage);
     assert_eq!(body["system_fingerprint"], "1.2.3-abababababab-cpu");
@@ -148,6 +149,8 @@ async fn thoughts_and_probabilities_have_their_own_fields() {
     let words = "<think> a heart </think> yes";
     let whole = ask(&site, words, json!({"logprobs": true, "top_logprobs": 2})).await;
     let choice = whole.json()["choices"][0].clone();
+    let details = whole.json()["usage"]["completion_tokens_details"].clone();
+    assert_eq!(details, json!({"reasoning_tokens": 3}));
     assert_eq!(choice["message"]["reasoning_content"], "a heart");
     assert_eq!(choice["message"]["content"], "yes ");
     let tokens = choice["logprobs"]["content"].as_array().expect("tokens");
@@ -189,6 +192,36 @@ async fn a_text_is_continued() {
         .map(|e| serde_json::from_str::<Value>(e).expect("JSON")["choices"][0]["text"].clone())
         .collect();
     assert_eq!(texts, ["a ", "b ", ""]);
+}
+
+#[tokio::test]
+async fn a_continued_text_has_older_probabilities() {
+    let site = Site::new();
+    let ask = |stream: bool| {
+        let body = json!({"model": MODEL, "prompt": "ä b", "logprobs": 2, "stream": stream});
+        let site = &site;
+        async move { site.post_json("/v1/completions", &body).await }
+    };
+    let whole = ask(false).await.json();
+    let logprobs = json!({
+        "tokens": ["ä ", "b "], "token_logprobs": [0.0, 0.0],
+        "top_logprobs": [{"ä ": 0.0}, {"b ": 0.0}], "text_offset": [0, 2],
+    });
+    assert_eq!(whole["choices"][0]["logprobs"], logprobs);
+    assert_eq!(
+        whole["usage"].get("completion_tokens_details"),
+        None,
+        "nothing tells thoughts from the rest here"
+    );
+    let events = events(&ask(true).await);
+    let told = events[..events.len() - 1].iter().map(|event| {
+        let chunk: Value = serde_json::from_str(event).expect("JSON");
+        chunk["choices"][0]["logprobs"]["text_offset"].clone()
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [json!([0]), json!([2]), Value::Null]
+    );
 }
 
 #[tokio::test]
@@ -368,6 +401,26 @@ async fn a_call_of_a_tool_at_once() {
         unasked["message"]["content"],
         format!("{CALL} "),
         "without tools it is only text"
+    );
+}
+
+#[tokio::test]
+async fn a_call_after_other_words_is_none_of_them() {
+    let site = Site::new();
+    let words = format!("Looking {CALL}");
+    let choice = ask(&site, &words, with_tools()).await.json()["choices"][0].clone();
+    assert_eq!(choice["finish_reason"], "tool_calls", "{choice}");
+    let message = &choice["message"];
+    assert_eq!(message["content"], "Looking ");
+    let function = json!({"name": "find", "arguments": "{\"q\":\"a b\"}"});
+    assert_eq!(message["tool_calls"][0]["function"], function);
+    let mut extra = with_tools();
+    extra["stream"] = json!(true);
+    let streamed = ask(&site, &words, extra).await.text();
+    assert!(!streamed.contains("tool_call>"), "{streamed}");
+    assert!(
+        streamed.contains("\"finish_reason\":\"tool_calls\""),
+        "{streamed}"
     );
 }
 

@@ -106,10 +106,12 @@ impl Talker for Scripted {
             chosen.into_iter().chain([ChatEvent::Text(word)])
         });
         let mut events: VecDeque<_> = each.collect();
+        let closes = words.iter().position(|word| word == "</think>");
         let usage = Usage {
             prompt_tokens,
             completion_tokens,
             cached_tokens: 1,
+            thought_tokens: closes.unwrap_or(0) as u32,
         };
         events.push_back(match words.first().map(String::as_str) {
             Some("fail") => ChatEvent::Failed("JANE DOE broke the tensor".into()),
