@@ -485,16 +485,17 @@ impl Board {
     fn admit(&self, limits: &EngineLimits, own: Ahead, tenant: &str) -> Result<(), ChatRefusal> {
         let before = self.queue(limits, own.class);
         let (under_way, _) = self.fairness.under_way(tenant);
-        let is_at_share = under_way >= limits.tenant_requests_max() && own.class != Priority::Stat;
         // Each reason to wait has its end; it may come when all of them are over.
         let mut waits_s = Vec::new();
-        if is_at_share {
+        let too_many = (under_way + 1).saturating_sub(limits.tenant_requests_max());
+        if too_many > 0 && own.class != Priority::Stat {
             let all = self.queue(limits, Priority::Batch);
             let is_own = |ahead: &Ahead| ahead.caller == own.caller;
-            waits_s.push(self.forecast.first_end_s(&all, is_own));
+            waits_s.push(self.forecast.ends_s(&all, too_many, is_own));
         }
-        if before.requests.len() >= limits.requests_max() {
-            waits_s.push(self.forecast.first_end_s(&before, |_| true));
+        let too_many = (before.requests.len() + 1).saturating_sub(limits.requests_max());
+        if too_many > 0 {
+            waits_s.push(self.forecast.ends_s(&before, too_many, |_| true));
         }
         let mut with_it = before;
         with_it.requests.push(own);

@@ -82,10 +82,13 @@ impl Forecast {
         course.now_s
     }
 
-    /// How long until the first request of a queue ends that `counts`, seconds.
-    pub(crate) fn first_end_s(&self, queue: &Queue, counts: impl Fn(&Ahead) -> bool) -> f64 {
-        let mut course = Course::begin(*self, queue);
-        while course.next_end().is_some_and(|ended| !counts(&ended)) {
+    /// How long until so many requests of a queue have ended that `count`, seconds.
+    pub(crate) fn ends_s(&self, queue: &Queue, ends: usize, count: impl Fn(&Ahead) -> bool) -> f64 {
+        let (mut course, mut ended) = (Course::begin(*self, queue), 0);
+        while ended < ends
+            && let Some(request) = course.next_end()
+        {
+            ended += usize::from(count(&request));
             course.seat();
         }
         course.now_s
@@ -315,9 +318,10 @@ mod tests {
         };
         let requests = [answering(1, 20), answering(2, 100), ahead(2, 100, 20)];
         let queue = queue(&requests, 2, 2);
-        assert_near(forecast.first_end_s(&queue, |_| true), 1.0);
+        assert_near(forecast.ends_s(&queue, 1, |_| true), 1.0);
+        assert_near(forecast.ends_s(&queue, 2, |_| true), 3.0);
         // Its second one gets the place after 1 s, is read until 2 s, and says 20 tokens until 3 s.
-        assert_near(forecast.first_end_s(&queue, |ahead| ahead.caller == 2), 3.0);
-        assert_near(forecast.first_end_s(&queue, |ahead| ahead.caller == 3), 5.0);
+        assert_near(forecast.ends_s(&queue, 1, |ahead| ahead.caller == 2), 3.0);
+        assert_near(forecast.ends_s(&queue, 2, |ahead| ahead.caller == 2), 5.0);
     }
 }
