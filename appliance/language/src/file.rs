@@ -125,6 +125,17 @@ impl ModelFile {
         }
     }
 
+    pub(crate) fn floats(&self, key: &str) -> Option<Vec<f32>> {
+        let Some(Value::Array(values)) = self.metadata.get(key) else {
+            return None;
+        };
+        let float = |value: &Value| match value {
+            Value::F32(value) => Some(*value),
+            _ => None,
+        };
+        values.iter().map(float).collect()
+    }
+
     fn integer(&self, key: &str) -> Option<i64> {
         self.metadata.get(key).and_then(as_integer)
     }

@@ -35,6 +35,7 @@ mod kernels;
 mod limits;
 mod map;
 mod merges;
+mod pieces;
 mod prefix;
 mod sampler;
 mod schedule;

@@ -214,7 +214,11 @@ mod tests {
     }
 
     fn pieces(golden: &Golden) -> Pieces {
-        let texts: Vec<&str> = golden.pieces.iter().map(|(text, ..)| text.as_str()).collect();
+        let texts: Vec<&str> = golden
+            .pieces
+            .iter()
+            .map(|(text, ..)| text.as_str())
+            .collect();
         let role = |(text, _, kind): &(String, f32, String)| match kind.as_str() {
             "piece" => Role::Piece,
             "byte" => Role::Byte(u8::from_str_radix(&text[3..5], 16).expect("a byte")),
@@ -257,7 +261,12 @@ mod tests {
     #[test]
     fn of_pairs_of_one_score_the_foremost_is_joined_and_of_equal_texts_the_last_counts() {
         let roles = [Role::Piece; 4];
-        let pieces = Pieces::new(&["a", "aa", "b", "aa"], &roles, vec![0.0, -1.0, 0.0, -1.0], None);
+        let pieces = Pieces::new(
+            &["a", "aa", "b", "aa"],
+            &roles,
+            vec![0.0, -1.0, 0.0, -1.0],
+            None,
+        );
         let mut ids = Vec::new();
         pieces.encode("aaab", &mut ids);
         assert_eq!(ids, [3, 0, 2]);

@@ -1,11 +1,13 @@
-//! Text to token ids and back, as the model was trained: built from the vocabulary, merges and `pre` name in the GGUF.
+//! Text to token ids and back, as the model was trained: built from the vocabulary in the GGUF.
 //!
-//! Only byte-level BPE (`tokenizer.ggml.model = gpt2`) is built. A `pre` name that is not in the table is refused: a
-//! default split gives other ids, and a model fed with those answers a little worse without anyone noticing.
+//! Two kinds are built, by `tokenizer.ggml.model`: byte-level BPE (`gpt2`) from merges and a `pre` name, and SentencePiece's BPE
+//! (`llama`) from scores. A `pre` name that is not in the table is refused: a default split gives other ids, and a model fed with
+//! those answers a little worse without anyone noticing.
 
 use crate::error::LoadError;
 use crate::file::ModelFile;
 use crate::merges::Merges;
+use crate::pieces::{Pieces, Role, SPACE};
 use std::collections::HashMap;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -39,47 +41,66 @@ const TURN_ENDS: [&str; 6] = [
 
 /// A model's tokenizer.
 pub(crate) struct Tokenizer {
-    splitter: PreTokenizerWrapper,
-    merges: Merges,
+    vocabulary: Vocabulary,
     bytes: TokenBytes,
     /// Special tokens, the longest first.
-    specials: Vec<(String, u32)>,
+    specials: Vec<Special>,
     ends: Vec<u32>,
     begin: Option<u32>,
     begins_with: bool,
     special_names: HashMap<&'static str, String>,
 }
 
+/// How text becomes ids between the special tokens.
+enum Vocabulary {
+    /// Words, and merges of their letters.
+    Merged {
+        splitter: PreTokenizerWrapper,
+        merges: Merges,
+    },
+    /// Pieces by their scores.
+    Scored {
+        pieces: Pieces,
+        /// Whether a space goes before the text, and before what follows a special token.
+        puts_space: bool,
+    },
+}
+
+/// A special token.
+struct Special {
+    text: String,
+    id: u32,
+    /// Whether it is more than a text: those of white space only are nothing else, and a message may hold them.
+    is_guarded: bool,
+}
+
 impl Tokenizer {
     pub(crate) fn new(file: &ModelFile) -> Result<Self, LoadError> {
-        let model = file.text("tokenizer.ggml.model")?;
-        if model != "gpt2" {
-            return Err(LoadError::Tokenizer(format!(
-                "tokenizer.ggml.model is {model:?}; byte-level BPE (\"gpt2\") is supported"
-            )));
-        }
-        let pre = file.text("tokenizer.ggml.pre")?;
         let texts = file.texts("tokenizer.ggml.tokens")?;
         let kinds = kinds(file, texts.len())?;
+        let (vocabulary, begins_by_itself) = match file.text("tokenizer.ggml.model")? {
+            "gpt2" => merged(file, &texts)?,
+            "llama" => (scored(file, &texts, &kinds)?, true),
+            model => {
+                return Err(LoadError::Tokenizer(format!(
+                    "tokenizer.ggml.model is {model:?}; byte-level BPE (\"gpt2\") and SentencePiece's BPE (\"llama\") are supported"
+                )));
+            }
+        };
+        let is_scored = matches!(vocabulary, Vocabulary::Scored { .. });
         let id_of = |key: &str| file.u32(key).ok().filter(|id| (*id as usize) < texts.len());
         let begin = id_of("tokenizer.ggml.bos_token_id");
         let end = id_of("tokenizer.ggml.eos_token_id");
         let name = |id: Option<u32>| id.map_or(String::new(), |id| texts[id as usize].to_owned());
         Ok(Self {
-            splitter: splitter(pre)?,
-            merges: Merges::new(
-                &texts,
-                &file.texts("tokenizer.ggml.merges")?,
-                takes_wholes(pre),
-            )
-            .map_err(LoadError::Tokenizer)?,
-            bytes: TokenBytes::new(&texts, &kinds),
+            vocabulary,
+            bytes: TokenBytes::new(&texts, &kinds, is_scored),
             specials: specials(&texts, &kinds),
             ends: ends(&texts, &kinds, end, id_of("tokenizer.ggml.eot_token_id")),
             begin,
             begins_with: file
                 .flag("tokenizer.ggml.add_bos_token")
-                .unwrap_or(begins_by_itself(pre)),
+                .unwrap_or(begins_by_itself),
             special_names: HashMap::from([("bos_token", name(begin)), ("eos_token", name(end))]),
         })
     }
@@ -92,7 +113,8 @@ impl Tokenizer {
     /// The ids of `text`; the texts of special tokens become those tokens unless guarded.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
         let mut ids = Vec::new();
-        self.encode_fragment(text, 0, &mut ids)?;
+        let mut is_first = true;
+        self.encode_fragment(text, 0, (&mut ids, &mut is_first))?;
         Ok(ids)
     }
 
@@ -111,7 +133,7 @@ impl Tokenizer {
     pub(crate) fn encode_said(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         // Without them there is no guess, and nothing else is lost.
-        if self.encode_words(text, &mut ids).is_err() {
+        if self.encode_words(text, (&mut ids, &mut false)).is_err() {
             ids.clear();
         }
         ids
@@ -126,12 +148,12 @@ impl Tokenizer {
             );
         }
         let mut guarded = text.to_owned();
-        for (special, _) in &self.specials {
-            if guarded.contains(special.as_str()) {
-                let mut letters = special.chars();
+        for Special { text, .. } in self.specials.iter().filter(|s| s.is_guarded) {
+            if guarded.contains(text.as_str()) {
+                let mut letters = text.chars();
                 let first = letters.next().map(String::from).unwrap_or_default();
                 guarded = guarded.replace(
-                    special.as_str(),
+                    text.as_str(),
                     &format!("{first}{GUARD}{}", letters.as_str()),
                 );
             }
@@ -168,37 +190,95 @@ impl Tokenizer {
         &self.special_names
     }
 
-    /// Splits at the longest special token first, as llama.cpp does, so that overlapping ones resolve alike.
-    fn encode_fragment(&self, text: &str, from: usize, ids: &mut Vec<u32>) -> Result<(), String> {
-        for (number, (special, id)) in self.specials.iter().enumerate().skip(from) {
-            if !text.contains(special.as_str()) {
+    /// Splits at the longest special token first, as llama.cpp does, so that overlapping ones resolve alike. `is_first` is
+    /// whether a special token, or nothing, is before the text.
+    fn encode_fragment(
+        &self,
+        text: &str,
+        from: usize,
+        (ids, is_first): (&mut Vec<u32>, &mut bool),
+    ) -> Result<(), String> {
+        for (number, special) in self.specials.iter().enumerate().skip(from) {
+            if !text.contains(special.text.as_str()) {
                 continue;
             }
             // Recursion only goes to shorter tokens, so its depth is bounded by their number.
             let mut rest = text;
-            while let Some((before, after)) = rest.split_once(special.as_str()) {
-                self.encode_fragment(before, number + 1, ids)?;
-                ids.push(*id);
+            while let Some((before, after)) = rest.split_once(special.text.as_str()) {
+                self.encode_fragment(before, number + 1, (ids, is_first))?;
+                ids.push(special.id);
+                *is_first = true;
                 rest = after;
             }
-            return self.encode_fragment(rest, number + 1, ids);
+            return self.encode_fragment(rest, number + 1, (ids, is_first));
         }
-        self.encode_words(text, ids)
+        self.encode_words(text, (ids, is_first))
     }
 
-    fn encode_words(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), String> {
+    fn encode_words(
+        &self,
+        text: &str,
+        (ids, is_first): (&mut Vec<u32>, &mut bool),
+    ) -> Result<(), String> {
         if text.is_empty() {
             return Ok(());
         }
-        let mut words = PreTokenizedString::from(text.replace(GUARD, ""));
-        self.splitter
-            .pre_tokenize(&mut words)
-            .map_err(|error| error.to_string())?;
-        for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
-            self.merges.encode(word, ids);
+        let text = text.replace(GUARD, "");
+        match &self.vocabulary {
+            Vocabulary::Merged { splitter, merges } => {
+                let mut words = PreTokenizedString::from(text);
+                let split = splitter.pre_tokenize(&mut words);
+                split.map_err(|error| error.to_string())?;
+                let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
+                for (word, _, _) in words {
+                    merges.encode(word, ids);
+                }
+            }
+            Vocabulary::Scored { pieces, puts_space } => {
+                let before = if *puts_space && *is_first { " " } else { "" };
+                let text = format!("{before}{text}").replace(' ', SPACE.encode_utf8(&mut [0; 4]));
+                pieces.encode(&text, ids);
+            }
         }
+        *is_first = false;
         Ok(())
     }
+}
+
+/// Words and merges, and whether a text begins with the token for that where the file does not say.
+fn merged(file: &ModelFile, texts: &[&str]) -> Result<(Vocabulary, bool), LoadError> {
+    let pre = file.text("tokenizer.ggml.pre")?;
+    let merges = file.texts("tokenizer.ggml.merges")?;
+    let merges = Merges::new(texts, &merges, takes_wholes(pre)).map_err(LoadError::Tokenizer)?;
+    let splitter = splitter(pre)?;
+    Ok((
+        Vocabulary::Merged { splitter, merges },
+        begins_by_itself(pre),
+    ))
+}
+
+/// Pieces and their scores.
+fn scored(file: &ModelFile, texts: &[&str], kinds: &[Kind]) -> Result<Vocabulary, LoadError> {
+    const SCORES: &str = "tokenizer.ggml.scores";
+    let scores = file.floats(SCORES).filter(|s| s.len() == texts.len());
+    let scores = scores.ok_or_else(|| LoadError::Metadata(SCORES.to_owned()))?;
+    let role = |(text, kind): (&&str, &Kind)| match kind {
+        Kind::Word | Kind::UserDefined => Role::Piece,
+        Kind::Byte => byte_named(text).map_or(Role::None, Role::Byte),
+        Kind::Unknown | Kind::Control | Kind::Unused => Role::None,
+    };
+    let roles: Vec<Role> = texts.iter().zip(kinds).map(role).collect();
+    let unknown = (0..).zip(kinds).find(|(_, kind)| **kind == Kind::Unknown);
+    Ok(Vocabulary::Scored {
+        pieces: Pieces::new(texts, &roles, scores, unknown.map(|(id, _)| id)),
+        puts_space: file.flag("tokenizer.ggml.add_space_prefix").unwrap_or(true),
+    })
+}
+
+/// The byte that a token of the form `<0x41>` stands for.
+fn byte_named(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16).ok()
 }
 
 /// The bytes of each token, end to end; none for those that are never text.
@@ -208,10 +288,13 @@ struct TokenBytes {
 }
 
 impl TokenBytes {
-    fn new(texts: &[&str], kinds: &[Kind]) -> Self {
+    fn new(texts: &[&str], kinds: &[Kind], is_scored: bool) -> Self {
         let mut bytes = Vec::new();
         let ends = texts.iter().zip(kinds).map(|(text, kind)| {
-            put_bytes_of(text, *kind, &mut bytes);
+            match is_scored {
+                true => put_bytes_of_piece(text, *kind, &mut bytes),
+                false => put_bytes_of(text, *kind, &mut bytes),
+            }
             bytes.len()
         });
         let ends = ends.collect();
@@ -241,6 +324,7 @@ enum Kind {
     Control,
     UserDefined,
     Unused,
+    Byte,
 }
 
 fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
@@ -255,6 +339,7 @@ fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
         3 => Kind::Control,
         4 => Kind::UserDefined,
         5 => Kind::Unused,
+        6 => Kind::Byte,
         _ => Kind::Word,
     });
     Ok(kinds.collect())
@@ -312,17 +397,21 @@ fn begins_by_itself(pre: &str) -> bool {
     is_llama3(pre) || pre == "tekken"
 }
 
-fn specials(texts: &[&str], kinds: &[Kind]) -> Vec<(String, u32)> {
-    let mut specials: Vec<(String, u32)> = texts
+fn specials(texts: &[&str], kinds: &[Kind]) -> Vec<Special> {
+    let mut specials: Vec<Special> = texts
         .iter()
         .zip(kinds)
         .zip(0..)
         .filter(|((text, kind), _)| {
             matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown) && !text.is_empty()
         })
-        .map(|((text, _), id)| ((*text).to_owned(), id))
+        .map(|((text, kind), id)| Special {
+            text: (*text).to_owned(),
+            id,
+            is_guarded: *kind != Kind::UserDefined || !text.trim().is_empty(),
+        })
         .collect();
-    specials.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    specials.sort_by_key(|special| std::cmp::Reverse(special.text.len()));
     specials
 }
 
@@ -343,7 +432,7 @@ fn put_bytes_of(text: &str, kind: Kind, bytes: &mut Vec<u8>) {
     match kind {
         Kind::Control | Kind::Unknown | Kind::Unused => {}
         Kind::UserDefined => bytes.extend(text.as_bytes()),
-        Kind::Word => {
+        Kind::Word | Kind::Byte => {
             for letter in text.chars() {
                 match byte_of(letter) {
                     Some(byte) => bytes.push(byte),
@@ -351,6 +440,16 @@ fn put_bytes_of(text: &str, kind: Kind, bytes: &mut Vec<u8>) {
                 }
             }
         }
+    }
+}
+
+/// As [`put_bytes_of`], of a SentencePiece vocabulary.
+fn put_bytes_of_piece(text: &str, kind: Kind, bytes: &mut Vec<u8>) {
+    match kind {
+        Kind::Control | Kind::Unknown | Kind::Unused => {}
+        Kind::UserDefined => bytes.extend(text.as_bytes()),
+        Kind::Byte => bytes.extend(byte_named(text)),
+        Kind::Word => bytes.extend(text.replace(SPACE, " ").as_bytes()),
     }
 }
 
