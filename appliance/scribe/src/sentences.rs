@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 /// What a dot does not end: titles and abbreviations of reports.
-const ABBREVIATIONS: [&str; 24] = [
-    "dr", "prof", "mr", "mrs", "ms", "st", "vs", "ca", "approx", "cf", "no", "fig", "incl", "resp",
+const ABBREVIATIONS: [&str; 23] = [
+    "dr", "prof", "mr", "mrs", "ms", "st", "vs", "ca", "approx", "cf", "fig", "incl", "resp",
     "bzw", "z.b", "d.h", "e.g", "i.e", "evtl", "li", "re", "max", "min",
 ];
 
@@ -43,6 +43,10 @@ fn ends_at(before: &str, after: &str) -> bool {
         .next()
         .unwrap_or_default();
     let word = word.trim_start_matches('(').to_lowercase();
+    // "No. 5" goes on; "Effusion: no. Pneumothorax: yes." does not.
+    if word == "no" {
+        return !after.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    }
     let is_initial = word.chars().count() == 1 && word.chars().all(char::is_alphabetic);
     !is_initial && !ABBREVIATIONS.contains(&word.as_str())
 }
@@ -81,6 +85,9 @@ mod tests {
         ];
         assert_eq!(cut(text), expected);
         assert!(cut(" \n . ; ").is_empty());
+        let answers = "Image no. 5. Effusion: no. Pneumothorax: yes.";
+        let expected = ["Image no. 5.", "Effusion: no.", "Pneumothorax: yes."];
+        assert_eq!(cut(answers), expected);
     }
 
     proptest! {

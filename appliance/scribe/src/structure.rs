@@ -217,12 +217,15 @@ impl<'a> Report<'a> {
             .find(|range| self.text[(*range).clone()] == said.quote)
             .ok_or("the quote is no sentence of the report")?;
         let sentence = &self.text[range.clone()];
-        let named = term
-            .named_in(sentence)
-            .ok_or("the quoted sentence does not name the finding")?;
-        if presence(sentence, &named) != said.presence {
-            return Err("the quoted sentence says something else of the finding");
+        let mentions = term.all_named(sentence);
+        if mentions.is_empty() {
+            return Err("the quoted sentence does not name the finding");
         }
+        // "No left pneumothorax, but a small right pneumothorax": each mention says its own.
+        let named = mentions
+            .into_iter()
+            .find(|named| presence(sentence, named) == said.presence)
+            .ok_or("the quoted sentence says something else of the finding")?;
         Ok(Claim {
             finding: term.code.clone(),
             presence: said.presence,
@@ -235,8 +238,8 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// What is named in sentences that no claim of that finding quotes. A finding that is named within a longer one's name
-    /// (a fracture within a rib fracture) goes with it.
+    /// What is named in sentences of which no claim says what they say of that finding there. A finding that is named within a longer
+    /// one's name (a fracture within a rib fracture) goes with it.
     fn unclaimed(&self, claims: &[Claim]) -> Vec<Unclaimed> {
         let mut open: BTreeMap<Span, Unclaimed> = BTreeMap::new();
         for range in &self.sentences {
@@ -244,7 +247,9 @@ impl<'a> Report<'a> {
             let sentence = &self.text[range.clone()];
             for (term, at) in named(sentence) {
                 let named = Span::of(self.text, range.start + at.start..range.start + at.end);
-                let claimed = |c: &Claim| c.finding == term.code && c.quote == sentence;
+                let said = presence(sentence, &at);
+                let claimed =
+                    |c: &Claim| c.finding == term.code && c.quote == sentence && c.presence == said;
                 if !claims.iter().any(claimed) {
                     let finding = term.code.clone();
                     open.insert(
@@ -264,10 +269,11 @@ impl<'a> Report<'a> {
 
 /// What a sentence names, without what is named only within a longer name.
 fn named(sentence: &str) -> Vec<(&'static Term, Range<usize>)> {
-    let all: Vec<_> = vocabulary()
-        .iter()
-        .filter_map(|term| Some((term, term.named_in(sentence)?)))
-        .collect();
+    let each = vocabulary().iter().flat_map(|term| {
+        let mentions = term.all_named(sentence).into_iter();
+        mentions.map(move |at| (term, at))
+    });
+    let all: Vec<_> = each.collect();
     let within = |at: &Range<usize>, other: &Range<usize>| {
         at != other && other.start <= at.start && at.end <= other.end
     };
@@ -373,6 +379,35 @@ mod tests {
             .check("{\"claims\": []}")
             .expect("nothing said, nothing wrong");
         assert_eq!((none.claims.len(), none.unclaimed.len()), (0, 4));
+    }
+
+    #[test]
+    fn a_second_mention_is_claimed_or_told_as_unclaimed() {
+        let sentence = "No left pneumothorax, but a small right pneumothorax.";
+        let report = Report::read(sentence).expect("a report");
+        let claim = |presence| (sentence, "Pneumothorax", presence);
+        let of = |claims: &[(&str, &str, &str)]| {
+            let structured = report.check(&said(claims)).expect("holds");
+            let claims = structured.claims.iter().map(|c| (c.presence, c.named));
+            let unclaimed = structured.unclaimed.iter().map(|u| u.named);
+            (claims.collect::<Vec<_>>(), unclaimed.collect::<Vec<_>>())
+        };
+        let [left, right] = [Span { start: 8, end: 20 }, Span { start: 40, end: 52 }];
+        let absent = (Presence::Absent, left);
+        let present = (Presence::Present, right);
+        assert_eq!(of(&[claim("absent")]), (vec![absent], vec![right]));
+        assert_eq!(of(&[claim("present")]), (vec![present], vec![left]));
+        let both = [claim("present"), claim("absent")];
+        assert_eq!(of(&both), (vec![absent, present], vec![]));
+        let refused = report.check(&said(&[claim("uncertain")]));
+        assert!(matches!(refused, Err(Refusal::NothingHolds { .. })));
+        // One claim speaks for every mention that it holds of.
+        let sentence = "Left pneumothorax and right pneumothorax.";
+        let report = Report::read(sentence).expect("a report");
+        let structured = report
+            .check(&said(&[(sentence, "Pneumothorax", "present")]))
+            .expect("holds");
+        assert!(structured.unclaimed.is_empty(), "{structured:?}");
     }
 
     #[test]

@@ -64,6 +64,13 @@ impl Term {
     pub fn named_in(&self, text: &str) -> Option<Range<usize>> {
         self.named.find(text).map(|found| found.range())
     }
+
+    /// Wherever a text names it: what is said of one mention is not said of the next.
+    #[must_use]
+    pub fn all_named(&self, text: &str) -> Vec<Range<usize>> {
+        let found = self.named.find_iter(text);
+        found.map(|found| found.range()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +88,8 @@ mod tests {
         let term = meaning("Pleural effusion").expect("known");
         assert_eq!(term.named_in("Bilateral pleural effusions."), Some(10..27));
         assert_eq!(term.named_in("Pericardial effusion."), None);
+        let twice = "Left pleural effusion, right hydrothorax.";
+        assert_eq!(term.all_named(twice), [5..21, 29..40]);
     }
 
     /// A SNOMED CT identifier ends with a check digit (Verhoeff), so that a slip of a finger is found.
