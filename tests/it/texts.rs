@@ -121,6 +121,8 @@ fn an_impression_says_nothing_but_what_the_report_holds() {
     );
     for sentence in body["sentences"].as_array().expect("sentences") {
         let said = sentence["text"].as_str().expect("a text");
+        let cited = sentence["facts"].as_array().map(Vec::len);
+        assert_eq!(cited, Some(1), "{sentence}");
         let numbers = said
             .split_whitespace()
             .filter(|w| w.starts_with(|c: char| c.is_ascii_digit()));

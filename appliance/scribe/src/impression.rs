@@ -1,8 +1,8 @@
 //! A draft of an impression from the findings of a study's structured reports.
 //!
 //! The model is given numbered facts and may use their words, their numbers and a short list of words that neither deny nor
-//! judge. Each sentence names the facts that it rests on. A sentence with a word or a number from anywhere else is dropped, and so
-//! is one that does not name what its fact is about.
+//! judge. Each sentence names the one fact that it rests on: of two, it could give the one's value to the other. A sentence with a
+//! word or a number from anywhere else is dropped, and so is one that does not name what was found and what was measured of it.
 
 use crate::package::Package;
 use crate::{Refusal, commonest};
@@ -30,9 +30,9 @@ pub struct Fact {
     pub tracking_uid: String,
     /// The model whose report it is.
     pub model: String,
-    /// What it is about: what a sentence about it must name.
+    /// What a sentence about it must name: what was found, and what was measured of it.
     #[serde(skip)]
-    concept: String,
+    names: Vec<String>,
 }
 
 /// The facts of a study.
@@ -44,7 +44,7 @@ pub struct Facts(Vec<Fact>);
 pub struct Sentence {
     /// What it says.
     pub text: String,
-    /// The facts that it rests on.
+    /// The facts that it rests on: one.
     pub facts: Vec<usize>,
 }
 
@@ -81,13 +81,13 @@ impl Facts {
         let mut facts = Vec::new();
         for report in reports {
             for finding in &report.findings {
-                for (concept, text) in said(finding) {
+                for (names, text) in said(finding) {
                     facts.push(Fact {
                         number: facts.len() + 1,
                         text,
                         tracking_uid: finding.tracking_uid.to_string(),
                         model: report.model.to_string(),
-                        concept,
+                        names,
                     });
                 }
             }
@@ -152,7 +152,7 @@ impl Facts {
             "properties": {"sentences": {"type": "array", "minItems": 1, "maxItems": SENTENCES_MAX, "items": {
                 "type": "object",
                 "properties": {
-                    "facts": {"type": "array", "minItems": 1, "maxItems": 4, "items": {"enum": numbers}},
+                    "facts": {"type": "array", "minItems": 1, "maxItems": 1, "items": {"enum": numbers}},
                     "text": {"type": "string", "pattern": format!("^({word})( ({word})){{1,{WORDS_MAX}}}\\.$")},
                 },
                 "required": ["facts", "text"],
@@ -197,17 +197,16 @@ impl Facts {
 
     fn sentence(&self, said: &SaidSentence) -> Result<Sentence, &'static str> {
         let mut numbers = said.facts.clone();
-        numbers.sort_unstable();
         numbers.dedup();
-        let cited: Vec<&Fact> = self
-            .0
-            .iter()
-            .filter(|f| numbers.contains(&f.number))
-            .collect();
-        if cited.is_empty() || cited.len() != numbers.len() {
-            return Err("a sentence cites a fact that is not there");
-        }
-        let known: BTreeSet<String> = cited.iter().flat_map(|fact| lower(&fact.text)).collect();
+        let number = match numbers[..] {
+            [number] => number,
+            [] => return Err("a sentence cites a fact that is not there"),
+            // "Left ventricle volume 80 mL and right ventricle volume 120 mL": whose is which, no check of words can tell.
+            _ => return Err("a sentence rests on more than one fact"),
+        };
+        let cited = self.0.iter().find(|fact| fact.number == number);
+        let fact = cited.ok_or("a sentence cites a fact that is not there")?;
+        let known: BTreeSet<String> = lower(&fact.text).into_iter().collect();
         let used = lower(&said.text);
         if used.len() > WORDS_MAX + 1 {
             return Err("a sentence is too long");
@@ -221,10 +220,10 @@ impl Facts {
                 return Err("a sentence has a word that its facts do not have");
             }
         }
-        if !cited.iter().all(|fact| names(&used, &fact.concept)) {
+        if !fact.names.iter().all(|name| names(&used, name)) {
             return Err("a sentence does not name what its fact is about");
         }
-        if !cited.iter().all(|fact| keeps_values(&used, fact)) {
+        if !keeps_values(&used, fact) {
             return Err("a sentence gives a value without its unit, or beside another fact's name");
         }
         Ok(Sentence {
@@ -240,32 +239,37 @@ fn names(used: &[String], concept: &str) -> bool {
     !concept.is_empty() && used.windows(concept.len()).any(|window| window == concept)
 }
 
-/// Whether a number of a fact that is used has its unit behind it, as in the fact.
+/// Whether the number of a fact has its unit behind it, as in the fact. A number within a name is none.
 fn keeps_values(used: &[String], fact: &Fact) -> bool {
     let told = lower(&fact.text);
-    let mut numbers = told
-        .iter()
-        .enumerate()
-        .filter(|(_, word)| word.chars().any(|c| c.is_ascii_digit()));
-    numbers.all(|(at, number)| {
-        let unit = told.get(at + 1);
-        used.iter()
-            .enumerate()
-            .filter(|(_, word)| *word == number)
-            .all(|(place, _)| unit.is_none() || used.get(place + 1) == unit)
-    })
+    let of_names: usize = fact.names.iter().map(|name| lower(name).len()).sum();
+    let (of_names, of_value) = told.split_at(of_names.min(told.len()));
+    let is_number = |word: &str| word.chars().any(|c| c.is_ascii_digit());
+    let Some(at) = of_value.iter().position(|word| is_number(word)) else {
+        return true;
+    };
+    let (number, Some(unit)) = (&of_value[at], of_value.get(at + 1)) else {
+        return true;
+    };
+    let has_unit = |place: usize| used.get(place + 1) == Some(unit);
+    let mut places = (0..used.len()).filter(|place| used[*place] == *number);
+    if of_names.contains(number) {
+        return places.any(has_unit);
+    }
+    places.all(has_unit)
 }
 
-/// What a finding says, in words, each with what it is about.
-fn said(finding: &Finding) -> Vec<(String, String)> {
+/// What a finding says, in words, each with what must be named.
+fn said(finding: &Finding) -> Vec<(Vec<String>, String)> {
     let what = &finding.concept.meaning;
     if finding.measurements.is_empty() {
-        return vec![(what.clone(), format!("{what} was found"))];
+        return vec![(vec![what.clone()], format!("{what} was found"))];
     }
     let measured = finding.measurements.iter().map(|measurement| {
         let (of, unit) = (&measurement.concept.meaning, &measurement.unit.value);
         let value = shortest(measurement.value);
-        (of.clone(), format!("{what}: {of} {value} {unit}"))
+        let names = vec![what.clone(), of.clone()];
+        (names, format!("{what}: {of} {value} {unit}"))
     });
     measured.collect()
 }
@@ -360,6 +364,12 @@ mod tests {
         Facts::of(&[report(vec![brain, finding("Burned-in text", &[])])]).expect("facts")
     }
 
+    fn ventricles() -> Facts {
+        let left = finding("Left ventricle", &[("Volume", 120.0, "mL")]);
+        let right = finding("Right ventricle", &[("Volume", 80.0, "mL")]);
+        Facts::of(&[report(vec![left, right])]).expect("facts")
+    }
+
     fn said(sentences: &[(&[usize], &str)]) -> String {
         let sentences: Vec<_> = sentences
             .iter()
@@ -400,6 +410,45 @@ mod tests {
 
     #[test]
     fn what_does_not_is_dropped() {
+        let swapped = "Left ventricle volume 80 mL and right ventricle volume 120 mL.";
+        let kept = "Left ventricle volume 120 mL and right ventricle volume 80 mL.";
+        for (sentence, reason) in [
+            (
+                (vec![1, 2], swapped),
+                "a sentence rests on more than one fact",
+            ),
+            ((vec![1, 2], kept), "a sentence rests on more than one fact"),
+            (
+                (vec![1], swapped),
+                "a sentence has a number that its facts do not have",
+            ),
+            (
+                (vec![1], "Left ventricle volume 80 mL."),
+                "a sentence has a number that its facts do not have",
+            ),
+            (
+                (vec![1], "Right ventricle volume 120 mL."),
+                "a sentence has a word that its facts do not have",
+            ),
+            (
+                (vec![1], "The volume is 120 mL."),
+                "a sentence does not name what its fact is about",
+            ),
+            (
+                (vec![1], "The ventricle volume is 120 mL."),
+                "a sentence does not name what its fact is about",
+            ),
+            (
+                (vec![1], "The left ventricle is 120 mL."),
+                "a sentence does not name what its fact is about",
+            ),
+            (
+                (vec![1], "The left ventricle volume is 120."),
+                "a sentence gives a value without its unit, or beside another fact's name",
+            ),
+        ] {
+            is_dropped(&ventricles(), sentence, reason);
+        }
         for (sentence, reason) in [
             (
                 (vec![1], "The volume of the brain is 1469.6 mL."),
@@ -438,18 +487,35 @@ mod tests {
                 "a sentence cites a fact that is not there",
             ),
         ] {
-            let (cites, text): (Vec<usize>, &str) = sentence;
-            let refused = facts().check(&said(&[(&cites, text)])).expect_err(text);
-            assert_eq!(
-                refused,
-                Refusal::NothingHolds {
-                    said: 1,
-                    why: reason
-                },
-                "{text}"
-            );
+            is_dropped(&facts(), sentence, reason);
         }
         assert_eq!(facts().check("{\"sentences\": ["), Err(Refusal::NotWhole));
+    }
+
+    fn is_dropped(facts: &Facts, (cites, text): (Vec<usize>, &str), reason: &'static str) {
+        let refused = facts.check(&said(&[(&cites, text)])).expect_err(text);
+        assert_eq!(
+            refused,
+            Refusal::NothingHolds {
+                said: 1,
+                why: reason
+            },
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_number_in_it_keeps_its_value() {
+        let fact = finding("Chamber 2", &[("Length", 2.0, "cm")]);
+        let facts = Facts::of(&[report(vec![fact])]).expect("facts");
+        let told = "The length of the chamber 2 is 2 cm.";
+        let impression = facts.check(&said(&[(&[1, 1], told)])).expect("holds");
+        assert_eq!(impression.sentences[0].facts, [1]);
+        is_dropped(
+            &facts,
+            (vec![1], "The length of the chamber 2 is 2."),
+            "a sentence gives a value without its unit, or beside another fact's name",
+        );
     }
 
     #[test]

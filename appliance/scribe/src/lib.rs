@@ -10,7 +10,7 @@
 //! - [`structure`]: a radiology report into coded claims. Each cites its sentence; the sentence must stand in the report, name the
 //!   finding, and say of it what the claim says.
 //! - [`impression`]: an impression from the findings of a study's structured reports. Every number and every word must come from
-//!   the findings that its sentence cites.
+//!   the one finding that its sentence cites, and name it.
 //! - [`deidentify`]: what identifies somebody in a text, by rules; a model may point at more, and never at less.
 //!
 //! Deliberately absent: a model, a network, a clock, and any word for a diagnosis. What comes out is a draft, and says so.
