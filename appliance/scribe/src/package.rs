@@ -1,4 +1,5 @@
-//! Prompt packages: what a model is told, versioned as a model is.
+//! Prompt packages: what a model is told, versioned as a model is. Beside each stand its golden cases, which `tests/golden.rs` runs: a
+//! model's words, and what is believed of them.
 
 use pericard_domain::digest::Digest;
 use serde::{Deserialize, Serialize};
