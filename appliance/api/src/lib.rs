@@ -22,6 +22,7 @@ mod appliance;
 mod asked;
 mod body;
 mod certificate;
+mod clinical_use;
 mod config;
 #[cfg(test)]
 mod conformance;

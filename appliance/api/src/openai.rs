@@ -18,6 +18,7 @@ use crate::access::Caller;
 use crate::appliance::Api;
 use crate::asked::id;
 use crate::body;
+use crate::clinical_use;
 use crate::problem::Problem;
 use answer::Answer;
 use axum::extract::{Path, Request, State};
@@ -149,7 +150,8 @@ async fn complete(
     let begun = begun.await?.into_iter();
     let speeches = begun.map(|begun| Metered::begin(begun, &api.rooms.meter));
     let speeches = speeches.collect::<Result<Vec<_>, _>>()?;
-    let answer = Answer::new(&question, &model, api.rooms.clock.now());
+    let answering = (&model, clinical_use::of(&api, &model));
+    let answer = Answer::new(&question, answering, api.rooms.clock.now());
     if question.stream {
         Ok(answer.stream(speeches))
     } else {

@@ -1,6 +1,7 @@
 //! The OpenAPI document, made from the table of routes.
 
 use crate::access::Access;
+use crate::clinical_use;
 use crate::route::{Door, Route, table};
 use axum::Json;
 use pericard_domain::actor::Role;
@@ -123,9 +124,20 @@ fn responses(route: &Route) -> Value {
         if !body.is_null() {
             response["content"] = body;
         }
+        if status == 200 && route.by_model {
+            response["headers"][clinical_use::NAME] = says_clinical_use();
+        }
         responses.insert(status.to_string(), response);
     }
     Value::Object(responses)
+}
+
+fn says_clinical_use() -> Value {
+    json!({
+        "description": "Whether the model that answered may be used to treat patients, as its manifest says; false when none was asked",
+        "required": true,
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    })
 }
 
 fn content(media_types: &[&str]) -> Value {
@@ -201,6 +213,22 @@ mod tests {
             "the routes are no longer those of appliance/api/openapi.json, which clients rely on. If the change is \
              meant, write it down with: PERICARD_UPDATE_GOLDEN=1 cargo test -p pericard-api openapi"
         );
+    }
+
+    #[test]
+    fn what_a_model_answers_says_whether_that_may_treat_patients() {
+        let document = document();
+        for path in [
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/embeddings",
+            "/api/v1/texts/structure",
+            "/api/v1/texts/deidentify",
+            "/api/v1/studies/{study}/impression",
+        ] {
+            let headers = &document["paths"][path]["post"]["responses"]["200"]["headers"];
+            assert!(headers[clinical_use::NAME].is_object(), "{path}");
+        }
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) struct Route {
     pub(crate) produces: &'static [&'static str],
     /// The statuses of success, and the refusals beyond those that every route shares.
     pub(crate) statuses: &'static [u16],
+    /// Whether a model answers: then its answer says whether that may be used to treat patients.
+    pub(crate) by_model: bool,
     pub(crate) handler: fn() -> MethodRouter<Api>,
 }
 
@@ -98,6 +100,7 @@ fn get(path: &'static str, access: Access, summary: &'static str, handler: Handl
         consumes: &[],
         produces: &["application/json"],
         statuses: &[200],
+        by_model: false,
         handler,
     }
 }
@@ -144,6 +147,13 @@ impl Route {
 
     fn statuses(self, statuses: &'static [u16]) -> Self {
         Self { statuses, ..self }
+    }
+
+    fn by_model(self) -> Self {
+        Self {
+            by_model: true,
+            ..self
+        }
     }
 }
 
@@ -209,16 +219,19 @@ fn openai_routes() -> Vec<Route> {
             || routing::post(openai::chat_completions),
         )
         .produces(STREAM)
-        .statuses(ANSWERS),
+        .statuses(ANSWERS)
+        .by_model(),
         post("/v1/completions", ASKS, "Continue a text", || {
             routing::post(openai::completions)
         })
         .produces(STREAM)
-        .statuses(ANSWERS),
+        .statuses(ANSWERS)
+        .by_model(),
         post("/v1/embeddings", ASKS, "Make texts into vectors", || {
             routing::post(openai::embeddings)
         })
-        .statuses(ANSWERS),
+        .statuses(ANSWERS)
+        .by_model(),
         post("/v1/tokenize", ASKS, "The tokens of a prompt", || {
             routing::post(openai::tokenize)
         })
@@ -255,21 +268,24 @@ fn text_routes() -> Vec<Route> {
             "Draft coded findings of a radiology report, each with its sentence",
             || routing::post(texts::structure),
         )
-        .statuses(DRAFTED),
+        .statuses(DRAFTED)
+        .by_model(),
         post(
             "/api/v1/texts/deidentify",
             ASKS,
             "Take out of a text what identifies somebody",
             || routing::post(texts::deidentify),
         )
-        .statuses(DRAFTED),
+        .statuses(DRAFTED)
+        .by_model(),
         post(
             "/api/v1/studies/{study}/impression",
             READS,
             "Draft an impression from the findings of a study's structured reports",
             || routing::post(texts::impression),
         )
-        .statuses(DRAFTED),
+        .statuses(DRAFTED)
+        .by_model(),
     ]
 }
 

@@ -7,11 +7,13 @@ use crate::access::Caller;
 use crate::appliance::Api;
 use crate::asked::id;
 use crate::body;
+use crate::clinical_use;
 use crate::openai::fields::Fields;
 use crate::openai::metered::Metered;
 use crate::openai::{loaded, off_thread, own_scope, priority};
 use crate::problem::Problem;
 use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::StatusCode;
 use pericard_domain::chat::{ChatEvent, ChatRequest, Finish, Prompt, Sampling};
@@ -86,7 +88,7 @@ pub(crate) async fn structure(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let (asked, text) = report_of(fields(&api, request).await?)?;
     let model = asked.model(&api)?;
     note(&api, &caller, "structure report", &model).await?;
@@ -107,7 +109,7 @@ pub(crate) async fn deidentify(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let (asked, text, known) = text_of(fields(&api, request).await?)?;
     // Rules need no model: one is asked only when it is named.
     let model = asked
@@ -123,7 +125,7 @@ pub(crate) async fn deidentify(
     let said = match &model {
         Some(model) => {
             let question = deidentify::question(&text);
-            Some(ask(&api, &caller, (model, asked.priority), question).await?)
+                    Some(ask(&api, &caller, (model, asked.priority), question).await?)
         }
         None => None,
     };
@@ -142,7 +144,7 @@ pub(crate) async fn impression(
     Extension(caller): Extension<Caller>,
     Path(study): Path<String>,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let study: StudyUid = id("such study", &study)?;
     let mut fields = fields(&api, request).await?;
     let asked = Asked::read(&mut fields)?;
@@ -157,7 +159,8 @@ pub(crate) async fn impression(
         .filter(|kept| !kept.superseded)
         .map(|kept| &kept.report);
     let facts = Facts::of(current).map_err(refused)?;
-    let said = ask(&api, &caller, (&model, asked.priority), facts.question()).await?;
+    let question = facts.question();
+    let said = ask(&api, &caller, (&model, asked.priority), question).await?;
     let impression = facts.check(&said).map_err(refused)?;
     let mut drafted = json!(impression);
     drafted["study"] = json!(study);
@@ -287,7 +290,8 @@ fn answer(
     mut found: Value,
     package: &Package,
     (model, given): (Option<&Loaded>, &[u8]),
-) -> Json<Value> {
+) -> Response {
+    let is_for_treatment = model.map(|model| clinical_use::of(api, model));
     found["status"] = json!(STATUS);
     found["verification"] = json!("UNVERIFIED");
     found["statement"] = json!(STATEMENT);
@@ -295,18 +299,13 @@ fn answer(
         "task": package,
         "model": model.map(|m| &m.model),
         "device": model.map(|m| &m.device),
-        "clinical_use": model.map(|m| clinical_use(api, m)),
+        "clinical_use": is_for_treatment,
         "input_sha256": Digest::new(Sha256::digest(given).into()),
         "at": api.rooms.clock.now().rfc3339(),
         "appliance": api.rooms.version,
     });
-    Json(found)
-}
-
-/// Whether the model may be used to treat patients; one that is not known to be so may not.
-fn clinical_use(api: &Api, model: &Loaded) -> bool {
-    let package = api.rooms.packages.iter().find(|p| p.model == model.model);
-    package.is_some_and(|package| package.manifest.clinical_use)
+    let header = clinical_use::header(is_for_treatment.unwrap_or(false));
+    ([header], Json(found)).into_response()
 }
 
 fn refused(refusal: Refusal) -> Problem {

@@ -1,7 +1,7 @@
 //! What a sentence says of something that it names: that it is there, that it is not, or that it may be.
 //!
 //! After NegEx and ConText: words before or after what is named deny it or leave it open. What only looks like a denial is none ("no
-//! change in the pneumothorax"). A denial reaches [`WORDS_MAX`] words far, anew with each part of an enumeration ("no pneumothorax,
+//! change in the pneumothorax"). A denial reaches six words far, anew with each part of an enumeration ("no pneumothorax,
 //! effusion or consolidation"), and not beyond a word that turns the sentence, nor into another clause. It errs towards "uncertain"
 //! where both are said, or where a sentence can be read in both ways.
 //!

@@ -77,7 +77,7 @@ fn cases_of(package: &str) -> Vec<(String, Case)> {
     let cases = files.map(|file| {
         let text = fs::read_to_string(&file).expect("a case is text");
         let name = file.display().to_string();
-        let case = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let case: Case = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         (name, case)
     });
     cases.collect()

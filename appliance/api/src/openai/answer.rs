@@ -3,6 +3,7 @@
 use super::calls::{Calls, Piece};
 use super::question::{Form, Question};
 use super::thoughts::{Heard, Thoughts};
+use crate::clinical_use;
 use crate::problem::Problem;
 use crate::talker::Speech;
 use axum::Json;
@@ -42,11 +43,17 @@ pub(super) struct Answer {
     model: String,
     version: String,
     device: String,
+    /// Whether the model may be used to treat patients.
+    is_for_treatment: bool,
     fingerprint: String,
 }
 
 impl Answer {
-    pub(super) fn new(question: &Question, loaded: &Loaded, now: Timestamp) -> Self {
+    pub(super) fn new(
+        question: &Question,
+        (loaded, is_for_treatment): (&Loaded, bool),
+        now: Timestamp,
+    ) -> Self {
         let prefix = match question.form {
             Form::Chat => "chatcmpl",
             Form::Text => "cmpl",
@@ -75,6 +82,7 @@ impl Answer {
             model: loaded.model.name.clone(),
             version: version.clone(),
             device: device.clone(),
+            is_for_treatment,
             fingerprint: fingerprint(loaded),
         }
     }
@@ -143,7 +151,7 @@ impl Answer {
         })
     }
 
-    fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+    fn headers(&self) -> [(HeaderName, HeaderValue); 3] {
         let value = |text: &str| {
             // A manifest's name or version with a line break in it would name nothing: it is left empty.
             HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
@@ -154,6 +162,7 @@ impl Answer {
                 value(&format!("{}/{}", self.model, self.version)),
             ),
             (DEVICE_HEADER, value(&self.device)),
+            clinical_use::header(self.is_for_treatment),
         ]
     }
 

@@ -5,8 +5,10 @@ use super::{answer, any_loaded, off_thread};
 use crate::access::Caller;
 use crate::appliance::Api;
 use crate::body;
+use crate::clinical_use;
 use crate::problem::Problem;
 use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,7 +34,7 @@ pub(crate) async fn embeddings(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let body = body::json(&api.config, &parts.headers, body).await?;
     let question = Question::read(body)?;
@@ -46,10 +48,12 @@ pub(crate) async fn embeddings(
         .map(|(index, vector)| json!({"object": "embedding", "index": index, "embedding": question.shown(vector)}))
         .collect();
     let usage = json!({"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens});
-    Ok(Json(json!({
+    let header = clinical_use::header(clinical_use::of(&api, &model));
+    let answer = json!({
         "object": "list", "data": data, "model": model.model.name, "usage": usage,
         "system_fingerprint": answer::fingerprint(&model),
-    })))
+    });
+    Ok(([header], Json(answer)).into_response())
 }
 
 async fn embed(api: &Api, question: &Question) -> Result<Embeddings, Problem> {

@@ -509,6 +509,27 @@ async fn texts_become_vectors() {
 }
 
 #[tokio::test]
+async fn every_answer_says_whether_its_model_may_treat_patients() {
+    let mut site = Site::new();
+    for told in ["false", "true"] {
+        for (path, body) in [
+            ("/v1/chat/completions", question("one", &json!({}))),
+            (
+                "/v1/chat/completions",
+                question("one", &json!({"stream": true})),
+            ),
+            ("/v1/completions", json!({"model": MODEL, "prompt": "one"})),
+            ("/v1/embeddings", json!({"model": ENCODER, "input": "one"})),
+        ] {
+            let answer = site.post_json(path, &body).await;
+            assert_eq!(answer.status, 200, "{path}");
+            assert_eq!(answer.header("x-pericard-clinical-use"), told, "{path}");
+        }
+        site.let_models_treat();
+    }
+}
+
+#[tokio::test]
 async fn engines_tell_their_figures_by_class() {
     let site = Site::new();
     let page = site.get("/metrics").await.text();

@@ -11,9 +11,9 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use pericard_api::{ApiConfig, Appliance, Notice, Setting, mint, router};
+use pericard_api::{ApiConfig, Appliance, Notice, Setting, Talker as _, mint, router};
 use pericard_domain::actor::{Actor, Role};
-use pericard_domain::model::Package;
+use pericard_domain::model::{Budget, IntendedUse, Manifest, Package};
 use pericard_domain::time::{Clock, StandingClock, Timestamp};
 use pericard_egress::Meter;
 use pericard_intake::{IdleTimeout, Intake, IntakeConfig, Judges, Quotas};
@@ -21,6 +21,8 @@ use pericard_store::access::NewToken;
 use pericard_store::audit_log::AuditQuery;
 use pericard_store::{Store, StoreConfig};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -77,6 +79,34 @@ impl Site {
     /// Callers may bring so much from now on.
     pub(crate) fn limit(&mut self, quotas: Quotas) {
         self.intake = intake(&self.store, &self.meter, &self.clock, quotas);
+    }
+
+    /// From now on the manifests of all loaded models say that they may be used to treat patients.
+    pub(crate) fn let_models_treat(&mut self) {
+        let packages = self.scripted.loaded().into_iter().map(|loaded| Package {
+            manifest: Manifest {
+                name: loaded.model.name.clone(),
+                version: loaded.model.version.clone(),
+                summary: String::new(),
+                licence: "Apache-2.0".into(),
+                source: String::new(),
+                task: loaded.task,
+                clinical_use: true,
+                intended_use: IntendedUse::default(),
+                files: BTreeMap::new(),
+                parts: BTreeMap::new(),
+                outputs: BTreeMap::new(),
+                parameters: BTreeMap::new(),
+                budget: Budget {
+                    memory_mib: 1,
+                    inference_timeout_s: 1,
+                },
+                golden: Vec::new(),
+            },
+            model: loaded.model,
+            dir: PathBuf::new(),
+        });
+        self.packages = packages.collect();
     }
 
     pub(crate) fn appliance(&self) -> Appliance {

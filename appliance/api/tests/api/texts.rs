@@ -177,3 +177,25 @@ async fn an_impression_needs_a_study_with_findings() {
         ["structure-report", "deidentify-text", "draft-impression"]
     );
 }
+
+#[tokio::test]
+async fn every_draft_says_whether_its_model_may_treat_patients() {
+    const HEADER: &str = "x-pericard-clinical-use";
+    let mut site = Site::new();
+    for (may, told) in [(false, "false"), (true, "true")] {
+        let draft = json!({"claims": []});
+        let body = json!({"report": REPORT});
+        let structured = say(&site, &draft, "/api/v1/texts/structure", body).await;
+        assert_eq!(structured.header(HEADER), told);
+        assert_eq!(structured.json()["provenance"]["clinical_use"], may);
+        let body = json!({"text": REPORT, "model": MODEL});
+        let found = json!({"identifiers": []});
+        let cleaned = say(&site, &found, "/api/v1/texts/deidentify", body).await;
+        assert_eq!(cleaned.header(HEADER), told);
+        // Rules are no model, and for no treatment.
+        let body = json!({"text": REPORT});
+        let by_rules = site.post_json("/api/v1/texts/deidentify", &body).await;
+        assert_eq!(by_rules.header(HEADER), "false");
+        site.let_models_treat();
+    }
+}
