@@ -20,6 +20,7 @@ use pericard_domain::chat::{ChatEvent, ChatRequest, Finish, Prompt, Sampling};
 use pericard_domain::digest::Digest;
 use pericard_domain::job::Priority;
 use pericard_domain::model::Task;
+use pericard_domain::study::Study;
 use pericard_domain::uid::StudyUid;
 use pericard_runner::Loaded;
 use pericard_scribe::deidentify::{self, Cleaned};
@@ -93,7 +94,8 @@ pub(crate) async fn structure(
     let model = asked.model(&api)?;
     note(&api, &caller, "structure report", &model).await?;
     let question = Report::read(&text).map_err(refused)?.question();
-    let said = ask(&api, &caller, (&model, asked.priority), question).await?;
+    let of = whose(&["text", &text]);
+    let said = ask(&api, &caller, (&model, asked.priority), question, &of).await?;
     let structured = Report::read(&text).and_then(|report| report.check(&said));
     let structured = structured.map_err(refused)?;
     let package = Package::structure_report();
@@ -125,7 +127,8 @@ pub(crate) async fn deidentify(
     let said = match &model {
         Some(model) => {
             let question = deidentify::question(&text);
-                    Some(ask(&api, &caller, (model, asked.priority), question).await?)
+            let of = whose(&["text", &text]);
+            Some(ask(&api, &caller, (model, asked.priority), question, &of).await?)
         }
         None => None,
     };
@@ -159,8 +162,8 @@ pub(crate) async fn impression(
         .filter(|kept| !kept.superseded)
         .map(|kept| &kept.report);
     let facts = Facts::of(current).map_err(refused)?;
-    let question = facts.question();
-    let said = ask(&api, &caller, (&model, asked.priority), question).await?;
+    let (question, of) = (facts.question(), patient_of(&held));
+    let said = ask(&api, &caller, (&model, asked.priority), question, &of).await?;
     let impression = facts.check(&said).map_err(refused)?;
     let mut drafted = json!(impression);
     drafted["study"] = json!(study);
@@ -219,19 +222,38 @@ async fn note(
         .await
 }
 
-/// Asks a model, and hears it to its end.
+/// Whose words a model reads, in a form that tells nobody who that is.
+fn whose(parts: &[&str]) -> String {
+    let told = json!(parts).to_string();
+    Digest::new(Sha256::digest(told).into()).to_string()
+}
+
+/// Whose study it is; where that is not known, the study is a patient of its own. An ID alone is not enough: two senders may both have
+/// given it.
+fn patient_of(held: &Study) -> String {
+    let facts = &held.facts;
+    let Some(id) = &facts.patient_id else {
+        return whose(&["study", held.study.as_str()]);
+    };
+    let [name, born] = [&facts.patient_name, &facts.patient_birth_date]
+        .map(|told| told.as_deref().unwrap_or_default());
+    whose(&["patient", id, name, born])
+}
+
+/// Asks a model, and hears it to its end. What is computed of the words is shared with nobody but those whose words they are.
 async fn ask(
     api: &Api,
     caller: &Caller,
     (model, priority): (&Loaded, Priority),
     (prompt, sampling): (Prompt, Sampling),
+    of: &str,
 ) -> Result<String, Problem> {
     let tenant = own_scope(&caller.actor);
     let request = ChatRequest {
         prompt,
         sampling,
         priority,
-        scope: format!("{tenant} texts"),
+        scope: format!("{tenant} texts {of}"),
         tenant,
     };
     let (talker, name) = (api.rooms.talker.clone(), model.model.name.clone());

@@ -37,9 +37,19 @@ pub(crate) async fn with_findings_for(
     messages: Vec<String>,
 ) -> (Site, u64) {
     let site = Site::new();
+    let job = find_in(&site, (STUDY, object(1, 1, 1, 10)), findings).await;
+    (site, job)
+}
+
+/// A study of one object in which these are found; the job that found them.
+pub(crate) async fn find_in(
+    site: &Site,
+    (study, object): (&str, Vec<u8>),
+    findings: Vec<Finding>,
+) -> u64 {
     let request =
         Request::post("/api/v1/studies").header(header::CONTENT_TYPE, "application/dicom");
-    let answer = site.call(request, object(1, 1, 1, 10)).await;
+    let answer = site.call(request, object).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     site.clock
         .set(site.clock.now().after(Duration::from_secs(61)));
@@ -62,7 +72,7 @@ pub(crate) async fn with_findings_for(
     let revision = completed.await.expect("complete");
     let job = lease().await;
     let report = Report {
-        study: STUDY.parse().expect("a UID"),
+        study: study.parse().expect("a UID"),
         revision,
         model,
         clinical_use: false,
@@ -75,7 +85,7 @@ pub(crate) async fn with_findings_for(
     let concluded = site.store.conclude(&job, Conclusion { report, objects });
     concluded.await.expect("concluded");
     let job = serde_json::to_value(job.job.id).expect("a number");
-    (site, job.as_u64().expect("a number"))
+    job.as_u64().expect("a number")
 }
 
 async fn counts(site: &Site) -> Value {

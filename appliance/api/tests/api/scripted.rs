@@ -29,6 +29,8 @@ pub(crate) struct Scripted {
     pub(crate) open: Arc<AtomicUsize>,
     /// What it says instead, once it is told to, without counting words.
     pub(crate) says: Mutex<Option<String>>,
+    /// With whom each question may share what was computed, in order.
+    pub(crate) scopes: Mutex<Vec<String>>,
     /// Told whenever an answer is dropped.
     pub(crate) closed: Arc<Notify>,
 }
@@ -74,6 +76,9 @@ impl Talker for Scripted {
 
     fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal> {
         let words = last_words(&request.prompt);
+        let mut scopes = self.scopes.lock().expect("nobody panics with it");
+        scopes.push(request.scope.clone());
+        drop(scopes);
         let says = self.says.lock().expect("nobody panics with it").clone();
         if let Some(says) = says {
             let pieces = says.split_inclusive(' ');

@@ -1,7 +1,13 @@
 //! Hospital tasks: drafts whose every claim was checked, and refusals where nothing holds.
 
+use crate::reviews::find_in;
 use crate::scripted::MODEL;
-use crate::site::{Answer, Site};
+use crate::site::{Answer, Site, object, object_saying};
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+use http::{Request, header};
+use pericard_domain::actor::Role;
+use pericard_domain::finding::{Code, Finding, Measurement, Region};
 use serde_json::{Value, json};
 
 const REPORT: &str = "There is a small left pleural effusion. No pneumothorax.";
@@ -197,5 +203,96 @@ async fn every_draft_says_whether_its_model_may_treat_patients() {
         let by_rules = site.post_json("/api/v1/texts/deidentify", &body).await;
         assert_eq!(by_rules.header(HEADER), "false");
         site.let_models_treat();
+    }
+}
+
+/// With whom the latest question may share what was computed of it.
+async fn scope_of(site: &Site, secret: &str, path: &str, body: Value) -> String {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::AUTHORIZATION, format!("Bearer {secret}"));
+    let request = request.body(body.to_string().into()).expect("a request");
+    let answer = site.send(request).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let scopes = site.scripted.scopes.lock().expect("nobody panics with it");
+    scopes.last().cloned().expect("a question")
+}
+
+#[tokio::test]
+async fn no_text_shares_what_was_computed_of_another() {
+    let site = Site::new();
+    let secret = site.token(&Role::ALL).await;
+    let says = |what: Value| {
+        *site.scripted.says.lock().expect("nobody panics with it") = Some(what.to_string());
+    };
+    let structure = async |report: &str| {
+        says(json!({"claims": []}));
+        let path = "/api/v1/texts/structure";
+        scope_of(&site, &secret, path, json!({"report": report})).await
+    };
+    let clean = async |text: &str| {
+        says(json!({"identifiers": []}));
+        let body = json!({"text": text, "model": MODEL});
+        scope_of(&site, &secret, "/api/v1/texts/deidentify", body).await
+    };
+    let other = "No pneumothorax.";
+    assert_eq!(structure(REPORT).await, structure(REPORT).await);
+    assert_ne!(structure(REPORT).await, structure(other).await);
+    assert_eq!(clean(REPORT).await, clean(REPORT).await);
+    assert_ne!(clean(REPORT).await, clean(other).await);
+    assert!(!structure(other).await.contains("pneumothorax"));
+}
+
+#[tokio::test]
+async fn no_patient_shares_what_was_computed_of_another() {
+    let site = Site::new();
+    let secret = site.token(&Role::ALL).await;
+    let of_first = [
+        (tags::PATIENT_ID, VR::LO, "PID-1"),
+        (tags::PATIENT_NAME, VR::PN, "DOE1^JANE"),
+    ];
+    let same_id = [(tags::PATIENT_ID, VR::LO, "PID-1")];
+    for (study, object) in [
+        ("1.2.3.1", object(1, 1, 1, 10)),
+        ("1.2.3.2", object(2, 1, 1, 10)),
+        ("1.2.3.3", object_saying((3, 1, 1), 10, &of_first)),
+        ("1.2.3.4", object_saying((4, 1, 1), 10, &same_id)),
+    ] {
+        find_in(&site, (study, object), vec![brain(study)]).await;
+    }
+    let said = "The volume of the brain is 1369.6 mL.";
+    let says = json!({"sentences": [{"facts": [1], "text": said}]}).to_string();
+    *site.scripted.says.lock().expect("nobody panics with it") = Some(says);
+    let mut scopes = Vec::new();
+    for study in 1..=4 {
+        let path = format!("/api/v1/studies/1.2.3.{study}/impression");
+        scopes.push(scope_of(&site, &secret, &path, json!({})).await);
+    }
+    // The same prompt word by word: only a study of the same patient finds what was computed of it.
+    assert_eq!(scopes[0], scopes[2]);
+    assert_ne!(scopes[0], scopes[1]);
+    assert_ne!(scopes[0], scopes[3]);
+    assert!(
+        scopes
+            .iter()
+            .all(|s| !s.contains("PID") && !s.contains("DOE"))
+    );
+}
+
+fn brain(study: &str) -> Finding {
+    Finding {
+        tracking_id: "brain".into(),
+        tracking_uid: format!("{study}.77.1").parse().expect("a UID"),
+        concept: Code::new("12738006", "SCT", "Brain"),
+        region: Region::Frames {
+            sources: Vec::new(),
+        },
+        measurements: vec![Measurement {
+            concept: Code::new("118565006", "SCT", "Volume"),
+            value: 1369.6,
+            unit: Code::new("mL", "UCUM", "mL"),
+        }],
+        text: None,
+        score: None,
     }
 }
