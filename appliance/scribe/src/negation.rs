@@ -381,6 +381,8 @@ mod tests {
         "CT of the chest without intravenous contrast, right pneumothorax.",
         "No oral or intravenous contrast was given, right pneumothorax.",
         "Incompletely resolved pneumothorax.",
+        "Partial resolution of the pneumothorax.",
+        "Interval resolution of the effusion with a small residual pneumothorax.",
         "Absence of lung markings at the apex, a large pneumothorax.",
         "No more than a small pneumothorax.",
         "Keine wesentliche Änderung des Pneumothorax.",
@@ -450,6 +452,7 @@ mod tests {
         "Pneumothorax: no, effusion: yes.",
         "Pneumothorax has not been seen.",
         "No suspicion of pneumothorax.",
+        "Interval resolution of the pneumothorax.",
     ];
     const UNCERTAIN: &[&str] = &[
         "No significant change or new pneumothorax.",

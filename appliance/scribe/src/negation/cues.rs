@@ -33,7 +33,14 @@ pub(super) const DENY_LISTS: &[&str] = &[
     "ohne",
 ];
 /// Before what is named, they deny it alone: "not enlarged, right pneumothorax".
-pub(super) const DENY_ONE: &[&str] = &["not", "never", "absent", "excluded", "resolved"];
+pub(super) const DENY_ONE: &[&str] = &[
+    "not",
+    "never",
+    "absent",
+    "excluded",
+    "resolved",
+    "resolution of",
+];
 /// After what is named, they deny it.
 pub(super) const DENY_AFTER: &[&str] = &[
     "is absent",
@@ -163,6 +170,12 @@ pub(super) const PSEUDO: &[&str] = &[
     "nearly resolved",
     "nearly completely resolved",
     "almost completely resolved",
+    "no resolution of",
+    "without resolution of",
+    "partial resolution of",
+    "incomplete resolution of",
+    "near complete resolution of",
+    "nearly complete resolution of",
     "no lung markings",
     "without lung markings",
     "absent lung markings",
