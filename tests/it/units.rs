@@ -59,7 +59,7 @@ fn systemd_understands_every_drop_in_where_it_goes() {
         let startable = shipped.replace("/usr/bin/pericard", "/bin/true");
         let beside = folder.path().join(format!("{unit}.d"));
         fs::create_dir(&beside).expect("the drop-ins' folder");
-        fs::write(beside.join(name), text).expect("the drop-in");
+        fs::write(beside.join(name), &text).expect("the drop-in");
         fs::write(folder.path().join(unit), startable).expect("the unit");
         let mut verify = Command::new(&analyze);
         verify

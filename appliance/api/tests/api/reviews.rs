@@ -37,7 +37,8 @@ pub(crate) async fn with_findings_for(
     messages: Vec<String>,
 ) -> (Site, u64) {
     let site = Site::new();
-    let job = find_in(&site, (STUDY, object(1, 1, 1, 10)), findings).await;
+    let told = (findings, messages);
+    let job = find_and_tell(&site, (STUDY, object(1, 1, 1, 10)), told).await;
     (site, job)
 }
 
@@ -46,6 +47,14 @@ pub(crate) async fn find_in(
     site: &Site,
     (study, object): (&str, Vec<u8>),
     findings: Vec<Finding>,
+) -> u64 {
+    find_and_tell(site, (study, object), (findings, Vec::new())).await
+}
+
+async fn find_and_tell(
+    site: &Site,
+    (study, object): (&str, Vec<u8>),
+    (findings, messages): (Vec<Finding>, Vec<String>),
 ) -> u64 {
     let request =
         Request::post("/api/v1/studies").header(header::CONTENT_TYPE, "application/dicom");
