@@ -55,6 +55,9 @@ _pericard() {
             pericard,model)
                 cmd="pericard__subcmd__model"
                 ;;
+            pericard,reload)
+                cmd="pericard__subcmd__reload"
+                ;;
             pericard,restore)
                 cmd="pericard__subcmd__restore"
                 ;;
@@ -228,6 +231,9 @@ _pericard() {
                 ;;
             pericard__subcmd__help,model)
                 cmd="pericard__subcmd__help__subcmd__model"
+                ;;
+            pericard__subcmd__help,reload)
+                cmd="pericard__subcmd__help__subcmd__reload"
                 ;;
             pericard__subcmd__help,restore)
                 cmd="pericard__subcmd__help__subcmd__restore"
@@ -791,7 +797,7 @@ _pericard() {
 
     case "${cmd}" in
         pericard)
-            opts="-h -V --help --version serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert hub help"
+            opts="-h -V --help --version serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker reload cert hub help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1105,7 +1111,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__cert__subcmd__request)
-            opts="-h --name --dir --help"
+            opts="-h --name --dir --again --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1209,12 +1215,16 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__doctor)
-            opts="-h --profile --root --json --help"
+            opts="-h --config --profile --root --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1667,7 +1677,7 @@ _pericard() {
             return 0
             ;;
         pericard__subcmd__help)
-            opts="serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker cert hub help"
+            opts="serve demo check doctor submit jobs model audit egress backup restore erase deidentify token worker reload cert hub help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2649,6 +2659,20 @@ _pericard() {
         pericard__subcmd__help__subcmd__model__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__help__subcmd__reload)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -4584,6 +4608,28 @@ _pericard() {
             fi
             case "${prev}" in
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pericard__subcmd__reload)
+            opts="-h --config --pid --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
