@@ -373,6 +373,10 @@ fn an_alarm_that_was_closed_is_no_finding_until_it_is_raised_again() {
     assert_eq!(rolls_back(), refused(Reason::Log));
     assert_eq!(found(&nation.hub), [FindingKind::Fork]);
     // A hub of before, whose data have no place for what was closed.
+    nation.database.spoil(match nation.database.place() {
+        Place::File(_) => "PRAGMA user_version = 0",
+        Place::Server(_) => "DROP TABLE schema_version",
+    });
     nation.database.spoil("DROP TABLE closed_alarms");
     let hub = open(&nation.database);
     assert_eq!(found(&hub), [FindingKind::Fork]);
