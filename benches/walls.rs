@@ -120,9 +120,8 @@ fn inferences(config: RunnerConfig, package: Package) -> [Vec<f64>; 2] {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime");
     let runner = tokio.block_on(async { Runner::new(config) });
     let loading = (runner.clone(), package.clone());
-    let loaded = tokio.block_on(tokio::task::spawn_blocking(move || {
-        loading.0.load(&loading.1)
-    }));
+    let loads = async { tokio::task::spawn_blocking(move || loading.0.load(&loading.1)).await };
+    let loaded = tokio.block_on(loads);
     loaded.expect("a thread").expect("it loads");
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..INFERENCES {
