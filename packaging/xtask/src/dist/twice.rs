@@ -22,14 +22,18 @@ pub(super) fn compare(tree: &Path, cache: &Cache, arguments: &DistArguments) -> 
         run(Command::new("git")
             .args(["clone", "--quiet"])
             .args([tree, clone]))?;
+    }
+    // Only now: a commit that comes while the first is built is in neither.
+    for clone in &clones {
         once(clone, &clone.join("target"), cache, arguments)?;
     }
+    let cloned = clones[0].clone();
     let [one, other] = clones.map(|clone| clone.join(&arguments.out));
     let differ = differing(&one, &other)?;
     if differ.is_empty() {
         let commit = said(
             Command::new("git")
-                .current_dir(tree)
+                .current_dir(&cloned)
                 .args(["rev-parse", "HEAD"]),
         )?;
         eprintln!(
