@@ -6,7 +6,7 @@ use crate::cache::Cache;
 use crate::error::{Error, run};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::process::Command;
 
 /// Where the clones are, within the target folder. They stay, for whoever has to look for a difference.
@@ -14,6 +14,7 @@ const CLONES: [&str; 2] = ["twice/one", "twice/the-other/further-below"];
 
 /// Builds twice from the start.
 pub(super) fn compare(tree: &Path, cache: &Cache, arguments: &DistArguments) -> Result<(), Error> {
+    within_a_clone(&arguments.out)?;
     let clones = CLONES.map(|clone| crate::target(tree).join(clone));
     for clone in &clones {
         if clone.exists() {
@@ -51,6 +52,18 @@ pub(super) fn compare(tree: &Path, cache: &Cache, arguments: &DistArguments) -> 
     })
 }
 
+/// A folder that is the same for both clones would hold one of them only, and be the same as itself.
+fn within_a_clone(out: &Path) -> Result<(), Error> {
+    let is_within = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if out.components().all(is_within) {
+        return Ok(());
+    }
+    Err(Error::Failed {
+        program: "cargo xtask dist --twice".into(),
+        status: "--out must be a relative path within each of the clones".into(),
+    })
+}
+
 /// The files that are not the same in both folders; one that is in one folder only counts.
 fn differing(one: &Path, other: &Path) -> Result<Vec<String>, Error> {
     let lines = |folder: &Path| -> Result<BTreeSet<String>, Error> {
@@ -68,6 +81,15 @@ fn differing(one: &Path, other: &Path) -> Result<Vec<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_compared_with_itself() {
+        assert!(within_a_clone(Path::new("target/packages")).is_ok());
+        for out in ["/tmp/packages", "../packages", "target/../../packages"] {
+            let refused = within_a_clone(Path::new(out)).unwrap_err().to_string();
+            assert!(refused.contains("within each of the clones"), "{refused}");
+        }
+    }
 
     #[test]
     fn a_file_that_differs_or_is_alone_is_named() {
