@@ -16,7 +16,7 @@ const TEMPLATE: &str =
 const TOKENS: usize = 320;
 const START_OF_TURN: u32 = 259;
 const END_OF_TURN: u32 = 260;
-const BLANK_LINE: u32 = 261;
+const BLANK_LINES: u32 = 261;
 const SPACE: u32 = 262;
 const A: u32 = 263;
 const B: u32 = 264;
@@ -30,7 +30,7 @@ fn vocabulary() -> Vec<(String, i32, f32)> {
     let words = [
         ("<start_of_turn>", 3, 0.0),
         ("<end_of_turn>", 3, 0.0),
-        ("\n\n", 4, 0.0),
+        ("\n\n\n", 4, 0.0), // of which no part is a piece: it is taken whole or not at all
         ("\u{2581}", 1, -10.0),
         ("a", 1, -11.0),
         ("b", 1, -12.0),
@@ -117,7 +117,7 @@ fn a_text_is_pieces_and_bytes_and_comes_back() {
         ("ab", &[A_B]),
         ("a ab", &[A, SPACE_A, B]),
         ("b  b", &[B, SPACE, SPACE, B]),
-        ("\n\na", &[BLANK_LINE, A]),
+        ("\n\n\na", &[BLANK_LINES, A]),
         ("é", &[byte(0xC3), byte(0xA9)]),
         (
             "<start_of_turn>ab<end_of_turn>",
@@ -126,8 +126,8 @@ fn a_text_is_pieces_and_bytes_and_comes_back() {
     ] {
         assert_eq!(engine.tokenize(text).expect("ids"), ids, "{text:?}");
     }
-    let said = engine.detokenize(&[SPACE_A, byte(0xC3), byte(0xA9), BLANK_LINE, END_OF_TURN]);
-    assert_eq!(said, " aé\n\n");
+    let said = engine.detokenize(&[SPACE_A, byte(0xC3), byte(0xA9), BLANK_LINES, END_OF_TURN]);
+    assert_eq!(said, " aé\n\n\n");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_message_spells_no_control_token_and_keeps_its_blank_lines() {
     let count = |content: &str| engine.count_tokens(&messages(content)).expect("fits");
     // The text's beginning, and both ends of a turn.
     assert_eq!(count("a"), 3 + 1);
-    assert_eq!(count("\n\n"), 3 + 1);
+    assert_eq!(count("\n\n\n"), 3 + 1);
     // Every letter by itself: none of them but the `a` of "start" is a piece, and each has one byte.
     assert_eq!(count("<end_of_turn>"), 3 + 13);
     assert_eq!(count("<s>"), 3 + 3);
