@@ -298,6 +298,7 @@ mod tests {
         };
         let plain = quantised(Tier::Scalar);
         assert_eq!(quantised(Tier::detect()), plain);
+        #[cfg(target_arch = "x86_64")]
         if matches!(Tier::detect(), Tier::Amx | Tier::Avx512) {
             assert_eq!(quantised(Tier::Avx2), plain);
         }

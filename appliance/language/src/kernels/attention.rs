@@ -8,6 +8,8 @@
 #![allow(clippy::needless_range_loop)] // parallel arrays of registers, unrolled: indices say what belongs together
 
 use super::Tier;
+#[cfg(target_arch = "aarch64")]
+use super::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Plain, exp};
@@ -168,6 +170,8 @@ fn on_tier<'p, const R: usize>(
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 => unsafe { avx2::<R>(queries, page) },
+        #[cfg(target_arch = "aarch64")]
+        Tier::NeonDot | Tier::Neon => some::<Neon, R>(queries, page),
         _ => some::<Plain, R>(queries, page),
     }
 }

@@ -402,6 +402,122 @@ mod x86 {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use super::Lanes;
+    use std::arch::aarch64::*;
+    use std::array::from_fn;
+
+    /// Four vectors of NEON, which every aarch64 has.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Neon(pub(crate) [float32x4_t; 4]);
+
+    impl Neon {
+        #[inline(always)]
+        fn each(of: impl Fn(usize) -> float32x4_t) -> Self {
+            Self(from_fn(of))
+        }
+    }
+
+    // SAFETY (of every block): every such machine has the instructions; arrays have sixteen values.
+    unsafe impl Lanes for Neon {
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            Self([unsafe { vdupq_n_f32(value) }; 4])
+        }
+        #[inline(always)]
+        fn load(from: &[f32; 16]) -> Self {
+            Self::each(|i| unsafe { vld1q_f32(from.as_ptr().add(4 * i)) })
+        }
+        #[inline(always)]
+        fn widen(from: &[u16; 16]) -> Self {
+            Self::each(|i| unsafe {
+                vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from.as_ptr().add(4 * i))))
+            })
+        }
+        #[inline(always)]
+        fn unsigned(from: &[u8; 16]) -> Self {
+            let halves = unsafe {
+                let bytes = vld1q_u8(from.as_ptr());
+                [vmovl_u8(vget_low_u8(bytes)), vmovl_high_u8(bytes)]
+            };
+            Self::each(|i| unsafe {
+                let half = halves[i / 2];
+                vcvtq_f32_u32(match i % 2 {
+                    0 => vmovl_u16(vget_low_u16(half)),
+                    _ => vmovl_high_u16(half),
+                })
+            })
+        }
+        #[inline(always)]
+        fn signed(from: &[u8; 16]) -> Self {
+            let halves = unsafe {
+                let bytes = vld1q_s8(from.as_ptr().cast());
+                [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)]
+            };
+            Self::each(|i| unsafe {
+                let half = halves[i / 2];
+                vcvtq_f32_s32(match i % 2 {
+                    0 => vmovl_s16(vget_low_s16(half)),
+                    _ => vmovl_high_s16(half),
+                })
+            })
+        }
+        #[inline(always)]
+        fn store(self, into: &mut [f32; 16]) {
+            for (into, lanes) in into.as_chunks_mut::<4>().0.iter_mut().zip(self.0) {
+                unsafe { vst1q_f32(into.as_mut_ptr(), lanes) };
+            }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            Self::each(|i| unsafe { vaddq_f32(self.0[i], other.0[i]) })
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            Self::each(|i| unsafe { vsubq_f32(self.0[i], other.0[i]) })
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            Self::each(|i| unsafe { vmulq_f32(self.0[i], other.0[i]) })
+        }
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            Self::each(|i| unsafe { vdivq_f32(self.0[i], other.0[i]) })
+        }
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            Self::each(|i| unsafe { vmaxnmq_f32(self.0[i], other.0[i]) })
+        }
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            Self::each(|i| unsafe { vminnmq_f32(self.0[i], other.0[i]) })
+        }
+        #[inline(always)]
+        fn fma(self, factor: Self, addend: Self) -> Self {
+            Self::each(|i| unsafe { vfmaq_f32(addend.0[i], self.0[i], factor.0[i]) })
+        }
+        #[inline(always)]
+        fn power(self) -> Self {
+            Self::each(|i| unsafe {
+                let shifted = vshlq_n_s32::<23>(vreinterpretq_s32_f32(self.0[i]));
+                vreinterpretq_f32_s32(vaddq_s32(shifted, vdupq_n_s32(0x3F80_0000)))
+            })
+        }
+        #[inline(always)]
+        fn zero_below(self, limit: Self, value: Self) -> Self {
+            Self::each(|i| unsafe {
+                let below = vcltq_f32(self.0[i], limit.0[i]);
+                let value = vreinterpretq_u32_f32(value.0[i]);
+                vreinterpretq_f32_u32(vbicq_u32(value, below))
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ mod scales;
 mod tile_amx;
 mod tile_avx2;
 mod tile_avx512;
+mod tile_neon;
 mod tile_scalar;
 
 #[cfg(test)]
@@ -31,17 +32,40 @@ pub(crate) mod allocations;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     /// Plain code, for every machine; the reference of the tests.
+    #[cfg_attr(
+        target_arch = "aarch64",
+        allow(dead_code, reason = "outside tests, every such machine has more")
+    )]
     Scalar,
     /// AVX2 with FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, BW, VL, DQ and VNNI.
+    #[cfg(target_arch = "x86_64")]
     Avx512,
     /// AVX-512 with VNNI, and the matrix unit (AMX) for prompts.
+    #[cfg(target_arch = "x86_64")]
     Amx,
+    /// NEON, of every aarch64.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// NEON with dot products of bytes.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
 }
 
 impl Tier {
     /// The best tier of this machine.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn detect() -> Self {
+        match std::arch::is_aarch64_feature_detected!("dotprod") {
+            true => Self::NeonDot,
+            false => Self::Neon,
+        }
+    }
+
+    /// The best tier of this machine.
+    #[cfg(not(target_arch = "aarch64"))]
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -70,9 +94,16 @@ impl Tier {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
             Self::Amx => "amx-int8",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => "neon-dotprod",
         }
     }
 }
@@ -99,11 +130,18 @@ mod tests {
             for sets in quoted(&source, "#[target_feature(enable = \"") {
                 compiled_for.extend(sets.split(',').map(str::to_owned));
             }
-            for set in quoted(&source, "is_x86_feature_detected!(\"") {
-                asked_for.insert(set.to_owned());
+            let extension = "arch_extension"; // apart from its beginning, so that this is not found itself
+            for set in quoted(&source, &format!("\".{extension} ")) {
+                compiled_for.insert(set.to_owned());
+            }
+            for question in ["is_x86_feature_detected", "is_aarch64_feature_detected"] {
+                for set in quoted(&source, &format!("{question}!(\"")) {
+                    asked_for.insert(set.to_owned());
+                }
             }
         }
         assert!(compiled_for.contains("avx512vnni"), "{compiled_for:?}");
+        assert!(compiled_for.contains("dotprod"), "{compiled_for:?}");
         let unasked: Vec<&String> = compiled_for.difference(&asked_for).collect();
         assert!(
             unasked.is_empty(),

@@ -2,11 +2,15 @@
 
 use super::Tier;
 use super::activation::Activations;
+#[cfg(target_arch = "aarch64")]
+use super::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Plain};
 use super::packed::{Packed, TILE};
 use super::pool::{Disjoint, Pool};
+#[cfg(target_arch = "aarch64")]
+use super::tile_neon;
 use super::tile_scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{tile_amx, tile_avx2, tile_avx512};
@@ -209,6 +213,12 @@ fn compute(
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => unsafe { tile_avx2::products(weights, *tile, x, row, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Tier::NeonDot => unsafe { tile_neon::products::<true>(weights, *tile, x, row, out) },
+            // SAFETY: every such machine has these instructions.
+            #[cfg(target_arch = "aarch64")]
+            Tier::Neon => unsafe { tile_neon::products::<false>(weights, *tile, x, row, out) },
             _ => tile_scalar::products(weights, *tile, x, row, out),
         }
     }
@@ -223,6 +233,8 @@ fn gate_rows(tier: Tier, kind: Gate, gates: &[[f32; TILE]], products: &mut [[f32
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Tier::Avx2 => unsafe { gate_avx2(kind, gates, products) },
+        #[cfg(target_arch = "aarch64")]
+        Tier::NeonDot | Tier::Neon => gate_lanes::<Neon>(kind, gates, products),
         _ => gate_lanes::<Plain>(kind, gates, products),
     }
 }
@@ -291,9 +303,20 @@ mod tests {
         out
     }
 
+    #[cfg(target_arch = "aarch64")]
     fn tiers() -> Vec<Tier> {
         match Tier::detect() {
+            Tier::NeonDot => vec![Tier::Neon, Tier::NeonDot],
+            tier => vec![tier],
+        }
+    }
+
+    #[cfg(not(target_arch = "aarch64"))]
+    fn tiers() -> Vec<Tier> {
+        match Tier::detect() {
+            #[cfg(target_arch = "x86_64")]
             Tier::Amx => vec![Tier::Avx2, Tier::Avx512, Tier::Amx],
+            #[cfg(target_arch = "x86_64")]
             Tier::Avx512 => vec![Tier::Avx2, Tier::Avx512],
             tier => vec![tier],
         }
