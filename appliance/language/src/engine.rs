@@ -202,11 +202,7 @@ impl Engine {
         };
         // Everything is where it is computed with: the mapping goes, and with it the second copy in memory.
         drop(file);
-        let shared = Arc::new(Shared {
-            board: Mutex::new(Board::default()),
-            bell: Condvar::new(),
-            began: Instant::now(),
-        });
+        let shared = Arc::new(Shared::new());
         let closing = tokenizer.encode(thought::CLOSING).unwrap_or_default();
         let tokenizer = Arc::new(tokenizer);
         let steps = Steps::new(
@@ -536,6 +532,14 @@ fn busy(seconds: f64) -> ChatRefusal {
 }
 
 impl Shared {
+    pub(crate) fn new() -> Self {
+        Self {
+            board: Mutex::new(Board::default()),
+            bell: Condvar::new(),
+            began: Instant::now(),
+        }
+    }
+
     /// The state that both sides see.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Board> {
         // Every change of the board is whole before anything that could panic.

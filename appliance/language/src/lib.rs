@@ -51,6 +51,10 @@ mod trial;
 mod weights;
 
 #[cfg(test)]
+#[allow(dead_code, reason = "not every test bends a file")]
+#[path = "../tests/gguf/mod.rs"]
+mod gguf;
+#[cfg(test)]
 #[path = "../tests/package/mod.rs"]
 mod package;
 

@@ -59,6 +59,13 @@ impl Beginning {
 }
 
 impl Prefixes {
+    /// With room for so many pages at once, so that no step has to make it.
+    pub(crate) fn with_room(pages: usize) -> Self {
+        Self {
+            kept: HashMap::with_capacity(pages),
+        }
+    }
+
     /// The longest beginning of `tokens` that is kept, and its pages, which are now held for the caller as well. The last
     /// token is never part of it: its logits are wanted.
     pub(crate) fn find(

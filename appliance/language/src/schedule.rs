@@ -65,32 +65,73 @@ impl Pace {
     }
 }
 
+/// What turns are worked out on, kept from one step to the next so that none of them allocates.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    candidates: Vec<Candidate>,
+    /// The candidates by their places in the list, the most urgent first.
+    order: Vec<usize>,
+    /// Of each candidate, whether it lies beyond its caller's share of the places.
+    beyond: Vec<bool>,
+    /// How many places each caller has taken so far.
+    places: HashMap<u64, usize>,
+    plan: Vec<Share>,
+}
+
+impl Turns {
+    /// Takes up candidates in the place of those before.
+    pub(crate) fn consider(&mut self, candidates: impl Iterator<Item = Candidate>) {
+        self.candidates.clear();
+        self.candidates.extend(candidates);
+    }
+
+    /// The candidates.
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// What [`Policy::order`] or [`Policy::advancing`] gave last.
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// What [`Policy::plan`] gave last.
+    pub(crate) fn plan(&self) -> &[Share] {
+        &self.plan
+    }
+}
+
 impl Policy {
     /// Whose turn comes first: by class, where waiting raises it; within a class, what lies within its caller's share of the
     /// places before what lies beyond; then by how much each caller was served, then by arrival.
-    pub(crate) fn order(&self, candidates: &[Candidate], now: Duration) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
+    pub(crate) fn order(&self, turns: &mut Turns, now: Duration) {
+        let Turns {
+            candidates,
+            order,
+            beyond,
+            places,
+            ..
+        } = turns;
         let rank = |at: usize| self.rank(&candidates[at], now);
-        order.sort_by_key(|at| {
+        order.clear();
+        order.extend(0..candidates.len());
+        order.sort_unstable_by_key(|at| {
             let candidate = &candidates[*at];
             (rank(*at), candidate.served, candidate.arrived, *at)
         });
-        let mut places: HashMap<u64, usize> = HashMap::new();
-        for candidate in candidates {
+        places.clear();
+        for candidate in candidates.iter() {
             places.entry(candidate.caller).or_default();
         }
         let share = (self.sequences_max / places.len().max(1)).max(1);
-        let mut beyond = |at: usize| {
-            let taken = places.entry(candidates[at].caller).or_default();
+        beyond.clear();
+        beyond.resize(candidates.len(), false);
+        for at in order.iter() {
+            let taken = places.entry(candidates[*at].caller).or_default();
             *taken += 1;
-            *taken > share
-        };
-        let mut order: Vec<_> = order
-            .into_iter()
-            .map(|at| (rank(at), beyond(at), at))
-            .collect();
-        order.sort_by_key(|(rank, beyond, _)| (*rank, *beyond));
-        order.into_iter().map(|(_, _, at)| at).collect()
+            beyond[*at] = *taken > share;
+        }
+        order.sort_by_key(|at| (rank(*at), beyond[*at]));
     }
 
     /// The class with ageing; a lower number is more urgent. Ageing never reaches STAT.
@@ -106,38 +147,39 @@ impl Policy {
     }
 
     /// Those that advance, the most urgent first. The others pause.
-    pub(crate) fn advancing(&self, candidates: &[Candidate], now: Duration) -> Vec<usize> {
-        let mut order = self.order(candidates, now);
-        order.truncate(self.sequences_max);
-        order
+    pub(crate) fn advancing(&self, turns: &mut Turns, now: Duration) {
+        self.order(turns, now);
+        turns.order.truncate(self.sequences_max);
     }
 
     /// The next step: every answer among those that advance goes on by one token, and what room is left goes to prompts, the
     /// most urgent first. Prompts get no more than keeps the step short, and so the wait of whoever comes or leaves
     /// meanwhile: `step_max` beside answers, [`STEPS_ALONE`] times that without any.
-    pub(crate) fn plan(&self, candidates: &[Candidate], now: Duration, pace: Pace) -> Vec<Share> {
-        let (answers, prompts): (Vec<usize>, Vec<usize>) = self
-            .advancing(candidates, now)
-            .into_iter()
-            .partition(|at| candidates[*at].pending == 1);
-        let alone = if answers.is_empty() { STEPS_ALONE } else { 1 };
-        let most = self.step_tokens_max.saturating_sub(answers.len());
+    pub(crate) fn plan(&self, turns: &mut Turns, now: Duration, pace: Pace) {
+        self.advancing(turns, now);
+        let Turns {
+            candidates,
+            order,
+            plan,
+            ..
+        } = turns;
+        let answers = |at: &&usize| candidates[**at].pending == 1;
+        plan.clear();
+        plan.extend(order.iter().filter(answers).map(|at| Share {
+            candidate: *at,
+            tokens: 1,
+        }));
+        let alone = if plan.is_empty() { STEPS_ALONE } else { 1 };
+        let most = self.step_tokens_max.saturating_sub(plan.len());
         let mut room = most.min(alone * self.short_step(pace));
-        let mut plan: Vec<Share> = answers
-            .into_iter()
-            .map(|candidate| Share {
-                candidate,
-                tokens: 1,
-            })
-            .collect();
-        for candidate in prompts {
+        for candidate in order.iter().filter(|at| !answers(at)) {
+            let candidate = *candidate;
             let tokens = candidates[candidate].pending.min(room);
             if tokens > 0 {
                 plan.push(Share { candidate, tokens });
                 room -= tokens;
             }
         }
-        plan
     }
 
     fn short_step(&self, pace: Pace) -> usize {
@@ -169,15 +211,29 @@ mod tests {
         }
     }
 
+    fn turns(candidates: &[Candidate]) -> Turns {
+        let mut turns = Turns::default();
+        // Nothing of whom it was about before may stay.
+        turns.consider((0..7).map(|n| candidate(Priority::Stat, n, 1)));
+        POLICY.plan(&mut turns, Duration::from_secs(9), Pace::default());
+        turns.consider(candidates.iter().copied());
+        turns
+    }
+
     fn plan(candidates: &[Candidate], now_s: u64, tokens_per_s: f64) -> Vec<(usize, usize)> {
-        let plan = POLICY.plan(
-            candidates,
-            Duration::from_secs(now_s),
-            Pace { tokens_per_s },
-        );
-        plan.into_iter()
+        let mut turns = turns(candidates);
+        let pace = Pace { tokens_per_s };
+        POLICY.plan(&mut turns, Duration::from_secs(now_s), pace);
+        let shares = turns.plan().iter();
+        shares
             .map(|share| (share.candidate, share.tokens))
             .collect()
+    }
+
+    fn order(candidates: &[Candidate], now_s: u64) -> Vec<usize> {
+        let mut turns = turns(candidates);
+        POLICY.order(&mut turns, Duration::from_secs(now_s));
+        turns.order().to_vec()
     }
 
     #[test]
@@ -210,8 +266,9 @@ mod tests {
             candidate(Priority::Stat, 9, 50),
         ];
         assert_eq!(plan(&candidates, 10, 1000.0), [(1, 1), (2, 1), (3, 50)]);
-        let advancing = POLICY.advancing(&candidates, Duration::from_secs(10));
-        assert_eq!(advancing, [3, 1, 2], "the batch pauses");
+        let mut turns = turns(&candidates);
+        POLICY.advancing(&mut turns, Duration::from_secs(10));
+        assert_eq!(turns.order(), [3, 1, 2], "the batch pauses");
     }
 
     #[test]
@@ -226,10 +283,7 @@ mod tests {
             served(Priority::Stat, 2, 9),
             served(Priority::Batch, 3, 0),
         ];
-        assert_eq!(
-            POLICY.order(&candidates, Duration::from_secs(4)),
-            [2, 1, 0, 3]
-        );
+        assert_eq!(order(&candidates, 4), [2, 1, 0, 3]);
     }
 
     #[test]
@@ -247,7 +301,7 @@ mod tests {
             of(2, routine, 4),
             of(2, routine, 5),
         ];
-        let order = POLICY.order(&candidates, Duration::from_secs(6));
+        let order = order(&candidates, 6);
         // Three places for two callers: one each, then in order of arrival; a class goes before all that.
         assert_eq!(order, [0, 4, 1, 2, 5, 3]);
     }
@@ -256,24 +310,15 @@ mod tests {
     fn waiting_raises_a_batch_but_never_above_stat() {
         let batch = candidate(Priority::Batch, 0, 1);
         assert_eq!(
-            POLICY.order(
-                &[candidate(Priority::Routine, 5, 1), batch],
-                Duration::from_secs(30)
-            ),
+            order(&[candidate(Priority::Routine, 5, 1), batch], 30),
             [0, 1]
         );
         assert_eq!(
-            POLICY.order(
-                &[candidate(Priority::Routine, 5, 1), batch],
-                Duration::from_secs(61)
-            ),
+            order(&[candidate(Priority::Routine, 5, 1), batch], 61),
             [1, 0]
         );
         assert_eq!(
-            POLICY.order(
-                &[candidate(Priority::Stat, 900, 1), batch],
-                Duration::from_secs(999)
-            ),
+            order(&[candidate(Priority::Stat, 900, 1), batch], 999),
             [0, 1]
         );
     }

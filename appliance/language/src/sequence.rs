@@ -73,6 +73,8 @@ pub(crate) struct Sequence {
     /// Logits that were changed before the choice.
     bent: Vec<f32>,
     characters: Characters,
+    /// The characters that the latest token made whole.
+    piece: String,
     stop: StopWatch,
     sink: Sink,
 }
@@ -116,6 +118,7 @@ impl Sequence {
             top_logprobs: sampling.top_logprobs,
             bent: Vec::new(),
             characters: Characters::default(),
+            piece: String::new(),
             stop: StopWatch::new(sampling.stop),
             sink,
         }
@@ -165,6 +168,10 @@ impl Sequence {
         self.computed = pages.len() * PAGE;
         self.cached_tokens = self.computed.min(self.prompt_tokens);
         self.pages = pages;
+        // Once, so that no step has to.
+        self.tokens.reserve(self.generated_left());
+        let most = Cache::pages_for(self.tokens.len() + self.generated_left());
+        self.pages.reserve(most.saturating_sub(self.pages.len()));
         self.computed
     }
 
@@ -247,13 +254,14 @@ impl Sequence {
         let grammar = self.grammar.as_mut().filter(|_| most > 0 && !thinks);
         let forced = grammar.map(Grammar::forced).unwrap_or_default();
         // The last token of what must be said may go on with what is said freely.
-        let mut said = tokenizer.encode_said(&forced);
-        said.truncate(most.min(said.len().saturating_sub(1)));
+        let said = tokenizer.encode_said(&forced);
+        let said = &said[..most.min(said.len().saturating_sub(1))];
         self.is_forced = !said.is_empty();
-        self.guess = match self.is_forced {
+        self.guess.clear();
+        self.guess.extend_from_slice(match self.is_forced {
             true => said,
-            false => self.drafts.guess(&self.tokens, most).to_vec(),
-        };
+            false => self.drafts.guess(&self.tokens, most),
+        });
     }
 
     /// What is computed beside the next token.
@@ -273,7 +281,7 @@ impl Sequence {
         rows: impl Iterator<Item = &'a [f32]>,
         tokenizer: &Tokenizer,
     ) -> usize {
-        let guess = std::mem::take(&mut self.guess);
+        let mut guess = std::mem::take(&mut self.guess);
         let mut said: usize = 0;
         for (at, logits) in rows.enumerate() {
             // Beyond the first, a row is that of a guess that was right: its keys and values are there.
@@ -287,6 +295,8 @@ impl Sequence {
         if !self.is_forced {
             self.drafts.learn(guess.len(), said.saturating_sub(1));
         }
+        guess.clear();
+        self.guess = guess; // only its room
         said
     }
 
@@ -309,9 +319,11 @@ impl Sequence {
             return self.end(Finish::Stop);
         }
         self.tell(token, logits, tokenizer);
-        let piece = self.characters.push(tokenizer.bytes(token));
-        self.thought.take(&piece);
-        let (text, stopped) = self.stop.push(&piece);
+        self.piece.clear();
+        self.characters
+            .push(tokenizer.bytes(token), &mut self.piece);
+        self.thought.take(&self.piece);
+        let (text, stopped) = self.stop.push(&self.piece);
         self.say(text);
         if stopped {
             self.finished(Finish::Stop);

@@ -7,7 +7,7 @@ use crate::graph::Batch;
 use crate::kernels::pages::{Cache, Segment};
 use crate::limits::EngineLimits;
 use crate::prefix::Prefixes;
-use crate::schedule::{Candidate, Pace, Policy, Share};
+use crate::schedule::{Pace, Policy, Share, Turns};
 use crate::sequence::Sequence;
 use crate::tokenizer::Tokenizer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +30,16 @@ pub(crate) struct Steps {
     forecast: Forecast,
     /// Whether tokens are guessed and computed together.
     drafts: bool,
+    desk: Desk,
+}
+
+/// What a step is worked out on. It is kept, so that a step allocates only the texts that it sends.
+#[derive(Default)]
+struct Desk {
+    turns: Turns,
+    batch: Batch,
+    /// Who chose tokens.
+    moved: Vec<Moved>,
 }
 
 /// With guesses, a step has no more rows than this: where many answers share a pass, guesses only make it longer.
@@ -71,11 +81,15 @@ impl Steps {
             ageing: Duration::from_secs(limits.ageing_s.into()),
         };
         shared.lock().stats.kv_tokens_max = cache.tokens();
+        let pages_kept = match limits.prefix_idle_s {
+            0 => 0,
+            _ => Cache::pages_for(cache.tokens()),
+        };
         Self {
             shared,
             backend,
             cache,
-            prefixes: Prefixes::default(),
+            prefixes: Prefixes::with_room(pages_kept),
             prefix_idle: (limits.prefix_idle_s > 0)
                 .then(|| Duration::from_secs(limits.prefix_idle_s.into())),
             tokenizer,
@@ -84,6 +98,7 @@ impl Steps {
             pace: Pace::default(),
             forecast: Forecast::default(),
             drafts: limits.drafts,
+            desk: Desk::default(),
         }
     }
 
@@ -165,14 +180,14 @@ impl Steps {
     }
 
     /// Which of those that wait gets a place now.
-    fn next_place(&self, board: &Board, now: Duration) -> Option<usize> {
+    fn next_place(&mut self, board: &Board, now: Duration) -> Option<usize> {
         let candidate = |sequence: &Sequence| sequence.candidate(&board.fairness);
-        let candidates: Vec<Candidate> = board.waiting.iter().map(candidate).collect();
-        let first = self.policy.order(&candidates, now).first().copied()?;
-        let (sequence, rank) = (
-            &board.waiting[first],
-            self.policy.rank(&candidates[first], now),
-        );
+        let turns = &mut self.desk.turns;
+        turns.consider(board.waiting.iter().map(candidate));
+        self.policy.order(turns, now);
+        let first = turns.order().first().copied()?;
+        let rank = self.policy.rank(&turns.candidates()[first], now);
+        let sequence = &board.waiting[first];
         let displaces = self.displaces(sequence, rank, board, now);
         let has_place = self.active.len() < self.policy.sequences_max;
         let may_displace = displaces && self.active.len() < 2 * self.policy.sequences_max;
@@ -211,7 +226,8 @@ impl Steps {
 
     fn publish(&self, board: &mut Board) {
         let ahead = |sequence: &Sequence| sequence.ahead(&board.fairness);
-        board.running = self.active.iter().map(ahead).collect();
+        board.running.clear();
+        board.running.extend(self.active.iter().map(ahead));
         board.forecast = Forecast {
             tokens_per_s: self.pace.tokens_per_s(),
             ..self.forecast
@@ -227,28 +243,35 @@ impl Steps {
 
     /// `false` when what computes is not to be believed any more.
     fn step(&mut self) -> bool {
+        let mut desk = std::mem::take(&mut self.desk);
+        let goes_on = self.step_at(&mut desk);
+        self.desk = desk;
+        goes_on
+    }
+
+    fn step_at(&mut self, desk: &mut Desk) -> bool {
         let began = Instant::now();
-        let plan = self.plan();
-        let batch = self.batch(&plan);
-        let rows = batch.tokens.len();
-        let planned: usize = plan.iter().map(|share| share.tokens).sum();
-        let result = catch_unwind(AssertUnwindSafe(|| self.compute(&plan, &batch)));
-        let moved = match result {
-            Ok(Ok(moved)) => moved,
+        self.plan(&mut desk.turns);
+        self.lay_out(desk);
+        let rows = desk.batch.tokens.len();
+        let planned: usize = desk.turns.plan().iter().map(|share| share.tokens).sum();
+        let result = catch_unwind(AssertUnwindSafe(|| self.compute(desk)));
+        match result {
+            Ok(Ok(())) => {}
             Ok(Err(why)) => {
                 self.give_up(&why);
                 return false;
             }
-            Err(_) => self.failed(&plan),
-        };
+            Err(_) => self.failed(desk),
+        }
         let took = began.elapsed();
         self.pace.learn(rows, took);
         self.forecast.step(took.as_secs_f64());
         let shared = Arc::clone(&self.shared);
         let mut board = shared.lock();
         board.figures.drafted += (rows - planned) as u64;
-        self.account(&plan, &moved, &mut board);
-        self.remove(&moved, &mut board);
+        self.account(desk, &mut board);
+        self.remove(&desk.moved, &mut board);
         true
     }
 
@@ -263,10 +286,10 @@ impl Steps {
     }
 
     /// Enters a step into the figures.
-    fn account(&mut self, plan: &[Share], moved: &[Moved], board: &mut Board) {
-        let now = self.shared.began.elapsed();
+    fn account(&mut self, desk: &Desk, board: &mut Board) {
+        let (now, moved) = (self.shared.began.elapsed(), &desk.moved);
         board.stats.steps += 1;
-        for share in plan {
+        for share in desk.turns.plan() {
             let sequence = &self.active[share.candidate];
             board.fairness.charge(sequence.tenant(), share.tokens);
             let answers = moved.iter().any(|moved| moved.at == share.candidate);
@@ -287,23 +310,22 @@ impl Steps {
         }
     }
 
-    /// What advances, with pages for all of it.
-    fn plan(&mut self) -> Vec<Share> {
+    /// Plans what advances, with pages for all of it.
+    fn plan(&mut self, turns: &mut Turns) {
         loop {
-            let (plan, advancing) = {
+            {
                 let board = self.shared.lock();
                 let candidate = |sequence: &Sequence| sequence.candidate(&board.fairness);
-                let candidates: Vec<Candidate> = self.active.iter().map(candidate).collect();
+                turns.consider(self.active.iter().map(candidate));
                 let now = self.shared.began.elapsed();
-                let plan = self.policy.plan(&candidates, now, self.pace);
-                (plan, self.policy.advancing(&candidates, now))
-            };
-            if self.take_pages(&plan) {
-                self.note_paused(&advancing);
-                self.guess(&plan);
-                return plan;
+                self.policy.plan(turns, now, self.pace);
             }
-            self.preempt();
+            if self.take_pages(turns.plan()) {
+                self.note_paused(turns.order());
+                self.guess(turns.plan());
+                return;
+            }
+            self.preempt(turns);
         }
     }
 
@@ -359,18 +381,16 @@ impl Steps {
 
     /// The least urgent sequence gives its pages back and begins again later; being row-independent, it continues
     /// with the very same text.
-    fn preempt(&mut self) {
+    fn preempt(&mut self, turns: &mut Turns) {
         let shared = Arc::clone(&self.shared);
         let mut board = shared.lock();
         let candidate = |sequence: &Sequence| sequence.candidate(&board.fairness);
-        let candidates: Vec<Candidate> = self.active.iter().map(candidate).collect();
-        let order = self.policy.order(&candidates, self.shared.began.elapsed());
+        turns.consider(self.active.iter().map(candidate));
+        self.policy.order(turns, self.shared.began.elapsed());
         // A single sequence always has its pages: the context is no longer than the cache.
-        let last = order
-            .into_iter()
-            .rev()
-            .find(|at| !self.active[*at].pages.is_empty());
-        let Some(last) = last.filter(|_| self.active.len() > 1) else {
+        let mut order = turns.order().iter().rev();
+        let last = order.find(|at| !self.active[**at].pages.is_empty());
+        let Some(last) = last.copied().filter(|_| self.active.len() > 1) else {
             return;
         };
         let mut sequence = self.active.remove(last);
@@ -380,47 +400,59 @@ impl Steps {
         board.waiting.insert(0, sequence);
     }
 
-    fn batch(&mut self, plan: &[Share]) -> Batch {
-        let mut batch = Batch::default();
-        for share in plan {
+    /// Lays out the batch of what is planned.
+    fn lay_out(&self, desk: &mut Desk) {
+        let (
+            plan,
+            Batch {
+                tokens,
+                segments,
+                outputs,
+            },
+        ) = (desk.turns.plan(), &mut desk.batch);
+        tokens.clear();
+        outputs.clear();
+        segments.resize_with(plan.len(), Segment::default);
+        for (share, segment) in plan.iter().zip(segments) {
             let sequence = &self.active[share.candidate];
-            let first_row = batch.tokens.len();
-            let tokens = &sequence.tokens()[sequence.computed..][..share.tokens];
-            batch.tokens.extend_from_slice(tokens);
-            batch.tokens.extend_from_slice(sequence.guess());
-            batch.segments.push(Segment {
-                first_row,
-                rows: share.tokens + sequence.guess().len(),
-                position: sequence.computed,
-                pages: sequence.pages.clone(),
-            });
+            segment.first_row = tokens.len();
+            segment.rows = share.tokens + sequence.guess().len();
+            segment.position = sequence.computed;
+            segment.pages.clone_from(&sequence.pages);
+            tokens.extend_from_slice(&sequence.tokens()[sequence.computed..][..share.tokens]);
+            tokens.extend_from_slice(sequence.guess());
             if share.tokens == sequence.pending() {
-                let chosen_after = first_row + share.tokens - 1;
-                batch.outputs.extend(chosen_after..batch.tokens.len());
+                let chosen_after = segment.first_row + share.tokens - 1;
+                outputs.extend(chosen_after..tokens.len());
             }
         }
-        batch
     }
 
-    /// Computes the batch and lets every sequence whose logits came choose its tokens. Returns which did.
+    /// Computes the batch and lets every sequence whose logits came choose its tokens; notes which did.
     ///
     /// # Errors
     /// What the device says when it fails.
-    fn compute(&mut self, plan: &[Share], batch: &Batch) -> Result<Vec<Moved>, String> {
+    fn compute(&mut self, desk: &mut Desk) -> Result<(), String> {
+        let Desk {
+            turns,
+            batch,
+            moved,
+        } = desk;
+        moved.clear();
         #[cfg(test)]
         assert!(!std::mem::take(&mut self.shared.lock().fault), "planned");
         let vocabulary = self.backend.vocabulary();
-        let logits = self.backend.forward(&mut self.cache, batch)?;
-        let mut rows = logits.chunks_exact(vocabulary);
+        let mut logits = self.backend.forward(&mut self.cache, batch)?;
         let now = self.shared.began.elapsed();
-        let mut moved = Vec::new();
-        for share in plan {
+        for share in turns.plan() {
             let sequence = &mut self.active[share.candidate];
             let complete = share.tokens == sequence.pending();
             sequence.computed += share.tokens;
             if complete {
-                let own: Vec<&[f32]> = rows.by_ref().take(1 + sequence.guess().len()).collect();
-                let said = sequence.choose_through(own.into_iter(), &self.tokenizer);
+                let rows = 1 + sequence.guess().len();
+                let (own, others) = logits.split_at(rows * vocabulary);
+                logits = others;
+                let said = sequence.choose_through(own.chunks_exact(vocabulary), &self.tokenizer);
                 let at = share.candidate;
                 moved.push(Moved { at, said });
             }
@@ -428,23 +460,23 @@ impl Steps {
                 sequence.share(&mut self.prefixes, now, &mut self.cache);
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
     /// A panic costs the sequences of this step, and nothing else.
-    fn failed(&mut self, plan: &[Share]) -> Vec<Moved> {
+    fn failed(&mut self, desk: &mut Desk) {
+        let plan = desk.turns.plan();
         tracing::error!(
             sequences = plan.len(),
             "a step of the language engine failed"
         );
-        let ended = plan.iter().map(|share| share.candidate);
-        ended
-            .map(|at| {
-                self.active[at]
-                    .fail("the language engine failed while it wrote this answer; ask again");
-                Moved { at, said: 0 }
-            })
-            .collect()
+        desk.moved.clear();
+        for share in plan {
+            let at = share.candidate;
+            self.active[at]
+                .fail("the language engine failed while it wrote this answer; ask again");
+            desk.moved.push(Moved { at, said: 0 });
+        }
     }
 
     fn remove(&mut self, moved: &[Moved], board: &mut Board) {
@@ -456,5 +488,148 @@ impl Steps {
             sequence.release(&mut self.cache);
             board.fairness.leave(sequence.tenant());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Architecture;
+    use crate::backend::Model;
+    use crate::file::ModelFile;
+    use crate::generation::{self, Generation};
+    use crate::gguf::{Gguf, text};
+    use crate::kernels::allocations;
+    use crate::sequence::Asked;
+    use pericard_domain::chat::{ChatEvent, Sampling};
+    use pericard_domain::device::Device;
+    use pericard_domain::job::Priority;
+    use std::path::Path;
+
+    /// The kind of texts in a file.
+    const STRING: u32 = 8;
+    /// Answers that are said together.
+    const ANSWERS: usize = 3;
+    /// Steps until all of them are being said and every buffer has its size, and those that are counted then: they fill a few pages.
+    const STEPS_BEFORE: usize = 12;
+    const STEPS: usize = 100;
+    /// Allocations that sending a token to its reader needs: its text.
+    const ALLOCATIONS_OF_A_TOKEN: usize = 1;
+    /// What is noted of an answer for guesses grows with it, by doubling.
+    const DOUBLINGS_OF_AN_ANSWER: usize = 4;
+    /// More tokens than an answer has here.
+    const TOKENS_MAX: usize = 2_000;
+
+    /// A small model, whose file has merges of tokens that it lacks; here nothing is merged.
+    fn small() -> tempfile::NamedTempFile {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/families/qwen3.gguf");
+        let mut file = Gguf::read(&path);
+        let merges = text(b"tokenizer.ggml.merges");
+        let merges = file.entries.iter_mut().find(|entry| entry.key == merges);
+        let none = [STRING.to_le_bytes().as_slice(), &0_u64.to_le_bytes()].concat();
+        merges.expect("there").value = none;
+        let written = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(written.path(), file.bytes()).expect("written");
+        written
+    }
+
+    /// Computed by this thread alone.
+    fn steps(limits: &EngineLimits) -> Steps {
+        let file = small();
+        let file = ModelFile::open(file.path()).expect("opens");
+        let tokenizer = Tokenizer::new(&file).expect("a tokenizer");
+        let model = Model {
+            file: &file,
+            shape: Architecture::read(&file).expect("known"),
+            tokens: tokenizer.size(),
+            limits,
+        };
+        let loaded = model.on(Device::Cpu).expect("loads");
+        Steps::new(
+            Arc::new(Shared::new()),
+            loaded.backend,
+            loaded.cache,
+            Arc::new(tokenizer),
+            limits,
+        )
+    }
+
+    /// Has an answer begun that is too long to end here.
+    fn ask(steps: &Steps, number: usize, temperature: f32) -> Generation {
+        let prompt: Vec<u32> = (0..)
+            .map(|n| 40 + (n * 7 + number as u32) % 50)
+            .take(9)
+            .collect();
+        let asked = Asked {
+            sampling: Sampling {
+                temperature,
+                top_p: 0.9,
+                seed: number as u64,
+                min_tokens: TOKENS_MAX as u32,
+                ..Sampling::default()
+            },
+            class: Priority::Routine,
+            tenant: format!("tenant {number}"),
+            scope: String::new(),
+            grammar: None,
+            thinks: false,
+            closing: Arc::new([]),
+        };
+        let (sink, generation) = generation::channel();
+        let sequence = Sequence::new(prompt, TOKENS_MAX, asked, sink);
+        let mut board = steps.shared.lock();
+        board.fairness.arrive(sequence.tenant());
+        board.waiting.push(sequence);
+        generation
+    }
+
+    /// How many tokens were said in the counted steps, in how many texts, and how often that allocated.
+    fn counted(drafts: bool, temperature: f32) -> (usize, usize, usize) {
+        let limits = EngineLimits {
+            threads: 1,
+            kv_bytes_max: 1 << 24,
+            drafts,
+            ..EngineLimits::default()
+        };
+        let mut steps = steps(&limits);
+        let mut answers: Vec<Generation> =
+            (0..ANSWERS).map(|n| ask(&steps, n, temperature)).collect();
+        let (mut texts, mut allocated) = (0, 0);
+        let said = |steps: &Steps| steps.shared.lock().stats.generated_tokens as usize;
+        let mut said_before = 0;
+        for number in 0..STEPS_BEFORE + STEPS {
+            let count = allocations::of(|| assert!(steps.admit() && steps.step()));
+            let mut sent = 0;
+            for answer in &mut answers {
+                while let Some(event) = answer.try_recv() {
+                    assert!(matches!(event, ChatEvent::Text(_)), "{event:?}");
+                    sent += 1;
+                }
+            }
+            if number < STEPS_BEFORE {
+                said_before = said(&steps);
+            } else {
+                texts += sent;
+                allocated += count;
+            }
+        }
+        assert_eq!(steps.active.len(), ANSWERS);
+        (said(&steps) - said_before, texts, allocated)
+    }
+
+    #[test]
+    fn a_step_allocates_the_texts_that_it_sends_and_nothing_else() {
+        let (tokens, texts, allocated) = counted(false, 0.8);
+        assert_eq!(tokens, ANSWERS * STEPS);
+        assert!(texts > tokens / 2 && texts <= tokens, "{texts} of {tokens}");
+        assert_eq!(allocated, ALLOCATIONS_OF_A_TOKEN * texts);
+    }
+
+    #[test]
+    fn guesses_allocate_only_as_they_note_more() {
+        let (tokens, texts, allocated) = counted(true, 0.0);
+        assert!(tokens > ANSWERS * STEPS, "none was right");
+        let most = ALLOCATIONS_OF_A_TOKEN * texts + DOUBLINGS_OF_AN_ANSWER * ANSWERS;
+        assert!(allocated <= most, "{allocated} and not {most}");
     }
 }

@@ -474,24 +474,23 @@ pub(crate) struct Characters {
 }
 
 impl Characters {
-    /// Takes a token's bytes and gives the characters that are now whole. Bytes that can be no character become
+    /// Takes a token's bytes and adds the characters that are now whole to `text`. Bytes that can be no character become
     /// U+FFFD.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn push(&mut self, bytes: &[u8], text: &mut String) {
         self.pending.extend_from_slice(bytes);
-        let mut text = String::new();
         loop {
             match std::str::from_utf8(&self.pending) {
                 Ok(whole) => {
                     text.push_str(whole);
                     self.pending.clear();
-                    return text;
+                    return;
                 }
                 Err(error) => {
                     let valid = error.valid_up_to();
                     text.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
                     let Some(wrong) = error.error_len() else {
                         self.pending.drain(..valid);
-                        return text; // the rest may yet become a character
+                        return; // the rest may yet become a character
                     };
                     text.push(char::REPLACEMENT_CHARACTER);
                     self.pending.drain(..valid + wrong);
@@ -602,16 +601,21 @@ mod tests {
     fn characters_come_whole() {
         let mut characters = Characters::default();
         let heart = "❤️🫀";
+        let push = |characters: &mut Characters, bytes: &[u8]| {
+            let mut piece = String::new();
+            characters.push(bytes, &mut piece);
+            piece
+        };
         let mut text = String::new();
         for byte in heart.bytes() {
-            let piece = characters.push(&[byte]);
+            let piece = push(&mut characters, &[byte]);
             assert!(!piece.contains(char::REPLACEMENT_CHARACTER));
             text.push_str(&piece);
         }
         assert_eq!(text, heart);
-        assert_eq!(characters.push(b"a\xF0\x9F"), "a");
-        assert_eq!(characters.push(b"b"), "\u{FFFD}b");
-        assert_eq!(characters.push(b"\xC3"), "");
+        assert_eq!(push(&mut characters, b"a\xF0\x9F"), "a");
+        assert_eq!(push(&mut characters, b"b"), "\u{FFFD}b");
+        assert_eq!(push(&mut characters, b"\xC3"), "");
         assert_eq!(characters.finish(), "\u{FFFD}");
         assert_eq!(characters.finish(), "");
     }

@@ -32,7 +32,7 @@ pub(crate) struct Cache {
 }
 
 /// Rows of one sequence in a batch: neighbours, at consecutive positions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Segment {
     pub(crate) first_row: usize,
     pub(crate) rows: usize,
