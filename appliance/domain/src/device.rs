@@ -17,6 +17,17 @@ pub enum Device {
     Metal,
 }
 
+/// How the keys and values of language models are kept, as the configuration names it: `f16`, `q8`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvForm {
+    /// Sixteen-bit floats.
+    #[default]
+    F16,
+    /// Eight bits and a scale for each 32: little more than half the memory, a little less exact. On the processor only.
+    Q8,
+}
+
 /// It names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no device; \"cpu\", \"cuda\", \"cuda:1\" and \"metal\" are")]

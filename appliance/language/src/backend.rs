@@ -12,6 +12,8 @@ use crate::limits::EngineLimits;
 use crate::step::DRAFT_ROWS_MAX;
 use crate::weights::Weights;
 use pericard_domain::device::Device;
+#[cfg(any(test, feature = "device"))]
+use pericard_domain::device::KvForm;
 
 /// A model that is read, before anything computes it.
 pub(crate) struct Model<'a> {
@@ -41,6 +43,11 @@ pub(crate) enum Backend {
     Device(Box<crate::device::DeviceGraph>),
 }
 
+/// What is said where a device is to keep keys and values as the processor alone can.
+#[cfg(any(test, feature = "device"))]
+const ONLY_FLOATS: &str =
+    "keys and values in eight bits (`q8`) are for the processor; a device keeps them as `f16`";
+
 /// What is said where this program has no such device.
 #[cfg(not(feature = "device"))]
 pub(crate) fn not_built(device: Device) -> String {
@@ -68,7 +75,7 @@ impl Model<'_> {
 
     fn on_processor(self) -> Result<Loaded, LoadError> {
         let packed = Weights::read(self.file, &self.shape, self.tokens)?;
-        let cache = Cache::new(&self.shape, self.limits.kv_bytes_max);
+        let cache = Cache::new(&self.shape, self.limits.kv_bytes_max, self.limits.kv_form);
         let pool = Pool::new(self.limits.threads).map_err(LoadError::Thread)?;
         let tier = Tier::detect();
         let weights_bytes = packed.memory_bytes();
@@ -86,6 +93,9 @@ impl Model<'_> {
     /// Loads it as tensors.
     #[cfg(any(test, feature = "device"))]
     pub(crate) fn on_tensors(self, device: candle_core::Device) -> Result<Loaded, LoadError> {
+        if self.limits.kv_form != KvForm::F16 {
+            return Err(LoadError::Device(ONLY_FLOATS.to_owned()));
+        }
         let cache = Cache::elsewhere(&self.shape, self.limits.kv_bytes_max);
         let sizes = (self.tokens, &cache);
         let graph = crate::device::DeviceGraph::load(device, self.file, self.shape, sizes)?;

@@ -461,6 +461,7 @@ mod tests {
     use crate::file::ModelFile;
     use crate::kernels::allocations;
     use crate::package;
+    use pericard_domain::device::KvForm;
     use serde::Deserialize;
     use std::path::Path;
 
@@ -483,7 +484,7 @@ mod tests {
         let file = ModelFile::open(&weights).expect("opens");
         let shape = Architecture::read(&file).expect("a known architecture");
         let weights = Weights::read(&file, &shape, 49_152).expect("the weights");
-        let mut cache = Cache::new(&shape, 1 << 26);
+        let mut cache = Cache::new(&shape, 1 << 26, KvForm::F16);
         let mut graph = Graph::new(
             shape,
             weights,
@@ -542,7 +543,7 @@ mod tests {
         let file = ModelFile::open(&weights).expect("opens");
         let shape = Architecture::read(&file).expect("a known architecture");
         let weights = Weights::read(&file, &shape, 49_152).expect("the weights");
-        let mut cache = Cache::new(&shape, 1 << 26);
+        let mut cache = Cache::new(&shape, 1 << 26, KvForm::F16);
         let pool = Pool::new(1).expect("no threads");
         let mut graph = Graph::new(shape, weights, pool, Tier::detect()).with_room(40, 2);
         let pages: Vec<_> = (0..2).map_while(|_| cache.take()).collect();

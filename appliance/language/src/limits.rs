@@ -1,6 +1,7 @@
 //! How much an engine may take.
 
 use crate::error::LoadError;
+use pericard_domain::device::KvForm;
 
 /// How much an engine may take. Every queue, buffer and wait of the engine has its bound here.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct EngineLimits {
     pub context_tokens_max: u32,
     /// Memory for keys and values of all sequences, bytes.
     pub kv_bytes_max: usize,
+    /// How they are kept. On a device, only as sixteen-bit floats.
+    pub kv_form: KvForm,
     /// Tokens in one step, those of prompts included.
     pub step_tokens_max: usize,
     /// How long a step may take while answers are running, ms: prompts are cut into chunks that keep to it. While only prompts
@@ -45,6 +48,7 @@ impl Default for EngineLimits {
             wait_s_max: 300,
             context_tokens_max: 8192,
             kv_bytes_max: 1 << 30,
+            kv_form: KvForm::F16,
             step_tokens_max: 256,
             step_ms_max: 150,
             ageing_s: 60,

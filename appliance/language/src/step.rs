@@ -500,9 +500,10 @@ mod tests {
     use crate::generation::{self, Generation};
     use crate::gguf::{Gguf, text};
     use crate::kernels::allocations;
+    use crate::kernels::attention::PAGE;
     use crate::sequence::Asked;
     use pericard_domain::chat::{ChatEvent, Sampling};
-    use pericard_domain::device::Device;
+    use pericard_domain::device::{Device, KvForm};
     use pericard_domain::job::Priority;
     use std::path::Path;
 
@@ -554,20 +555,11 @@ mod tests {
         )
     }
 
-    /// Has an answer begun that is too long to end here.
-    fn ask(steps: &Steps, number: usize, temperature: f32) -> Generation {
-        let prompt: Vec<u32> = (0..)
-            .map(|n| 40 + (n * 7 + number as u32) % 50)
-            .take(9)
-            .collect();
+    /// Has an answer begun to a prompt of so many tokens.
+    fn begin(steps: &Steps, number: usize, tokens: usize, sampling: Sampling) -> Generation {
+        let token = |n: usize| 40 + ((n * 7 + number) % 50) as u32;
         let asked = Asked {
-            sampling: Sampling {
-                temperature,
-                top_p: 0.9,
-                seed: number as u64,
-                min_tokens: TOKENS_MAX as u32,
-                ..Sampling::default()
-            },
+            sampling,
             class: Priority::Routine,
             tenant: format!("tenant {number}"),
             scope: String::new(),
@@ -576,11 +568,23 @@ mod tests {
             closing: Arc::new([]),
         };
         let (sink, generation) = generation::channel();
-        let sequence = Sequence::new(prompt, TOKENS_MAX, asked, sink);
+        let sequence = Sequence::new((0..tokens).map(token).collect(), TOKENS_MAX, asked, sink);
         let mut board = steps.shared.lock();
         board.fairness.arrive(sequence.tenant());
         board.waiting.push(sequence);
         generation
+    }
+
+    /// Has an answer begun that is too long to end here.
+    fn ask(steps: &Steps, number: usize, temperature: f32) -> Generation {
+        let sampling = Sampling {
+            temperature,
+            top_p: 0.9,
+            seed: number as u64,
+            min_tokens: TOKENS_MAX as u32,
+            ..Sampling::default()
+        };
+        begin(steps, number, 9, sampling)
     }
 
     /// How many tokens were said in the counted steps, in how many texts, and how often that allocated.
@@ -631,5 +635,46 @@ mod tests {
         assert!(tokens > ANSWERS * STEPS, "none was right");
         let most = ALLOCATIONS_OF_A_TOKEN * texts + DOUBLINGS_OF_AN_ANSWER * ANSWERS;
         assert!(allocated <= most, "{allocated} and not {most}");
+    }
+
+    /// What is said to a prompt of a few pages, and how many of its tokens were found computed.
+    fn said(steps: &mut Steps) -> (String, u32) {
+        let sampling = Sampling {
+            temperature: 0.0,
+            max_tokens: Some(20),
+            min_tokens: 20,
+            ..Sampling::default()
+        };
+        let mut answer = begin(steps, 1, 70, sampling);
+        let mut text = String::new();
+        loop {
+            match answer.try_recv() {
+                None => assert!(steps.admit() && steps.step()),
+                Some(ChatEvent::Text(piece)) => text.push_str(&piece),
+                Some(ChatEvent::Finished { usage, .. }) => return (text, usage.cached_tokens),
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn in_eight_bits_more_is_held_and_a_beginning_is_found_again() {
+        let kept = |kv_form| {
+            steps(&EngineLimits {
+                threads: 1,
+                kv_bytes_max: 1 << 20,
+                kv_form,
+                ..EngineLimits::default()
+            })
+        };
+        let (floats, mut bytes) = (kept(KvForm::F16), kept(KvForm::Q8));
+        let (fewer, more) = (floats.cache.tokens(), bytes.cache.tokens());
+        assert!(4 * more > 7 * fewer, "{more} tokens, and {fewer} as floats");
+        let (text, cached) = said(&mut bytes);
+        assert!(!text.is_empty() && cached == 0);
+        assert_eq!(said(&mut bytes), (text, 2 * PAGE as u32));
+        // Nothing of it stays once it is let go of.
+        while bytes.prefixes.evict(&mut bytes.cache) {}
+        assert_eq!(Cache::tokens_of(bytes.cache.free_pages()), more);
     }
 }

@@ -7,6 +7,7 @@ use crate::kernels::pages::Segment;
 use crate::limits::EngineLimits;
 use crate::package;
 use pericard_domain::chat::{ChatEvent, ChatRequest, Prompt, Sampling};
+use pericard_domain::device::KvForm;
 use pericard_domain::job::Priority;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -250,4 +251,24 @@ fn said(engine: &Engine, prompt: &str, tokens: u32) -> String {
         }
     }
     text
+}
+
+#[test]
+fn a_device_refuses_eight_bits_by_name() {
+    let file = ModelFile::open(&golden("families/qwen2.gguf")).expect("opens");
+    let limits = EngineLimits {
+        kv_form: KvForm::Q8,
+        ..EngineLimits::default()
+    };
+    let model = Model {
+        file: &file,
+        shape: Architecture::read(&file).expect("known"),
+        tokens: 1,
+        limits: &limits,
+    };
+    let refused = model.on_tensors(Device::Cpu).err().map(|e| e.to_string());
+    assert!(
+        refused.as_ref().is_some_and(|e| e.contains("`q8`")),
+        "{refused:?}"
+    );
 }
