@@ -8,7 +8,7 @@ pub(crate) mod lines;
 use crate::places::{ONNXRUNTIME_INSTALLED, Places};
 use pericard_dimse::{Address, Fetch, Peer, Rights, Unlisted};
 use pericard_domain::ae::AeTitle;
-use pericard_domain::device::Device;
+use pericard_domain::device::{Device, KvForm};
 use pericard_domain::digest::{Digest, DigestError};
 use pericard_domain::rule::{Match, Rule};
 use serde::{Deserialize, Serialize};
@@ -343,6 +343,8 @@ pub struct ModelsSection {
     pub chats_max: usize,
     /// How many chats may wait.
     pub chats_waiting_max: usize,
+    /// How the keys and values of language models are kept.
+    pub kv_form: KvForm,
 }
 
 /// `[jobs]`
@@ -501,6 +503,7 @@ impl Default for ModelsSection {
             cores: 0,
             chats_max: 8,
             chats_waiting_max: 32,
+            kv_form: KvForm::F16,
         }
     }
 }
@@ -826,6 +829,12 @@ fn check_ranges(written: &Written, mistakes: &mut Vec<String>) {
         let low_mib = storage.free_space_low_mib;
         mistakes.push(format!(
             "storage.free_space_low_mib: {low_mib} is below free_space_floor_mib; it must be above, or 0"
+        ));
+    }
+    if models.kv_form == KvForm::Q8 && models.device != Device::Cpu {
+        let device = models.device;
+        mistakes.push(format!(
+            "models.kv_form: `q8` is for the processor; on {device} it must be `f16`"
         ));
     }
     if written.egress.catalogue.is_some() != written.egress.catalogue_key.is_some() {
@@ -1260,6 +1269,11 @@ mod tests {
             ("[appliance]\ndata_dir = 'here'", "appliance.data_dir"),
             ("[appliance]\nlog_level = 'loud'", "appliance.log_level"),
             ("[https]\nkey = '/k'", "belong together"),
+            (
+                "[models]\ndevice = 'cuda:1'\nkv_form = 'q8'",
+                "`q8` is for the processor; on cuda:1 it must be `f16`",
+            ),
+            ("[models]\nkv_form = 'q4'", "line 2"),
             (
                 "[[rules]]\nname = 'a'\nmodels = []\nidle_timeout_s = 1",
                 "does nothing",

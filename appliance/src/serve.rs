@@ -720,6 +720,7 @@ pub(crate) fn runner_config(config: &Config, program: &Path) -> RunnerConfig {
         },
         chats_max: models.chats_max,
         chats_waiting_max: models.chats_waiting_max,
+        kv_form: models.kv_form,
     }
 }
 

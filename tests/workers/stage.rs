@@ -40,6 +40,7 @@ pub(crate) fn config() -> Option<RunnerConfig> {
         cores: 2,
         chats_max: 4,
         chats_waiting_max: 8,
+        kv_form: pericard_domain::device::KvForm::F16,
     })
 }
 

@@ -82,6 +82,7 @@ impl Prisoner {
                         threads: config.cores,
                         sequences_max: config.chats_max,
                         queue_max: config.chats_waiting_max,
+                        kv_form: config.kv_form,
                     },
                     device: config.device,
                 },

@@ -10,7 +10,7 @@ use crate::words::{Load, Share, clipped};
 use crate::worker::DEVICE;
 use pericard_confine::{Program, Walls};
 use pericard_domain::chat::{ChatRefusal, ChatRequest, Embeddings, Prompt};
-use pericard_domain::device::Device;
+use pericard_domain::device::{Device, KvForm};
 use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{ModelRef, Package, Task};
@@ -53,6 +53,8 @@ pub struct RunnerConfig {
     pub chats_max: usize,
     /// Chats that may wait.
     pub chats_waiting_max: usize,
+    /// How the keys and values of language models are kept.
+    pub kv_form: KvForm,
 }
 
 /// Why an inference gave nothing.
@@ -132,6 +134,7 @@ impl Runner {
             threads: cores.language,
             sequences_max: config.chats_max,
             queue_max: config.chats_waiting_max,
+            kv_form: config.kv_form,
         };
         let imaging = Imaging::new(
             staff.clone(),

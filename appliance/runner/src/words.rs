@@ -9,7 +9,7 @@ use pericard_dicom::agreement::Agreement;
 use pericard_dicom::deidentify::Profile;
 use pericard_dicom::segments::{Marked, Outline};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
-use pericard_domain::device::Device;
+use pericard_domain::device::{Device, KvForm};
 use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{Channels, FrameRef, TextBox};
 use pericard_domain::model::Package;
@@ -48,6 +48,7 @@ pub(crate) struct Share {
     pub(crate) threads: usize,
     pub(crate) sequences_max: usize,
     pub(crate) queue_max: usize,
+    pub(crate) kv_form: KvForm,
 }
 
 /// The answer to [`Load`], from behind the walls.

@@ -83,6 +83,7 @@ fn decoder(package: &Package, share: Share, device: Device) -> Result<(Mind, Sta
         sequences_max: share.sequences_max,
         queue_max: share.queue_max,
         kv_bytes_max: kv_bytes(package, &weights),
+        kv_form: share.kv_form,
         ..EngineLimits::default()
     };
     let engine = Engine::load_on(device, &weights, limits).map_err(|e| e.to_string())?;
