@@ -361,11 +361,11 @@ fn stands_at(words: &[String], at: usize, cue: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PRESENT: &[&str] = &[
+    pub(crate) const PRESENT: &[&str] = &[
         "No change in the small right pneumothorax.",
         "CT without contrast shows a pneumothorax.",
         "Resolved left effusion with new right pneumothorax.",
@@ -420,7 +420,7 @@ mod tests {
         "A pneumothorax was not present on the previous examination.",
         "Unchanged right pneumothorax compared with the prior study.",
     ];
-    const ABSENT: &[&str] = &[
+    pub(crate) const ABSENT: &[&str] = &[
         "No pneumothorax, effusion, consolidation or acute bony abnormality.",
         "No focal airspace consolidation, pleural effusion, pulmonary edema, or pneumothorax.",
         "No effusion or pneumothorax.",
@@ -454,7 +454,7 @@ mod tests {
         "No suspicion of pneumothorax.",
         "Interval resolution of the pneumothorax.",
     ];
-    const UNCERTAIN: &[&str] = &[
+    pub(crate) const UNCERTAIN: &[&str] = &[
         "No significant change or new pneumothorax.",
         "No consolidation with pneumothorax.",
         "No residual air of the pleural space on both sides above the diaphragm pneumothorax.",

@@ -2,7 +2,7 @@
 
 use crate::negation::{Presence, presence};
 use crate::package::Package;
-use crate::sentences::sentences;
+use crate::sentences::{Sentence, sentences};
 use crate::terms::{Term, meaning, vocabulary};
 use crate::{Refusal, Span, commonest};
 use pericard_domain::chat::{Message, Prompt, Sampling, Shape};
@@ -25,7 +25,7 @@ const CLAIMS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Report<'a> {
     text: &'a str,
-    sentences: Vec<Range<usize>>,
+    sentences: Vec<Sentence>,
 }
 
 /// A claim that passed the checks.
@@ -103,7 +103,9 @@ impl<'a> Report<'a> {
                 "the report has {bytes} bytes; at most {REPORT_BYTES_MAX} are read"
             ));
         }
-        let sentences = sentences(text);
+        let names = vocabulary().iter().flat_map(|term| term.all_named(text));
+        let names: Vec<Range<usize>> = names.collect();
+        let sentences = sentences(text, &names);
         if sentences.is_empty() || sentences.len() > SENTENCES_MAX {
             let count = sentences.len();
             return refuse(format!(
@@ -112,11 +114,11 @@ impl<'a> Report<'a> {
         }
         let longest = sentences
             .iter()
-            .map(|range| text[range.clone()].chars().count())
+            .map(|sentence| text[sentence.bytes.clone()].chars().count())
             .max();
         if longest.is_some_and(|letters| letters > SENTENCE_LETTERS_MAX) {
             return refuse(format!(
-                "the report has a sentence of more than {SENTENCE_LETTERS_MAX} characters; put its sentences on lines of their own"
+                "the report has a sentence of more than {SENTENCE_LETTERS_MAX} characters; end its sentences with full stops"
             ));
         }
         Ok(Self { text, sentences })
@@ -145,11 +147,7 @@ impl<'a> Report<'a> {
 
     /// A model can choose among the report's sentences and the vocabulary's findings, and nothing else.
     fn schema(&self) -> String {
-        let quotes: BTreeSet<&str> = self
-            .sentences
-            .iter()
-            .map(|r| &self.text[r.clone()])
-            .collect();
+        let quotes: BTreeSet<&str> = (0..self.sentences.len()).map(|at| self.quote(at)).collect();
         let findings: Vec<&str> = vocabulary()
             .iter()
             .map(|term| term.code.meaning.as_str())
@@ -211,43 +209,71 @@ impl<'a> Report<'a> {
 
     fn claim(&self, said: &SaidClaim) -> Result<Claim, &'static str> {
         let term = meaning(&said.finding).ok_or("the finding is not of the vocabulary")?;
-        // The same sentence may stand twice; what it says is the same.
-        let mut sentences = self.sentences.iter();
-        let range = sentences
-            .find(|range| self.text[(*range).clone()] == said.quote)
-            .ok_or("the quote is no sentence of the report")?;
-        let sentence = &self.text[range.clone()];
-        let mentions = term.all_named(sentence);
+        let mut places = (0..self.sentences.len()).filter(|at| self.quote(*at) == said.quote);
+        let Some(first) = places.next() else {
+            return Err("the quote is no sentence of the report");
+        };
+        let mentions = term.all_named(&said.quote);
         if mentions.is_empty() {
             return Err("the quoted sentence does not name the finding");
         }
-        // "No left pneumothorax, but a small right pneumothorax": each mention says its own.
-        let named = mentions
+        // "No left pneumothorax, but a small right pneumothorax": each mention says its own. The same words may stand twice, and what
+        // the lines around them say is another thing.
+        let (at, named) = [first]
             .into_iter()
-            .find(|named| presence(sentence, named) == said.presence)
+            .chain(places)
+            .flat_map(|at| mentions.iter().map(move |named| (at, named)))
+            .find(|(at, named)| self.presence(*at, named) == said.presence)
             .ok_or("the quoted sentence says something else of the finding")?;
+        let bytes = &self.sentences[at].bytes;
         Ok(Claim {
             finding: term.code.clone(),
             presence: said.presence,
-            quote: sentence.to_owned(),
-            span: Span::of(self.text, range.clone()),
+            quote: said.quote.clone(),
+            span: Span::of(self.text, bytes.clone()),
             named: Span::of(
                 self.text,
-                range.start + named.start..range.start + named.end,
+                bytes.start + named.start..bytes.start + named.end,
             ),
         })
+    }
+
+    /// A sentence's words, as they stand in the report.
+    fn quote(&self, at: usize) -> &str {
+        &self.text[self.sentences[at].bytes.clone()]
+    }
+
+    /// What the report says of what a sentence names. Where its lines can be read in two ways, and these say two things, it is left
+    /// open.
+    fn presence(&self, at: usize, named: &Range<usize>) -> Presence {
+        let alone = presence(self.quote(at), named);
+        let before = self.sentences[at].follows.map(|before| self.quote(before));
+        let goes_on = |next: &&Sentence| next.follows == Some(at);
+        let after = self.sentences.get(at + 1).filter(goes_on);
+        let after = after.map(|_| self.quote(at + 1));
+        if before.is_none() && after.is_none() {
+            return alone;
+        }
+        let readings = [(before, None), (None, after), (before, after)];
+        let differs = readings.into_iter().any(|(before, after)| {
+            let before = before.map_or_else(String::new, |before| format!("{before}\n"));
+            let after = after.map_or_else(String::new, |after| format!("\n{after}"));
+            let named = before.len() + named.start..before.len() + named.end;
+            presence(&(before + self.quote(at) + &after), &named) != alone
+        });
+        if differs { Presence::Uncertain } else { alone }
     }
 
     /// What is named in sentences of which no claim says what they say of that finding there. A finding that is named within a longer
     /// one's name (a fracture within a rib fracture) goes with it.
     fn unclaimed(&self, claims: &[Claim]) -> Vec<Unclaimed> {
         let mut open: BTreeMap<Span, Unclaimed> = BTreeMap::new();
-        for range in &self.sentences {
-            let span = Span::of(self.text, range.clone());
-            let sentence = &self.text[range.clone()];
+        for (place, Sentence { bytes, .. }) in self.sentences.iter().enumerate() {
+            let span = Span::of(self.text, bytes.clone());
+            let sentence = self.quote(place);
             for (term, at) in named(sentence) {
-                let named = Span::of(self.text, range.start + at.start..range.start + at.end);
-                let said = presence(sentence, &at);
+                let named = Span::of(self.text, bytes.start + at.start..bytes.start + at.end);
+                let said = self.presence(place, &at);
                 let claimed =
                     |c: &Claim| c.finding == term.code && c.quote == sentence && c.presence == said;
                 if !claims.iter().any(claimed) {
@@ -290,6 +316,73 @@ mod tests {
 
     const REPORT: &str = "FINDINGS: Süß.\nThere is a small left pleural effusion. No pneumothorax. Possible consolidation at the left base. \
          Fracture of the rib.";
+
+    const PRESENT: &[&str] = &[
+        "No effusion\nRight pneumothorax",
+        "No effusion\r\nRight pneumothorax",
+        "No effusion\n\npneumothorax on the right",
+        "No effusion.\nRight pneumothorax.",
+        "No effusion;\nright pneumothorax",
+        "No fracture\n- pneumothorax on the right",
+        "No fracture\n2. Pneumothorax on the right",
+        "No fracture\n* pneumothorax",
+        "No fracture\nFINDINGS: pneumothorax",
+        "Effusion: no\nPneumothorax: yes",
+        "Effusion no\nPneumothorax on the right",
+        "No change in the small\nright pneumothorax.",
+        "No significant interval change in the right apical\npneumothorax.",
+        "The right lung is clear. There is a small left apical hydropneumothorax and\na right pneumothorax.",
+        "Kein Erguss\nPneumothorax rechts",
+        "CT without\ncontrast shows a pneumothorax.",
+        "No fracture (see below)\nPneumothorax on the right",
+        "The heart is not enlarged\nSmall right pneumothorax",
+        "IMPRESSION:\n1. Pneumothorax\n2. No effusion",
+        "No effusion, but\nthere is a pneumothorax.",
+    ];
+    const ABSENT: &[&str] = &[
+        "No effusion or\npneumothorax.",
+        "No effusion or\r\npneumothorax.",
+        "No effusion\nor pneumothorax.",
+        "There is no\npneumothorax.",
+        "No\npneumothorax.",
+        "There is no evidence of\n   pneumothorax.",
+        "The lungs are clear without\npneumothorax.",
+        "Negative for\npneumothorax.",
+        "No pleural effusion,\npneumothorax or consolidation.",
+        "The lungs are clear, without focal consolidation, pleural effusion, or large\npneumothorax.",
+        "There is no focal consolidation, no large pleural effusion and no visible apical\npneumothorax on either side.",
+        "Pneumothorax is not\nseen.",
+        "The pneumothorax in the right apex\nhas resolved.",
+        "NO EFFUSION OR\nPNEUMOTHORAX.",
+        "Kein Erguss oder\nPneumothorax.",
+        "Kein\nPneumothorax.",
+        "Ohne\nPneumothorax.",
+        "Kein Erguss und kein\nPneumothorax.",
+        "Pneumothorax wurde\nausgeschlossen.",
+        "FINDINGS:\nNo pneumothorax.",
+        "No pneumothorax\nLeft effusion",
+        "1. No pneumothorax\n2. Left effusion",
+        "Pneumothorax: no\nEffusion: yes",
+        "Effusion: yes\nPneumothorax: none",
+        "No acute disease, no pneu\nNo pneumothorax",
+    ];
+    const UNCERTAIN: &[&str] = &[
+        "no fracture\nright pneumothorax",
+        "NO FRACTURE\nRIGHT PNEUMOTHORAX",
+        "There is no acute\npneumothorax.",
+        "No evidence of the following:\n- pneumothorax",
+        "Negative for:\n- effusion\n- pneumothorax",
+        "Pneumothorax:\nnone",
+        "Kein Nachweis eines akuten\nPneumothorax.",
+        "pneumothorax\nnot seen",
+        "Rule out:\n1. Effusion\n2. Pneumothorax",
+        "Findings are suspicious for\npneumothorax.",
+        "Pneumothorax cannot be\nexcluded.",
+        "Effusion vs.\npneumothorax.",
+        "Verdacht auf\nPneumothorax.",
+        "no fracture\n3 mm pneumothorax",
+        "No fracture,\nPneumothorax on the right",
+    ];
 
     fn said(claims: &[(&str, &str, &str)]) -> String {
         let claims: Vec<_> = claims
@@ -411,6 +504,99 @@ mod tests {
     }
 
     #[test]
+    fn wrapped_lines_and_lines_that_are_statements_are_read_as_they_are_meant() {
+        let pneumothorax = meaning("Pneumothorax").expect("known");
+        for (texts, expected) in [
+            (PRESENT, Presence::Present),
+            (ABSENT, Presence::Absent),
+            (UNCERTAIN, Presence::Uncertain),
+        ] {
+            for text in texts {
+                let report = Report::read(text).expect("a report");
+                let places = 0..report.sentences.len();
+                let each = places.flat_map(|at| {
+                    let mentions = pneumothorax.all_named(report.quote(at)).into_iter();
+                    let said = mentions.map(|named| report.presence(at, &named));
+                    said.collect::<Vec<_>>()
+                });
+                assert_eq!(each.collect::<Vec<_>>(), [expected], "{text:?}");
+            }
+        }
+    }
+
+    /// Wherever a sentence is wrapped, it never says the opposite of what it says on one line.
+    #[test]
+    fn a_sentence_wrapped_at_any_blank_is_read_as_on_one_line_or_left_open() {
+        use crate::negation::tests as on_one_line;
+        let pneumothorax = meaning("Pneumothorax").expect("known");
+        let (mut all, mut open) = (0, 0);
+        for (sentences, expected) in [
+            (on_one_line::PRESENT, Presence::Present),
+            (on_one_line::ABSENT, Presence::Absent),
+            (on_one_line::UNCERTAIN, Presence::Uncertain),
+        ] {
+            for sentence in sentences {
+                for (blank, _) in sentence.match_indices(' ') {
+                    let text = format!("{}\r\n  {}", &sentence[..blank], &sentence[blank + 1..]);
+                    let report = Report::read(&text).expect("a report");
+                    let mut places = 0..report.sentences.len();
+                    let first = places.find_map(|at| {
+                        let named = pneumothorax.named_in(report.quote(at))?;
+                        Some(report.presence(at, &named))
+                    });
+                    let said = first.expect("named");
+                    assert!(
+                        [expected, Presence::Uncertain].contains(&said),
+                        "{text:?}: {said:?}"
+                    );
+                    all += 1;
+                    open += usize::from(said != expected);
+                }
+            }
+        }
+        assert!(open * 10 < all, "{open} of {all} are left open");
+    }
+
+    #[test]
+    fn a_claim_across_a_line_break_points_at_the_bytes_of_the_report() {
+        let text = "HEART: normal.\r\nSüß: no fracture or left pleural\r\n  effusion.\r\nThe end";
+        let quote = "Süß: no fracture or left pleural\r\n  effusion.";
+        let report = Report::read(text).expect("a report");
+        let claims = said(&[(quote, "Pleural effusion", "absent")]);
+        let structured = report.check(&claims).expect("holds");
+        let letters: Vec<char> = text.chars().collect();
+        let at = |span: Span| letters[span.start..span.end].iter().collect::<String>();
+        let claim = &structured.claims[0];
+        assert_eq!(
+            (at(claim.span), at(claim.named)),
+            (quote.to_owned(), "pleural\r\n  effusion".to_owned())
+        );
+        let passed_over: Vec<&str> = structured
+            .unclaimed
+            .iter()
+            .map(|u| u.finding.meaning.as_str())
+            .collect();
+        assert_eq!(passed_over, ["Fracture of bone"]);
+    }
+
+    #[test]
+    fn the_same_words_say_another_thing_between_other_lines() {
+        let text = "no fracture\npneumothorax\n\npneumothorax";
+        let report = Report::read(text).expect("a report");
+        let spans = |presence| {
+            let claims = said(&[("pneumothorax", "Pneumothorax", presence)]);
+            let structured = report.check(&claims).expect("holds");
+            let unclaimed = structured.unclaimed.iter().map(|u| u.named.start);
+            (
+                structured.claims[0].span.start,
+                unclaimed.collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(spans("present"), (26, vec![3, 12]));
+        assert_eq!(spans("uncertain"), (12, vec![3, 26]));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_refused_and_not_cut() {
         let long = "word ".repeat(SENTENCE_LETTERS_MAX);
         let many = "No effusion. ".repeat(SENTENCES_MAX + 1);
@@ -424,7 +610,7 @@ mod tests {
         #[test]
         fn whatever_a_model_says_a_claim_stands_in_the_report(words in "\\PC{0,60}", pick in 0_usize..42, sentence in 0_usize..6) {
             let report = Report::read(REPORT).expect("a report");
-            let quotes: Vec<&str> = report.sentences.iter().map(|r| &REPORT[r.clone()]).collect();
+            let quotes: Vec<&str> = (0..report.sentences.len()).map(|at| report.quote(at)).collect();
             let quote = quotes.get(sentence).copied().unwrap_or(&words);
             for presence in ["present", "absent", "uncertain"] {
                 let finding = vocabulary()[pick % vocabulary().len()].code.meaning.as_str();

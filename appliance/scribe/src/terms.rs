@@ -50,7 +50,9 @@ pub fn meaning(meaning: &str) -> Option<&'static Term> {
 
 impl Term {
     fn of(entry: &Entry) -> Self {
-        let words: Vec<String> = entry.words.iter().map(|word| regex::escape(word)).collect();
+        // A report is wrapped within names, too.
+        let wrapped = |word: &String| regex::escape(word).replace(' ', r"\s+");
+        let words: Vec<String> = entry.words.iter().map(wrapped).collect();
         // Longer names first, so that the whole of a name is found. Endings of plurals belong to it.
         let named = format!(r"(?i)\b(?:{})(?:s|es|e|en|n)?\b", words.join("|"));
         Self {
@@ -87,6 +89,10 @@ mod tests {
         assert!(codes.iter().all(|code| is_sctid(code)), "{codes:?}");
         let term = meaning("Pleural effusion").expect("known");
         assert_eq!(term.named_in("Bilateral pleural effusions."), Some(10..27));
+        assert_eq!(
+            term.named_in("Bilateral pleural\r\n  effusions."),
+            Some(10..31)
+        );
         assert_eq!(term.named_in("Pericardial effusion."), None);
         let twice = "Left pleural effusion, right hydrothorax.";
         assert_eq!(term.all_named(twice), [5..21, 29..40]);
