@@ -10,7 +10,7 @@
 //! ```
 //! One thread decides and takes part in computing; the pool's threads compute. Prompts and answers of all sequences
 //! share each pass over the weights, and what a beginning of a prompt gave is kept for the next prompt of the same scope
-//! that begins alike. Where an answer repeats what was said, several of its tokens are computed in one pass.
+//! that begins alike; of those that come together, one reads it. Where an answer repeats what was said, several of its tokens are computed in one pass.
 //! Arithmetic is row-independent, so the same seed and prompt give the same text whatever else is in the batch.
 //!
 //! Deliberately absent: HTTP, async runtimes, the network, the wall clock, and any text in logs.

@@ -1,5 +1,6 @@
 //! Which sequences advance in the next step, and by how much. Pure decisions: numbers in, numbers out.
 
+use crate::prefix::Beginning;
 use pericard_domain::job::Priority;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub(crate) struct Candidate {
     pub(crate) arrived: Duration,
     /// Tokens that are known but not yet computed: one while it answers, more while its prompt is read.
     pub(crate) pending: usize,
+    /// The page that it reads next, as others of its scope will find it; `None` where none of them could.
+    pub(crate) reads: Option<Beginning>,
 }
 
 /// How many tokens of a candidate to compute.
@@ -75,6 +78,8 @@ pub(crate) struct Turns {
     beyond: Vec<bool>,
     /// How many places each caller has taken so far.
     places: HashMap<u64, usize>,
+    /// The pages that the plan so far has somebody read.
+    read: Vec<Beginning>,
     plan: Vec<Share>,
 }
 
@@ -154,12 +159,14 @@ impl Policy {
 
     /// The next step: every answer among those that advance goes on by one token, and what room is left goes to prompts, the
     /// most urgent first. Prompts get no more than keeps the step short, and so the wait of whoever comes or leaves
-    /// meanwhile: `step_max` beside answers, [`STEPS_ALONE`] times that without any.
+    /// meanwhile: `step_max` beside answers, [`STEPS_ALONE`] times that without any. A prompt whose next page one before it reads in
+    /// this step gets nothing, and goes on from there in the next: nobody waits for one that does not advance, or is less urgent.
     pub(crate) fn plan(&self, turns: &mut Turns, now: Duration, pace: Pace) {
         self.advancing(turns, now);
         let Turns {
             candidates,
             order,
+            read,
             plan,
             ..
         } = turns;
@@ -172,12 +179,15 @@ impl Policy {
         let alone = if plan.is_empty() { STEPS_ALONE } else { 1 };
         let most = self.step_tokens_max.saturating_sub(plan.len());
         let mut room = most.min(alone * self.short_step(pace));
+        read.clear();
         for candidate in order.iter().filter(|at| !answers(at)) {
             let candidate = *candidate;
-            let tokens = candidates[candidate].pending.min(room);
-            if tokens > 0 {
+            let Candidate { pending, reads, .. } = candidates[candidate];
+            let tokens = pending.min(room);
+            if tokens > 0 && reads.is_none_or(|page| !read.contains(&page)) {
                 plan.push(Share { candidate, tokens });
                 room -= tokens;
+                read.extend(reads);
             }
         }
     }
@@ -208,6 +218,7 @@ mod tests {
             served: 0,
             arrived: Duration::from_secs(arrived_s),
             pending,
+            reads: None,
         }
     }
 
@@ -255,6 +266,30 @@ mod tests {
             [(0, 100)],
             "where that is enough, the whole step"
         );
+    }
+
+    #[test]
+    fn who_would_read_the_same_page_waits_for_one_before_it_and_for_no_other() {
+        let of = |class, arrived_s, scope: Option<&str>| Candidate {
+            reads: scope.map(Beginning::of),
+            ..candidate(class, arrived_s, 40)
+        };
+        let (stat, routine) = (Priority::Stat, Priority::Routine);
+        let candidates = [
+            of(routine, 0, Some("a")),
+            of(routine, 1, Some("a")),
+            of(routine, 2, Some("b")),
+        ];
+        assert_eq!(plan(&candidates, 3, 1000.0), [(0, 40), (2, 40)]);
+        assert_eq!(
+            plan(&candidates[1..], 3, 1000.0),
+            [(0, 40), (1, 40)],
+            "who is gone is not waited for"
+        );
+        let urgent = [of(routine, 0, Some("a")), of(stat, 1, Some("a"))];
+        assert_eq!(plan(&urgent, 2, 1000.0), [(1, 40)]);
+        let unknown = [of(routine, 0, None), of(routine, 1, None)];
+        assert_eq!(plan(&unknown, 2, 1000.0), [(0, 40), (1, 40)]);
     }
 
     #[test]

@@ -175,6 +175,39 @@ impl Sequence {
         self.computed
     }
 
+    /// Goes on from what others of its scope have read of the same prompt since it had its place. Returns how many tokens that spares.
+    pub(crate) fn catch_up(
+        &mut self,
+        prefixes: &mut Prefixes,
+        now: Duration,
+        cache: &mut Cache,
+    ) -> usize {
+        if self.pending() <= 1 {
+            return 0;
+        }
+        let known = self.beginning.pages();
+        let rest = &self.tokens[known * PAGE..];
+        let (beginning, found) = prefixes.find(self.beginning, rest, now, cache);
+        if found.is_empty() {
+            return 0;
+        }
+        // What it has of the next page is in the one that was found, too.
+        cache.give(self.pages.drain(known..));
+        self.pages.extend(found);
+        let spared = self.pages.len() * PAGE - self.computed;
+        self.beginning = beginning;
+        self.computed += spared;
+        self.cached_tokens = (self.cached_tokens + spared).min(self.prompt_tokens);
+        spared
+    }
+
+    /// The page that it reads next, as others of its scope will find it; `None` while it answers, and for the last token's.
+    pub(crate) fn reads(&self) -> Option<Beginning> {
+        let from = self.beginning.pages() * PAGE;
+        let is_found = self.pending() > 1 && from + PAGE < self.tokens.len();
+        is_found.then(|| self.beginning.then(&self.tokens[from..from + PAGE]))
+    }
+
     /// Lets others of its scope find the pages that are full by now.
     pub(crate) fn share(&mut self, prefixes: &mut Prefixes, now: Duration, cache: &mut Cache) {
         for full in self.beginning.pages()..self.computed / PAGE {
@@ -199,6 +232,7 @@ impl Sequence {
             served: fairness.served(&self.tenant),
             arrived: self.times.arrived,
             pending: self.pending().max(1),
+            reads: None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::graph::Batch;
 use crate::kernels::pages::{Cache, Segment};
 use crate::limits::EngineLimits;
 use crate::prefix::Prefixes;
-use crate::schedule::{Pace, Policy, Share, Turns};
+use crate::schedule::{Candidate, Pace, Policy, Share, Turns};
 use crate::sequence::Sequence;
 use crate::tokenizer::Tokenizer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -310,12 +310,30 @@ impl Steps {
         }
     }
 
+    /// Lets those that read a prompt go on from what others of their scope have read of it.
+    fn catch_up(&mut self) {
+        let now = self.shared.began.elapsed();
+        let (prefixes, cache) = (&mut self.prefixes, &mut self.cache);
+        let each = self.active.iter_mut();
+        let spared: usize = each
+            .map(|sequence| sequence.catch_up(prefixes, now, cache))
+            .sum();
+        self.shared.lock().stats.prefix_tokens_found += spared as u64;
+    }
+
     /// Plans what advances, with pages for all of it.
     fn plan(&mut self, turns: &mut Turns) {
+        let shares = self.prefix_idle.is_some();
+        if shares {
+            self.catch_up();
+        }
         loop {
             {
                 let board = self.shared.lock();
-                let candidate = |sequence: &Sequence| sequence.candidate(&board.fairness);
+                let candidate = |sequence: &Sequence| Candidate {
+                    reads: sequence.reads().filter(|_| shares),
+                    ..sequence.candidate(&board.fairness)
+                };
                 turns.consider(self.active.iter().map(candidate));
                 let now = self.shared.began.elapsed();
                 self.policy.plan(turns, now, self.pace);

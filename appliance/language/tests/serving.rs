@@ -497,6 +497,55 @@ fn who_waits_as_long_as_it_was_told_is_taken_up() {
     engine.submit(request).expect("taken up when it was told");
 }
 
+/// Several answers to one prompt: it is read once, whoever of them leaves, and the answers are those that come when each reads it.
+#[test]
+fn answers_to_one_prompt_read_it_once() {
+    let apart = EngineLimits {
+        prefix_idle_s: 0,
+        ..EngineLimits::default()
+    };
+    let (Some(engine), Some(apart)) = (load(EngineLimits::default()), load(apart)) else {
+        return;
+    };
+    let report = "The heart is of normal size. There is a small left pleural effusion. ".repeat(36);
+    let request = |scope: &str, seed: u64| {
+        let mut request = ask(&format!("{report}What is seen?"), 12);
+        request.scope = scope.to_owned();
+        request.sampling.temperature = 0.9;
+        request.sampling.seed = seed;
+        request.sampling.min_tokens = 12; // so that a prompt is counted before its answer ends
+        request
+    };
+    let tokens = engine.count_tokens(&request("", 0).prompt).expect("counts");
+    assert!(tokens >= 512, "{tokens}");
+    // What is read of prompts, and the answers, of requests that come together.
+    let together = |engine: &Engine, requests: Vec<ChatRequest>| {
+        let before = engine.stats().prompt_tokens;
+        let submit = |request| engine.submit(request).expect("taken up");
+        let under_way: Vec<Generation> = requests.into_iter().map(submit).collect();
+        let answers: Vec<String> = under_way.into_iter().map(|one| drain(one).0).collect();
+        (engine.stats().prompt_tokens - before, answers)
+    };
+    let four = |scope: &str| (0..4).map(|seed| request(scope, seed)).collect::<Vec<_>>();
+    let (one, alone) = together(&engine, vec![request("one", 0)]);
+    let (all, shared) = together(&engine, four("four"));
+    assert!(all * 10 < one * 13, "{all} tokens were read, of one {one}");
+    let (each, unshared) = together(&apart, four("four"));
+    assert!(each >= 4 * one - 4, "{each} tokens were read, of one {one}");
+    assert_eq!((&shared, &shared[0]), (&unshared, &alone[0]));
+    let (two, of_two) = together(&engine, vec![request("x", 0), request("y", 0)]);
+    assert!(two >= 2 * one - 2, "another scope reads for itself: {two}");
+    assert_eq!(of_two, [alone[0].as_str(), alone[0].as_str()]);
+    // The first leaves while it reads.
+    let first = engine.submit(request("left", 0)).expect("taken up");
+    let others: Vec<Generation> = (1..4)
+        .map(|seed| engine.submit(request("left", seed)).expect("taken up"))
+        .collect();
+    drop(first);
+    let answers: Vec<String> = others.into_iter().map(|one| drain(one).0).collect();
+    assert_eq!(answers, unshared[1..]);
+}
+
 /// Patient A's secret stands in front of a question; patient B asks the same question. Whatever is kept and shared in
 /// between, B's answer has nothing of it and B finds nothing of A's computed. 10,000 requests where asked.
 #[test]

@@ -450,11 +450,11 @@ fn together(total: Usage, one: Usage) -> Usage {
             .completion_tokens
             .saturating_add(one.completion_tokens),
         thought_tokens: total.thought_tokens.saturating_add(one.thought_tokens),
-        // The first finds what others left; those after it find the first.
+        // One reads the prompt and finds what was left of it before; the others find what that one reads.
         cached_tokens: if total.prompt_tokens == 0 {
             one.cached_tokens
         } else {
-            total.cached_tokens
+            total.cached_tokens.min(one.cached_tokens)
         },
     }
 }
