@@ -133,10 +133,12 @@ pub(crate) async fn deidentify(
         None => None,
     };
     let cleaned: Cleaned = deidentify::clean(&text, &known, said.as_deref()).map_err(refused)?;
+    let mut cleaned = json!(cleaned);
+    cleaned["limits"] = json!(deidentify::LIMITS);
     let package = Package::deidentify_text();
     Ok(answer(
         &api,
-        json!(cleaned),
+        cleaned,
         &package,
         (model.as_ref(), text.as_bytes()),
     ))

@@ -15,6 +15,10 @@ use serde_json::json;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+/// What every answer says of how much it finds.
+pub const LIMITS: &str = "Found by rules, by what the caller knows, and by a language model only where one was named. Rules find a name by \
+     the title, label or signature beside it, and no other name. Nobody promises that everything was found: a person must read the text \
+     before it is given on.";
 /// The longest text, bytes.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// What a caller may name as known.

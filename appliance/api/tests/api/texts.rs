@@ -142,6 +142,11 @@ async fn what_identifies_somebody_goes_with_a_model_and_without() {
     );
     assert_eq!(by_rules["provenance"]["model"], Value::Null);
     is_a_draft(&by_rules, "deidentify-text");
+    let limits = by_rules["limits"].as_str().expect("a sentence");
+    assert!(
+        limits.contains("no other name") && limits.contains("Nobody promises"),
+        "{limits}"
+    );
     let says = json!({"identifiers": [{"text": "Zaphod", "kind": "name"}, {"text": "pneumothorax", "kind": "name"}]});
     let body = json!({"text": text, "model": MODEL});
     let with_model = say(&site, &says, "/api/v1/texts/deidentify", body)
@@ -151,6 +156,7 @@ async fn what_identifies_somebody_goes_with_a_model_and_without() {
         with_model["text"],
         "Seen by Dr. [NAME]: [NAME] has a pneumothorax."
     );
+    assert_eq!(with_model["limits"], limits);
     assert_eq!(
         (&with_model["found"][1]["by"], &with_model["rejected"]),
         (&json!("model"), &json!(1))
