@@ -1,12 +1,14 @@
 //! The packages: .deb, .rpm, model packages, checksums, and the bill of materials.
 //!
 //! - [`program`]: the binary, built so that where and when it is built does not show; what it needs of the system.
+//! - [`flavour`]: with CUDA or without, and so which package.
 //! - [`materials`]: what is in it, as a CycloneDX document, and under which licences.
 //! - [`stage`]: everything that a package holds and the tree does not, made ready.
 //! - [`twice`]: all of it in two clones, compared.
 //!
 //! What a package holds stands in `packaging/nfpm/*.yaml`, once for both formats.
 
+mod flavour;
 mod materials;
 mod program;
 mod stage;
@@ -15,8 +17,9 @@ mod twice;
 use crate::cache::{Cache, sha256_of};
 use crate::error::{Error, run};
 use crate::pin::Fetches;
-use crate::{fetch, wheel};
-pub(crate) use program::check_libraries;
+use crate::{cuda, fetch, wheel};
+use flavour::Flavour;
+pub(crate) use program::{check_libraries, reproducible};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -28,9 +31,12 @@ pub(crate) struct DistArguments {
     /// Where the packages go; emptied first
     #[arg(long, value_name = "DIR", default_value = "target/packages")]
     out: PathBuf,
-    /// Package this binary instead of building one: for tests of the packages
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "twice"])]
+    /// Package this binary instead of building one: for tests of the packages. One that has CUDA is known by itself
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cuda", "profile", "twice"])]
     binary: Option<PathBuf>,
+    /// Build with CUDA, for `pericard-cuda` instead of `pericard`
+    #[arg(long)]
+    cuda: bool,
     /// How the binary is built: `dist` is what is shipped, `quick` is not optimized, for checks
     #[arg(long, value_name = "NAME", default_value = "dist")]
     profile: String,
@@ -45,8 +51,8 @@ pub(crate) struct DistArguments {
 /// The packages' formats, as the packager calls them.
 const FORMATS: [&str; 2] = ["deb", "rpm"];
 
-/// The packages, as their descriptions in `packaging/nfpm` are called.
-const PACKAGES: [&str; 3] = ["pericard-onnxruntime", "pericard", "pericard-hub"];
+/// What goes with either flavour's package, as their descriptions in `packaging/nfpm` are called.
+const BESIDE: [&str; 2] = ["pericard-onnxruntime", "pericard-hub"];
 
 /// Builds all packages into one folder, or twice and compares.
 pub(crate) fn build(tree: &Path, cache: &Cache, arguments: &DistArguments) -> Result<(), Error> {
@@ -67,6 +73,7 @@ pub(crate) fn of_binary(
     let arguments = DistArguments {
         out: out.to_owned(),
         binary: Some(binary.to_owned()),
+        cuda: false,
         profile: String::new(),
         twice: false,
         package_version: package_version.to_owned(),
@@ -84,19 +91,20 @@ fn once(tree: &Path, target: &Path, cache: &Cache, arguments: &DistArguments) ->
     let epoch_s = source_date_epoch_s(tree)?;
     let program = match &arguments.binary {
         Some(binary) => binary.clone(),
+        None if arguments.cuda => cuda::shipped(tree, target, cache, &arguments.profile)?,
         None => program::build(tree, target, &arguments.profile)?,
     };
-    let staged = stage::fill(
-        tree,
-        cache,
-        &program,
-        &arguments.package_version,
-        &out.join("stage"),
-    )?;
+    let flavour = Flavour::of(&program)?;
+    let shipped = stage::Shipped {
+        program: &program,
+        flavour,
+        version: &arguments.package_version,
+    };
+    let staged = stage::fill(tree, cache, &shipped, &out.join("stage"))?;
     stage::settle(&staged.folder, epoch_s)?;
-    for package in PACKAGES {
+    for package in BESIDE.into_iter().chain([flavour.package()]) {
+        let description = flavour::description(tree, package, &staged.folder)?;
         for format in FORMATS {
-            let description = tree.join(format!("packaging/nfpm/{package}.yaml"));
             let mut command = Command::new(&nfpm);
             command
                 .current_dir(tree)

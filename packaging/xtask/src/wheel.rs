@@ -30,6 +30,8 @@ pub(crate) struct WholePin {
     pub(crate) package: String,
     pub(crate) version: String,
     pub(crate) sha256: String,
+    /// What of it stands in the program that is built with it, for the bill of materials.
+    pub(crate) linked: Option<String>,
 }
 
 /// Everything in a pinned wheel whose path begins so, under `folder` without that beginning.

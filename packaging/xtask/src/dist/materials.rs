@@ -1,6 +1,7 @@
 //! What the binary is made of, and the library that it loads: a CycloneDX bill of materials, and every licence text.
 
 use super::said;
+use crate::cuda::Linked;
 use crate::error::Error;
 use crate::pin::{Fetches, Pin};
 use serde_json::{Value, json};
@@ -26,10 +27,15 @@ const LICENCE_NAMES: [&str; 6] = [
 const RUNTIME_PINS: &str = "packaging/onnxruntime/fetch.toml";
 const RUNTIME_LICENCE: &str = "MIT";
 
-/// The crates that are linked into the binary, who needs whom, and the library that is loaded when it runs.
+/// The crate that what is linked of CUDA's toolkit comes in by, and the licence that its wheels state.
+const KERNELS: &str = "candle-kernels";
+const TOOLKIT_LICENCE: &str = "LicenseRef-NVIDIA-Proprietary";
+
+/// The crates that are linked into the binary, who needs whom, what else is linked, and the library that is loaded when it runs.
 pub(super) struct Materials {
     crates: BTreeMap<String, Crate>,
     root: String,
+    toolkit: Vec<Linked>,
     runtime: Pin,
 }
 
@@ -45,8 +51,8 @@ struct Crate {
 }
 
 impl Materials {
-    /// Asks cargo, without the network.
-    pub(super) fn of(tree: &Path) -> Result<Self, Error> {
+    /// Asks cargo. With parts of CUDA's toolkit: of the program that has CUDA, and those.
+    pub(super) fn of(tree: &Path, toolkit: Option<Vec<Linked>>) -> Result<Self, Error> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.current_dir(tree).args([
@@ -56,6 +62,9 @@ impl Materials {
             "--filter-platform",
             PLATFORM,
         ]);
+        if toolkit.is_some() {
+            command.args(["--features", "pericard/cuda"]);
+        }
         let metadata: Value =
             serde_json::from_str(&said(&mut command)?).map_err(|e| unreadable(e.to_string()))?;
         let checksums = checksums(tree)?;
@@ -79,6 +88,7 @@ impl Materials {
         Ok(Self {
             crates: reached(all, &root),
             root,
+            toolkit: toolkit.unwrap_or_default(),
             runtime: runtime(tree)?,
         })
     }
@@ -88,6 +98,7 @@ impl Materials {
         let others = || self.crates.iter().filter(|(id, _)| **id != self.root);
         let mut components: Vec<Value> =
             others().map(|(_, one)| one.component("library")).collect();
+        components.extend(self.toolkit.iter().map(part));
         components.push(shipped(&self.runtime));
         let dependencies: Vec<Value> = self
             .crates
@@ -96,6 +107,9 @@ impl Materials {
                 let mut on: Vec<String> =
                     one.needs.iter().map(|id| self.crates[id].url()).collect();
                 on.extend((*id == self.root).then(|| url(&self.runtime)));
+                if one.name == KERNELS {
+                    on.extend(self.toolkit.iter().map(part_url));
+                }
                 json!({ "ref": one.url(), "dependsOn": on })
             })
             .collect();
@@ -127,9 +141,15 @@ impl Materials {
                 users.insert(format!("{} {}", one.name, one.version));
             }
         }
+        for part in &self.toolkit {
+            for text in &part.licences {
+                let users = texts.entry(text.clone()).or_default();
+                users.insert(format!("{} {}: {}", part.package, part.version, part.what));
+            }
+        }
         let rule = "=".repeat(100);
         let mut page = String::from(
-            "The licences of what is linked into pericard. pericard.cdx.json names each crate's licence; here are the texts.\n",
+            "The licences of what is linked into pericard. pericard.cdx.json names each part's licence; here are the texts.\n",
         );
         for (text, users) in &texts {
             let users: Vec<&str> = users.iter().map(String::as_str).collect();
@@ -211,6 +231,24 @@ fn shipped(pin: &Pin) -> Value {
     })
 }
 
+fn part_url(part: &Linked) -> String {
+    format!("pkg:pypi/{}@{}", part.package, part.version)
+}
+
+/// What is linked of a wheel of CUDA's toolkit. The hash is that of the wheel.
+fn part(part: &Linked) -> Value {
+    json!({
+        "type": "library",
+        "bom-ref": part_url(part),
+        "name": part.package,
+        "version": part.version,
+        "description": format!("linked: {}", part.what),
+        "purl": part_url(part),
+        "licenses": [{ "expression": TOOLKIT_LICENCE }],
+        "hashes": [{ "alg": "SHA-256", "content": part.sha256 }],
+    })
+}
+
 fn reached(mut all: BTreeMap<String, Crate>, root: &str) -> BTreeMap<String, Crate> {
     let mut waiting = VecDeque::from([root.to_owned()]);
     let mut kept = BTreeMap::new();
@@ -272,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_linked_stands_in_the_bill_and_what_only_builds_or_tests_it_does_not() {
-        let materials = Materials::of(&crate::tree()).unwrap();
+        let materials = Materials::of(&crate::tree(), None).unwrap();
         let bill = materials.bill("1.2.3");
         assert_eq!(bill, materials.bill("1.2.3"), "the same bytes each time");
         let bill: Value = serde_json::from_str(&bill).unwrap();
@@ -289,7 +327,14 @@ mod tests {
         ] {
             assert!(names.contains(linked), "{linked} is not in the bill");
         }
-        for apart in ["clap_mangen", "proptest", "cmake", "xtask"] {
+        for apart in [
+            "clap_mangen",
+            "proptest",
+            "cmake",
+            "xtask",
+            "cudarc",
+            KERNELS,
+        ] {
             assert!(!names.contains(apart), "{apart} is not linked");
         }
         let outside = |c: &&Value| !text(&c["name"]).starts_with("pericard");
@@ -311,5 +356,40 @@ mod tests {
         }
         let licences = materials.licences().unwrap();
         assert!(licences.contains("rustls ") && licences.contains("MIT"));
+    }
+
+    #[test]
+    fn the_bill_of_a_program_with_cuda_names_what_is_linked_for_it() {
+        let runtime = Linked {
+            package: "nvidia-cuda-runtime".into(),
+            version: "13.0.96".into(),
+            sha256: "0a".repeat(32),
+            what: "libcudart_static.a".into(),
+            licences: vec!["The toolkit's agreement.".into()],
+        };
+        let materials = Materials::of(&crate::tree(), Some(vec![runtime])).unwrap();
+        let bill: Value = serde_json::from_str(&materials.bill("1.2.3")).unwrap();
+        let components = list(&bill["components"]);
+        let named = |name: &str| components.iter().find(|c| c["name"] == name);
+        for linked in ["cudarc", KERNELS, "libloading", "onnxruntime"] {
+            assert!(named(linked).is_some(), "{linked} is not in the bill");
+        }
+        for apart in ["cudaforge", "proptest"] {
+            assert!(named(apart).is_none(), "{apart} is not linked");
+        }
+        let part = named("nvidia-cuda-runtime").expect("the toolkit's part");
+        assert_eq!(part["description"], "linked: libcudart_static.a");
+        assert_eq!(part["licenses"][0]["expression"], TOOLKIT_LICENCE);
+        assert_eq!(part["hashes"][0]["content"], "0a".repeat(32));
+        let of_kernels = |line: &&Value| text(&line["ref"]).contains("/candle-kernels@");
+        let mut lines = list(&bill["dependencies"]).iter();
+        let line = lines.find(of_kernels).expect("the kernels' line");
+        assert!(
+            list(&line["dependsOn"]).contains(&part["bom-ref"]),
+            "{line}"
+        );
+        let licences = materials.licences().unwrap();
+        let stands = "nvidia-cuda-runtime 13.0.96: libcudart_static.a\n";
+        assert!(licences.contains(stands) && licences.contains("The toolkit's agreement."));
     }
 }

@@ -19,6 +19,25 @@ const GLIBC_MAX: (u32, u32) = (2, 34);
 
 /// Builds the binary that is shipped, in this target folder.
 pub(super) fn build(tree: &Path, target: &Path, profile: &str) -> Result<PathBuf, Error> {
+    let arguments = [
+        "build",
+        "--locked",
+        "--package",
+        "pericard",
+        "--profile",
+        profile,
+    ];
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(tree).args(arguments);
+    reproducible(&mut command, tree, target);
+    run(&mut command)?;
+    Ok(target.join(profile).join("pericard"))
+}
+
+/// Has a build into this target folder show neither where nor when it was made: paths of this machine are replaced, and its own
+/// flags are passed over.
+pub(crate) fn reproducible(build: &mut Command, tree: &Path, target: &Path) {
     let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
         PathBuf::from,
@@ -40,27 +59,13 @@ pub(super) fn build(tree: &Path, target: &Path, profile: &str) -> Result<PathBuf
         .rev()
         .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()))
         .collect();
-    let arguments = [
-        "build",
-        "--locked",
-        "--package",
-        "pericard",
-        "--profile",
-        profile,
-    ];
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(tree)
-        .args(arguments)
+    build
         .env("CARGO_ENCODED_RUSTFLAGS", rust.join("\u{1f}"))
         .env("CFLAGS", c.join(" "))
         .env("CXXFLAGS", c.join(" "))
         .env("CARGO_INCREMENTAL", "0")
         .env("CARGO_TARGET_DIR", target)
         .env_remove("RUSTFLAGS");
-    run(&mut command)?;
-    Ok(target.join(profile).join("pericard"))
 }
 
 /// The newest glibc whose symbols the binary uses, as in `2.34`. Refuses a binary that would not start on RHEL 9.

@@ -1,11 +1,12 @@
 //! What a package holds and the tree does not, made ready: compressed pages, the bill, licences, samples, the runtime.
 
+use super::flavour::Flavour;
 use super::materials::Materials;
 use super::program;
 use crate::cache::Cache;
 use crate::error::{Error, run};
-use crate::fetch;
 use crate::pin::Fetches;
+use crate::{cuda, fetch};
 use serde::Deserialize;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,6 +17,10 @@ use std::time::{Duration, SystemTime};
 /// The sample studies that are shipped: what `pericard submit --sample` sends.
 const SAMPLES: [&str; 1] = ["us1"];
 
+/// Debian's statement of copyrights, and what a program with CUDA has in it besides.
+const COPYRIGHTS: &[&str] = &["packaging/copyright.txt"];
+const COPYRIGHTS_WITH_CUDA: &[&str] = &["packaging/copyright.txt", "packaging/cuda/copyright.txt"];
+
 /// What goes into /usr/share/pericard as it stands in the tree.
 const SHARED: [(&str, &str); 3] = [
     ("firmware-config", "firmware-config"),
@@ -23,9 +28,17 @@ const SHARED: [(&str, &str); 3] = [
     ("packaging/systemd/examples", "examples"),
 ];
 
+/// What is packaged.
+pub(super) struct Shipped<'a> {
+    pub(super) program: &'a Path,
+    pub(super) flavour: Flavour,
+    pub(super) version: &'a str,
+}
+
 /// A filled stage, and what the descriptions ask for by name.
 pub(super) struct Stage {
     pub(super) folder: PathBuf,
+    package: &'static str,
     glibc_floor: String,
     version: String,
     onnxruntime_version: String,
@@ -33,9 +46,10 @@ pub(super) struct Stage {
 
 impl Stage {
     /// The variables of `packaging/nfpm/*.yaml`.
-    pub(super) fn variables(&self) -> [(&'static str, &OsStr); 5] {
+    pub(super) fn variables(&self) -> [(&'static str, &OsStr); 6] {
         [
             ("STAGE", self.folder.as_os_str()),
+            ("PACKAGE", OsStr::new(self.package)),
             ("PACKAGE_ARCH", OsStr::new("amd64")),
             ("PACKAGE_VERSION", OsStr::new(&self.version)),
             ("GLIBC_FLOOR", OsStr::new(&self.glibc_floor)),
@@ -48,25 +62,32 @@ impl Stage {
 pub(super) fn fill(
     tree: &Path,
     cache: &Cache,
-    program: &Path,
-    version: &str,
+    shipped: &Shipped<'_>,
     folder: &Path,
 ) -> Result<Stage, Error> {
+    let (program, version) = (shipped.program, shipped.version);
+    let package = shipped.flavour.package();
     fs::create_dir_all(folder).map_err(Error::io("cannot create", folder))?;
     let staged = folder.join("pericard");
     copy(program, &staged)?;
     // A development build carries its line tables; they are not shipped, and are gone already from a shipped build.
     run(Command::new("strip").arg("--strip-unneeded").arg(&staged))?;
-    let materials = Materials::of(tree)?;
+    let (toolkit, copyrights) = match shipped.flavour {
+        Flavour::Processor => (None, COPYRIGHTS),
+        Flavour::Cuda => (Some(cuda::linked(tree, cache)?), COPYRIGHTS_WITH_CUDA),
+    };
+    let materials = Materials::of(tree, toolkit)?;
     write(&folder.join("pericard.cdx.json"), &materials.bill(version))?;
     write(
         &folder.join("third-party-licences.txt"),
         &materials.licences()?,
     )?;
-    copy(
-        &tree.join("packaging/copyright.txt"),
-        &folder.join("copyright"),
-    )?;
+    let mut copyright = String::new();
+    for part in copyrights {
+        let part = tree.join(part);
+        copyright += &fs::read_to_string(&part).map_err(Error::io("cannot read", &part))?;
+    }
+    write(&folder.join("copyright"), &copyright)?;
     copy(
         &tree.join("packaging/man/pericard.1"),
         &folder.join("pericard.1"),
@@ -76,7 +97,7 @@ pub(super) fn fill(
     let onnxruntime_version = pins.fetch.first().map(|pin| pin.version.clone());
     let onnxruntime_version = onnxruntime_version.unwrap_or_default();
     for (name, package, version) in [
-        ("changelog", "pericard", version),
+        ("changelog", package, version),
         ("changelog-hub", "pericard-hub", version),
         (
             "changelog-onnxruntime",
@@ -98,6 +119,7 @@ pub(super) fn fill(
     copy_folder(&cache.onnxruntime(), &folder.join("onnxruntime"))?;
     Ok(Stage {
         folder: folder.to_owned(),
+        package,
         glibc_floor: program::glibc_floor(program)?,
         version: version.to_owned(),
         onnxruntime_version,
