@@ -132,7 +132,7 @@ complete -c pericard -n "__fish_pericard_using_subcommand model; and __fish_seen
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and not __fish_seen_subcommand_from show verify export help" -s h -l help -d 'Print help'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and not __fish_seen_subcommand_from show verify export help" -f -a "show" -d 'Show lines, oldest first'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and not __fish_seen_subcommand_from show verify export help" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
-complete -c pericard -n "__fish_pericard_using_subcommand audit; and not __fish_seen_subcommand_from show verify export help" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
+complete -c pericard -n "__fish_pericard_using_subcommand audit; and not __fish_seen_subcommand_from show verify export help" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified without this program, as /usr/share/pericard/audit/verify.py does'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and not __fish_seen_subcommand_from show verify export help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from show" -l config -d 'The configuration file' -r -F
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from show" -l from -d 'From this line on' -r
@@ -147,7 +147,7 @@ complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show lines, oldest first'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
-complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
+complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified without this program, as /usr/share/pericard/audit/verify.py does'
 complete -c pericard -n "__fish_pericard_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger plans accept-plan enrol-request enrol run hold release carry take help" -s h -l help -d 'Print help'
 complete -c pericard -n "__fish_pericard_using_subcommand egress; and not __fish_seen_subcommand_from preview ledger plans accept-plan enrol-request enrol run hold release carry take help" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame'
@@ -387,7 +387,7 @@ complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from model" -f -a "retire" -d 'Take a version out of use for good; taken up when the appliance starts'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'Show lines, oldest first'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Recompute the whole log against its signed checkpoint: finds any flipped byte, dropped line or truncation'
-complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified by tools that are not ours'
+complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "export" -d 'Write the log as C2SP tlog-tiles, to be verified without this program, as /usr/share/pericard/audit/verify.py does'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "preview" -d 'Show every number that would be sent: counted since the start, or a week\'s frame'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "ledger" -d 'Show every week that became a frame, what it cost of the privacy budget, and where it stands with the hub'
 complete -c pericard -n "__fish_pericard_using_subcommand help; and __fish_seen_subcommand_from egress" -f -a "plans" -d 'List the evaluation plans that the hub has sent, and where each stands'

@@ -32,7 +32,7 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write the log as C2SP tlog-tiles, to be verified by tools that are not ours
+    /// Write the log as C2SP tlog-tiles, to be verified without this program, as /usr/share/pericard/audit/verify.py does
     Export {
         #[command(flatten)]
         config: ConfigFile,
