@@ -3,16 +3,19 @@
     cargo build --release && python benches/start.py --out benches/runs/DATE-start
 
 Per round a new data directory, until systemd would be told READY=1; then the resident memory, once nothing has been asked of
-it for some seconds. Standard library only.
+it for some seconds. The page says which targets were reached; a missed one is exit code 1. Standard library only.
 """
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
+import platform
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -30,15 +33,41 @@ def main():
     rounds = [one(options.binary) for _ in range(options.rounds)]
     figures = {"binary_mb": options.binary.stat().st_size / 1e6}
     figures |= {name: statistics.median(r[name] for r in rounds) for name in rounds[0] if name in TARGETS}
-    lines = ["| figure | median | least | most | target |", "| --- | --- | --- | --- | --- |"]
+    lines = [stamp(options.binary, rounds), ""]
+    lines += ["| figure | median | least | most | target | reached |", "| --- | --- | --- | --- | --- | --- |"]
     for name, figure in figures.items():
         values = [r.get(name, figure) for r in rounds]
-        lines.append(f"| {name} | {figure:.3g} | {min(values):.3g} | {max(values):.3g} | {TARGETS[name]} |")
+        reached = "yes" if figure <= TARGETS[name] else "NO"
+        lines.append(f"| {name} | {figure:.3g} | {min(values):.3g} | {max(values):.3g} | {TARGETS[name]} | {reached} |")
+    missed = [name for name, figure in figures.items() if figure > TARGETS[name]]
+    lines += ["", f"Missed: {', '.join(missed)}." if missed else "All targets were reached, by the median."]
     table = "\n".join(lines) + "\n"
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "runs.json").write_text(json.dumps(rounds, indent=1) + "\n")
     (options.out / "README.md").write_text(table)  # what the weather was, a person adds
     print(table)
+    sys.exit(1 if missed else 0)
+
+
+def stamp(binary, rounds):
+    """When, of what, and on which machine."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
+    )
+    commit = told.stdout.strip() or "unknown"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    loads = [one_round["load"] for one_round in rounds]
+    return (
+        f"{datetime.date.today()}, commit {commit}, {os.path.relpath(binary, ROOT)}; {processor()}, {os.cpu_count()} CPUs, {memory:.0f} GiB, "
+        f"load average {min(loads):.1f} to {max(loads):.1f}; {len(rounds)} rounds."
+    )
+
+
+def processor():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
 
 
 def one(binary):
