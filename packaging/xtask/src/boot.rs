@@ -235,6 +235,22 @@ mod tests {
         }
     }
 
+    /// Where the manual says that the script lies which verifies an exported audit log.
+    const VERIFIER: &str = "/usr/share/pericard/audit/verify.py";
+
+    #[test]
+    fn what_verifies_an_audit_log_is_installed_where_the_manual_says() {
+        let text = |path: &str| std::fs::read_to_string(crate::tree().join(path)).expect(path);
+        assert!(text("packaging/man/pericard.1").contains(VERIFIER));
+        let description = text("packaging/nfpm/pericard.yaml");
+        for format in ["deb", "rpm"] {
+            assert!(
+                holds(&description, format, VERIFIER),
+                "no .{format} holds it"
+            );
+        }
+    }
+
     #[test]
     fn in_ci_nothing_is_passed_over() {
         let script = Path::new("packaging/boot/test");
