@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Verify an exported audit log without any part of the appliance.
 
     verify.py FOLDER KEY      KEY is the log's public key, NAME+ID+BASE64, as text or as a file that holds it

@@ -52,7 +52,7 @@ const ONLY_FLOATS: &str =
 #[cfg(not(feature = "device"))]
 pub(crate) fn not_built(device: Device) -> String {
     format!(
-        "this program was built without {device}; install the build that has it, or set `device = \"cpu\"`"
+        "this program was built without {device}; install the build that has it (pericard-cuda for an NVIDIA GPU), or set `device = \"cpu\"`"
     )
 }
 

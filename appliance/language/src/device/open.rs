@@ -33,7 +33,10 @@ fn cuda(number: usize) -> Result<Device, String> {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: usize) -> Result<Device, String> {
-    Err("this program was built without CUDA; install the build that has it, or set `device = \"cpu\"`".into())
+    Err(
+        "this program was built without CUDA; install pericard-cuda, or set `device = \"cpu\"`"
+            .into(),
+    )
 }
 
 /// Whether the kernels in this program are made for this GPU: machine code runs on GPUs of the same generation only, and
