@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What stands in a binary with CUDA and in no other: whom it names when a library is missing.
-const MARK: &str = "cuRAND of CUDA 13";
+const MARK: &str = "cuBLAS of CUDA 13";
 
 /// The package whose description says what both hold.
 const WHOLE: &str = "pericard";
@@ -88,17 +88,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let binary = dir.path().join("binary");
         for (text, expected) in [
-            ("\0cuRAND of CUDA 13\0\u{fffd}", Flavour::Cuda),
-            ("\0cuRAND of CUDA\0", Flavour::Processor),
+            ("\0cuBLAS of CUDA 13\0\u{fffd}", Flavour::Cuda),
+            ("\0cuBLAS and cuRAND of CUDA 13\0", Flavour::Processor),
         ] {
             fs::write(&binary, text).unwrap();
             assert_eq!(Flavour::of(&binary).unwrap(), expected, "{text:?}");
         }
         assert!(Flavour::of(&dir.path().join("none")).is_err());
-        let device = crate::tree().join("appliance/language/src/device");
-        let libraries = read(&device.join("libraries.rs")).unwrap();
-        assert!(libraries.contains(&format!("\"{MARK}\"")), "{libraries}");
-        let room = read(&device.join("mod.rs")).unwrap();
+        // One file says it, which is compiled with CUDA only: neither other code nor what the doctor has of firmware-config.
+        let mut saying = Vec::new();
+        for folder in ["appliance", "firmware-config", "models"] {
+            for file in crate::fetch::files(&crate::tree().join(folder)).unwrap() {
+                let bytes = fs::read(crate::tree().join(folder).join(&file)).unwrap();
+                if String::from_utf8_lossy(&bytes).contains(MARK) {
+                    saying.push(Path::new(folder).join(file));
+                }
+            }
+        }
+        let device = Path::new("appliance/language/src/device");
+        assert_eq!(saying, [device.join("libraries.rs")]);
+        let room = read(&crate::tree().join(device).join("mod.rs")).unwrap();
         let apart = "#[cfg(feature = \"cuda\")]\nmod libraries;";
         assert!(room.contains(apart), "{room}");
     }
