@@ -147,7 +147,8 @@ mod tests {
         let listed =
             |text: &str, key: &str, line: &str| text.contains(&format!("{key}:\n      - {line}\n"));
         for (text, other) in [(&without, "pericard-cuda"), (&with, "pericard")] {
-            let conflicts = text.matches(&format!("conflicts:\n      - {other}\n"));
+            let conflict = format!("conflicts:\n      - {other}\n");
+            let conflicts = text.matches(&conflict);
             assert_eq!(conflicts.count(), 2, "in each format, {other}");
         }
         assert!(listed(&without, "replaces", "pericard-cuda"));
