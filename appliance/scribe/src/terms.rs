@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(term.named_in("Bilateral pleural effusions."), Some(10..27));
         assert_eq!(
             term.named_in("Bilateral pleural\r\n  effusions."),
-            Some(10..31)
+            Some(10..30)
         );
         assert_eq!(term.named_in("Pericardial effusion."), None);
         let twice = "Left pleural effusion, right hydrothorax.";
