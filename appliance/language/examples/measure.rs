@@ -2,7 +2,8 @@
 //! shared beginning spares the second prompt. One line of JSON on stdout.
 //!
 //! `cargo run --release -p pericard-language --example measure -- MODEL.gguf THREADS [ROW...]`, rows of `prompt`, `answer`,
-//! `eight`, `deep` and `prefix`, or all; benches/chat.py runs it against llama.cpp.
+//! `eight`, `deep`, `lookup` and `prefix`, or all; benches/chat.py runs it against llama.cpp. Only in the row `lookup`, which
+//! is `answer` once more, are tokens guessed from the text so far: the texts here repeat themselves as real ones do not.
 
 use pericard_domain::chat::{ChatEvent, ChatRequest, Prompt, Sampling};
 use pericard_domain::job::Priority;
@@ -13,6 +14,7 @@ use std::time::Instant;
 const PROMPT_TOKENS: usize = 512;
 const DEEP_TOKENS: usize = 4096;
 const SHARED_TOKENS: usize = 2048;
+const SHORT_TOKENS: usize = 16;
 const ANSWER_TOKENS: u32 = 128;
 const STREAMS: usize = 8;
 
@@ -26,10 +28,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = EngineLimits {
         threads: threads.parse()?,
         prefix_idle_s: 0, // every prompt is read
+        drafts: false,    // and every token computed in a step of its own
         ..EngineLimits::default()
     };
     let keeping = EngineLimits {
         prefix_idle_s: 600,
+        ..limits.clone()
+    };
+    let guessing = EngineLimits {
+        drafts: true,
         ..limits.clone()
     };
     let began = Instant::now();
@@ -40,8 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     run(&engine, 1, 32, 8)?; // first touches of memory are nobody's speed
     for (row, streams, prompt, answer) in [
         ("prompt", 1, PROMPT_TOKENS, 1),
-        ("answer", 1, 16, ANSWER_TOKENS),
-        ("eight", STREAMS, 16, ANSWER_TOKENS),
+        ("answer", 1, SHORT_TOKENS, ANSWER_TOKENS),
+        ("eight", STREAMS, SHORT_TOKENS, ANSWER_TOKENS),
         ("deep", 1, DEEP_TOKENS, 32),
     ] {
         if wanted(row) {
@@ -54,6 +61,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     figures.put("weights_bytes", info.weights_bytes as f64);
     let instructions = info.instructions;
     drop(engine);
+    if wanted("lookup") {
+        figures.lookup(&Engine::load(Path::new(&weights), guessing)?)?;
+    }
     if wanted("prefix") {
         let engine = Engine::load(Path::new(&weights), keeping)?;
         run(&engine, 1, 32, 8)?;
@@ -96,6 +106,22 @@ impl Figures {
         };
         self.put(&format!("{row}_tokens_per_s"), rate);
         self.put(&format!("{row}_cpu_ms_per_token"), cpu_ms);
+    }
+
+    /// One answer with guesses: its speed, how many tokens were guessed, and how many of them were right.
+    fn lookup(&mut self, engine: &Engine) -> Result<(), Box<dyn std::error::Error>> {
+        run(engine, 1, 32, 8)?;
+        let before = engine.figures();
+        let answer = run(engine, 1, SHORT_TOKENS, ANSWER_TOKENS)?;
+        let after = engine.figures();
+        let (guessed, right) = (
+            after.drafted - before.drafted,
+            after.drafts_accepted - before.drafts_accepted,
+        );
+        self.speed("lookup", SHORT_TOKENS, &answer);
+        self.put("lookup_guessed_tokens", guessed as f64);
+        self.put("lookup_right_tokens", right as f64);
+        Ok(())
     }
 }
 
