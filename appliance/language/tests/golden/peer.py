@@ -6,10 +6,18 @@ Only the C functions are used, so nothing of the bindings' own sampling or templ
 """
 import ctypes
 
+import llama_cpp
 import llama_cpp.llama_cpp as c
 import numpy as np
 
+VERSION = "llama.cpp 0c1e57098"  # of llama-cpp-python 0.3.36
 QUIET = c.llama_log_callback(lambda level, text, data: None)
+
+
+def built():
+    """Its version, and what of this machine it was compiled to use."""
+    has = [part.split("=")[0].strip() for part in c.llama_print_system_info().decode().split("|") if part.strip().endswith("= 1")]
+    return f"{VERSION} (llama-cpp-python {llama_cpp.__version__}): {', '.join(has)}"
 
 
 class Peer:
