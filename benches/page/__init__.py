@@ -12,15 +12,16 @@ LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 INSTRUCTIONS = ("avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
-def stamp(threads, peers=(), load=()):
-    """What ran where. `peers`: their versions as they tell them; `load`: the load averages while it ran."""
+def stamp(threads, peers=(), load=(), tunables=LARGE_PAGES["GLIBC_TUNABLES"]):
+    """What ran where. `peers`: their versions as they tell them; `load`: the load averages while it ran; `tunables`: what both
+    sides had in GLIBC_TUNABLES."""
     lines = [
         f"- {datetime.date.today()}, Pericard {commit()}",
         *(f"- {peer}" for peer in peers),
         f"- {cpu()}, {os.cpu_count()} CPUs ({', '.join(instructions()) or 'no vector instructions asked for'}), "
         f"{memory_bytes() >> 30} GiB, Linux {platform.release()}",
-        f"- threads of each engine: {threads}; both sides with `GLIBC_TUNABLES={LARGE_PAGES['GLIBC_TUNABLES']}`, "
-        f"large pages are `{large_pages()}`",
+        f"- threads of each engine: {threads}; both sides with `GLIBC_TUNABLES={tunables}`, large pages are "
+        f"`{large_pages()}`",
     ]
     if load:
         lines.append(f"- load average while it ran: {min(load):.1f} to {max(load):.1f}")
