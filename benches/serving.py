@@ -35,6 +35,7 @@ import time
 from chat import best, ceiling, shape
 from page import LARGE_PAGES, ROOT, reached, stamp
 
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "pericard"
 MODEL = "smollm2-135m-instruct"
 LONG_PROMPTS, STAT_EVERY_S, CLIENTS, ANSWER = 8, 3.0, 8, 64
 OURS, PEER, ONE_SLOT = "ours", "llama.cpp", "llama.cpp, one slot"
@@ -306,7 +307,7 @@ def report(runs, options, about):
             late = sum(v["unanswered"] for v in of("urgent", who))
             failed = sum(len(v["failures"]) for v in of("urgent", who))
             lines.append(f"- STAT questions, {who}: {len(asked(of('urgent', who)))}, {late} of them without a token when the server was "
-                         f"stopped; {failed} requests of all kinds refused or failed.")
+                         f"stopped, counted as long as they had waited; {failed} requests of all kinds refused or failed.")
     for name in options.rows:
         drafts = [r["counted"] for r in runs if r["row"] == name and r["who"] == OURS]
         if drafts:
@@ -331,7 +332,7 @@ def main():
     arguments.add_argument("--pericard", default=str(ROOT / "target/release/pericard"))
     arguments.add_argument("--llama-server", help="llama.cpp's server, built for this machine")
     arguments.add_argument("--llama-version", default="", help="its commit: built without git, it cannot say")
-    arguments.add_argument("--weights", default=str(pathlib.Path.home() / f".cache/pericard/packages/{MODEL}/model.gguf"))
+    arguments.add_argument("--weights", default=str(CACHE / f"packages/{MODEL}/model.gguf"))
     arguments.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=90, help="of each round under load")
