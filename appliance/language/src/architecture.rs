@@ -7,7 +7,8 @@ use crate::kernels::product::Gate;
 use crate::kernels::rows::Pairing;
 
 /// The architectures with a graph here, for messages.
-pub(crate) const KNOWN: &str = "llama (Llama, Mistral, SmolLM), qwen2, qwen3, gemma3 and phi3";
+pub(crate) const KNOWN: &str =
+    "llama (Llama, Mistral, SmolLM), qwen2, qwen3, gemma3, phi3 and, for embeddings, bert";
 
 /// Bounds for what a header may claim, far above any model that exists, so that products of them cannot overflow.
 const MAX_LAYERS: u32 = 1_024;
@@ -144,17 +145,19 @@ impl Architecture {
 }
 
 /// The metadata entries of one architecture.
-struct Claims<'a> {
-    file: &'a ModelFile,
-    name: &'a str,
+pub(crate) struct Claims<'a> {
+    pub(crate) file: &'a ModelFile,
+    /// As in `general.architecture`.
+    pub(crate) name: &'a str,
 }
 
 impl Claims<'_> {
-    fn key(&self, suffix: &str) -> String {
+    pub(crate) fn key(&self, suffix: &str) -> String {
         format!("{}.{suffix}", self.name)
     }
 
-    fn dimension(&self, suffix: &str, max: u32) -> Result<usize, LoadError> {
+    /// A count from 1 to `max`.
+    pub(crate) fn dimension(&self, suffix: &str, max: u32) -> Result<usize, LoadError> {
         let value = self.file.u32(&self.key(suffix))?;
         if value == 0 || value > max {
             return Err(LoadError::Metadata(self.key(suffix)));

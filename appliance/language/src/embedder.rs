@@ -1,39 +1,56 @@
-//! Texts made into vectors by a BERT encoder from safetensors: alike where the texts mean alike.
+//! Texts made into vectors by a BERT encoder from safetensors or GGUF: alike where the texts mean alike.
 //!
 //! Each text is computed alone, so its vector does not depend on what else was asked. A text that is longer than the model
 //! reads is refused with its count; nothing is cut, whatever the tokenizer's file says of truncation.
+//!
+//! A GGUF does not say which GELU it was trained with; BERT's is the exact one, where llama.cpp takes the approximation by tanh.
+//!
+//! Deliberately absent: decoders that embed (`qwen3` with the pooling of its last token), whose graph gives logits only.
 
+use crate::architecture::Claims;
+use crate::encoder::{Encoder, LAYERS_MAX, Shape, Shelf, WIDTH_MAX};
 use crate::error::LoadError;
+use crate::file::ModelFile;
 use crate::golden::read;
-use candle_core::{D, DType, Device, Tensor};
+use crate::wordpiece;
+use candle_core::{Device, Tensor};
 use pericard_domain::chat::{ChatRefusal, Embeddings};
 use pericard_domain::model::{GoldenCase, Package};
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
-/// Layers beyond this are not believed.
-const LAYERS_MAX: usize = 256;
-/// Widths beyond this are not believed.
-const WIDTH_MAX: usize = 1 << 16;
+/// Positions beyond this are not believed.
+const POSITIONS_MAX: u32 = 1 << 20;
 
 /// A loaded encoder.
 pub struct Embedder {
     tokenizer: Tokenizer,
-    words: Tensor,
-    positions: Tensor,
-    /// Of the first kind of text; there is no second here.
-    kind: Tensor,
-    first: Norm,
-    layers: Vec<Layer>,
-    shape: Shape,
+    encoder: Encoder,
+    pooling: Pooling,
     tokens_max: usize,
+}
+
+/// What of a text's rows becomes its vector.
+#[derive(Debug, Clone, Copy)]
+enum Pooling {
+    /// The mean of all.
+    Mean,
+    /// That of the token which begins it.
+    First,
+}
+
+/// What a package describes, before its weights are read.
+struct Described {
+    tokenizer: Tokenizer,
+    shape: Shape,
+    pooling: Pooling,
+    shelf: Shelf,
 }
 
 /// `config.json`, as far as it matters here.
 #[derive(Debug, Clone, Deserialize)]
-struct Shape {
+struct Config {
     model_type: String,
     hidden_act: String,
     hidden_size: usize,
@@ -47,82 +64,37 @@ struct Shape {
 
 /// `1_Pooling/config.json`.
 #[derive(Debug, Deserialize)]
-struct Pooling {
+struct PoolingConfig {
     pooling_mode_mean_tokens: bool,
-}
-
-struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attended: Linear,
-    attended_norm: Norm,
-    up: Linear,
-    down: Linear,
-    norm: Norm,
-}
-
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-    epsilon: f64,
-}
-
-/// The tensors of the file, each taken once.
-struct Shelf {
-    tensors: HashMap<String, Tensor>,
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
 }
 
 impl Embedder {
-    /// Loads the encoder of a package, whose manifest names the parts `weights`, `tokenizer`, `config` and `pooling`.
+    /// Loads the encoder of a package. Its manifest names the part `weights`: a file called `.gguf`, which says everything
+    /// itself, or safetensors, with the parts `tokenizer`, `config` and `pooling` beside them.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with the files.
     pub fn load(package: &Package) -> Result<Self, LoadError> {
-        let part = |name: &str| {
-            let missing = || LoadError::Metadata(format!("parts.{name}"));
-            package.part(name).ok_or_else(missing)
+        let weights = part(package, "weights")?;
+        let Described {
+            tokenizer,
+            shape,
+            pooling,
+            mut shelf,
+        } = if weights.extension().is_some_and(|kind| kind == "gguf") {
+            Described::by_gguf(&weights)?
+        } else {
+            Described::by_parts(package, weights)?
         };
-        let shape: Shape = described(&part("config")?)?;
-        shape.check()?;
-        let pooling: Pooling = described(&part("pooling")?)?;
-        if !pooling.pooling_mode_mean_tokens {
-            return Err(LoadError::Architecture(
-                "bert with a pooling that is not the mean".into(),
-            ));
-        }
-        let weights = part("weights")?;
-        let tensors = candle_core::safetensors::load(&weights, &Device::Cpu)
-            .map_err(|error| unreadable(weights, &error))?;
-        let mut shelf = Shelf { tensors };
         let wanted = package.manifest.parameters.get("tokens_max");
         let wanted = wanted.map_or(usize::MAX, |most| *most as usize);
-        let (width, layers) = (shape.hidden_size, 0..shape.num_hidden_layers);
         Ok(Self {
-            tokenizer: tokenizer(&part("tokenizer")?)?,
-            words: shelf.take(
-                "embeddings.word_embeddings.weight",
-                &[shape.vocab_size, width],
-            )?,
-            positions: shelf.take(
-                "embeddings.position_embeddings.weight",
-                &[shape.max_position_embeddings, width],
-            )?,
-            kind: shelf
-                .take("embeddings.token_type_embeddings.weight", &[2, width])?
-                .get(0)
-                .map_err(|_| LoadError::Metadata("token_type_embeddings".into()))?,
-            first: shelf.norm("embeddings.LayerNorm", &shape)?,
-            layers: layers
-                .map(|layer| Layer::of(&mut shelf, layer, &shape))
-                .collect::<Result<_, _>>()?,
-            tokens_max: wanted.min(shape.max_position_embeddings),
-            shape,
+            tokenizer,
+            encoder: Encoder::read(&mut shelf, &shape)?,
+            pooling,
+            tokens_max: wanted.min(shape.positions),
         })
     }
 
@@ -223,132 +195,134 @@ impl Embedder {
     }
 
     fn vector(&self, ids: &[u32]) -> candle_core::Result<Vec<f32>> {
-        let length = ids.len();
-        let ids = Tensor::from_slice(ids, length, &Device::Cpu)?;
-        let positions = self.positions.narrow(0, 0, length)?;
-        let words = self.words.index_select(&ids, 0)?;
-        let mut rows = self
-            .first
-            .of(&(words + positions)?.broadcast_add(&self.kind)?)?;
-        for layer in &self.layers {
-            rows = layer.after(&rows, self.shape.num_attention_heads)?;
-        }
-        let mean: Vec<f32> = rows.mean(0)?.to_vec1()?;
-        let length = mean
+        let rows = self.encoder.rows(ids)?;
+        let pooled: Vec<f32> = self.pooling.of(&rows)?.to_vec1()?;
+        let length = pooled
             .iter()
             .map(|v| f64::from(*v).powi(2))
             .sum::<f64>()
             .sqrt();
-        Ok(mean
+        Ok(pooled
             .into_iter()
             .map(|value| (f64::from(value) / length.max(1e-12)) as f32)
             .collect())
     }
 }
 
-impl Shape {
-    fn check(&self) -> Result<(), LoadError> {
-        let believed = (1..=WIDTH_MAX).contains(&self.hidden_size)
-            && (1..=WIDTH_MAX).contains(&self.intermediate_size)
-            && (1..=LAYERS_MAX).contains(&self.num_hidden_layers)
-            && self.num_attention_heads > 0
-            && self.hidden_size.is_multiple_of(self.num_attention_heads);
-        if self.model_type != "bert" || self.hidden_act != "gelu" || !believed {
+impl Pooling {
+    fn of(self, rows: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Mean => rows.mean(0),
+            Self::First => rows.get(0),
+        }
+    }
+}
+
+impl Described {
+    fn by_parts(package: &Package, weights: PathBuf) -> Result<Self, LoadError> {
+        let config: Config = described(&part(package, "config")?)?;
+        let shape = config.shape()?;
+        let pooling: PoolingConfig = described(&part(package, "pooling")?)?;
+        let pooling = match (
+            pooling.pooling_mode_mean_tokens,
+            pooling.pooling_mode_cls_token,
+        ) {
+            (true, false) => Pooling::Mean,
+            (false, true) => Pooling::First,
+            _ => {
+                return Err(LoadError::Architecture(
+                    "bert with a pooling that is neither the mean nor the first token".into(),
+                ));
+            }
+        };
+        let tensors = candle_core::safetensors::load(&weights, &Device::Cpu)
+            .map_err(|error| unreadable(weights, &error))?;
+        Ok(Self {
+            tokenizer: tokenizer(&part(package, "tokenizer")?)?,
+            shape,
+            pooling,
+            shelf: Shelf::Safetensors(tensors),
+        })
+    }
+
+    fn by_gguf(weights: &Path) -> Result<Self, LoadError> {
+        let file = ModelFile::open(weights)?;
+        let name = file.text("general.architecture")?;
+        if name != "bert" {
+            return Err(LoadError::Architecture(format!(
+                "{name} as a model of embeddings"
+            )));
+        }
+        let claims = Claims { file: &file, name };
+        refuse_causal(&claims)?;
+        let pooling = match file.u32(&claims.key("pooling_type"))? {
+            1 => Pooling::Mean,
+            2 => Pooling::First,
+            other => {
+                return Err(LoadError::Architecture(format!(
+                    "bert with pooling type {other}"
+                )));
+            }
+        };
+        let (tokenizer, tokens) = wordpiece::tokenizer(&file)?;
+        let shape = Shape {
+            layers: claims.dimension("block_count", LAYERS_MAX)?,
+            width: claims.dimension("embedding_length", WIDTH_MAX)?,
+            hidden: claims.dimension("feed_forward_length", WIDTH_MAX)?,
+            heads: claims.dimension("attention.head_count", WIDTH_MAX)?,
+            tokens,
+            positions: claims.dimension("context_length", POSITIONS_MAX)?,
+            kinds: file.u32("tokenizer.ggml.token_type_count")? as usize,
+            epsilon: f64::from(file.f32(&claims.key("attention.layer_norm_epsilon"))?),
+        };
+        if !shape.is_believed() {
+            return Err(LoadError::Architecture("bert with these widths".into()));
+        }
+        Ok(Self {
+            tokenizer,
+            shape,
+            pooling,
+            shelf: Shelf::Gguf(file),
+        })
+    }
+}
+
+/// A token of a BERT sees those after it too; a file that does not say so is another model.
+fn refuse_causal(claims: &Claims<'_>) -> Result<(), LoadError> {
+    let key = claims.key("attention.causal");
+    match claims.file.flag(&key) {
+        Some(false) => Ok(()),
+        Some(true) => Err(LoadError::Architecture("bert with attention.causal".into())),
+        None => Err(LoadError::Metadata(key)),
+    }
+}
+
+impl Config {
+    fn shape(self) -> Result<Shape, LoadError> {
+        let shape = Shape {
+            layers: self.num_hidden_layers,
+            width: self.hidden_size,
+            hidden: self.intermediate_size,
+            heads: self.num_attention_heads,
+            tokens: self.vocab_size,
+            positions: self.max_position_embeddings,
+            kinds: 2,
+            epsilon: self.layer_norm_eps,
+        };
+        if self.model_type != "bert" || self.hidden_act != "gelu" || !shape.is_believed() {
             let what = format!(
                 "{} ({}) with these widths",
                 self.model_type, self.hidden_act
             );
             return Err(LoadError::Architecture(what));
         }
-        Ok(())
+        Ok(shape)
     }
 }
 
-impl Shelf {
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        let wrong = || LoadError::Tensor {
-            name: name.to_owned(),
-            expected: shape.iter().rev().copied().collect(),
-        };
-        let tensor = self.tensors.remove(name).filter(|t| t.dims() == shape);
-        let tensor = tensor.ok_or_else(wrong)?;
-        tensor.to_dtype(DType::F32).map_err(|_| wrong())
-    }
-
-    fn linear(&mut self, name: &str, out: usize, of: usize) -> Result<Linear, LoadError> {
-        Ok(Linear {
-            weight: self.take(&format!("{name}.weight"), &[out, of])?,
-            bias: self.take(&format!("{name}.bias"), &[out])?,
-        })
-    }
-
-    fn norm(&mut self, name: &str, shape: &Shape) -> Result<Norm, LoadError> {
-        Ok(Norm {
-            weight: self.take(&format!("{name}.weight"), &[shape.hidden_size])?,
-            bias: self.take(&format!("{name}.bias"), &[shape.hidden_size])?,
-            epsilon: shape.layer_norm_eps,
-        })
-    }
-}
-
-impl Layer {
-    fn of(shelf: &mut Shelf, layer: usize, shape: &Shape) -> Result<Self, LoadError> {
-        let (width, hidden) = (shape.hidden_size, shape.intermediate_size);
-        let name = |part: &str| format!("encoder.layer.{layer}.{part}");
-        Ok(Self {
-            query: shelf.linear(&name("attention.self.query"), width, width)?,
-            key: shelf.linear(&name("attention.self.key"), width, width)?,
-            value: shelf.linear(&name("attention.self.value"), width, width)?,
-            attended: shelf.linear(&name("attention.output.dense"), width, width)?,
-            attended_norm: shelf.norm(&name("attention.output.LayerNorm"), shape)?,
-            up: shelf.linear(&name("intermediate.dense"), hidden, width)?,
-            down: shelf.linear(&name("output.dense"), width, hidden)?,
-            norm: shelf.norm(&name("output.LayerNorm"), shape)?,
-        })
-    }
-
-    fn after(&self, rows: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-        let attended = self.attended.of(&self.seen(rows, heads)?)?;
-        let rows = self.attended_norm.of(&(attended + rows)?)?;
-        let hidden = self.up.of(&rows)?.gelu_erf()?;
-        self.norm.of(&(self.down.of(&hidden)? + rows)?)
-    }
-
-    /// What each row sees of the others.
-    fn seen(&self, rows: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-        let (length, width) = rows.dims2()?;
-        let split = |of: Tensor| {
-            of.reshape((length, heads, width / heads))?
-                .transpose(0, 1)?
-                .contiguous()
-        };
-        let query = split(self.query.of(rows)?)?;
-        let key = split(self.key.of(rows)?)?.transpose(1, 2)?.contiguous()?;
-        let scores = (query.matmul(&key)? * (1.0 / ((width / heads) as f64).sqrt()))?;
-        let scores = scores
-            .broadcast_sub(&scores.max_keepdim(D::Minus1)?)?
-            .exp()?;
-        let scores = scores.broadcast_div(&scores.sum_keepdim(D::Minus1)?)?;
-        let seen = scores.matmul(&split(self.value.of(rows)?)?)?;
-        seen.transpose(0, 1)?.contiguous()?.reshape((length, width))
-    }
-}
-
-impl Linear {
-    fn of(&self, rows: &Tensor) -> candle_core::Result<Tensor> {
-        rows.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
-    }
-}
-
-impl Norm {
-    fn of(&self, rows: &Tensor) -> candle_core::Result<Tensor> {
-        let centred = rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?;
-        let spread = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?;
-        let normed = centred.broadcast_div(&spread)?;
-        normed
-            .broadcast_mul(&self.weight)?
-            .broadcast_add(&self.bias)
-    }
+fn part(package: &Package, name: &str) -> Result<PathBuf, LoadError> {
+    let missing = || LoadError::Metadata(format!("parts.{name}"));
+    package.part(name).ok_or_else(missing)
 }
 
 fn tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {

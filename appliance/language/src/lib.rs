@@ -1,5 +1,5 @@
-//! Language models. Decoders from GGUF: tokenizer, graph, scheduler, KV cache, sampling. Encoders from safetensors: texts into
-//! vectors ([`Embedder`]).
+//! Language models. Decoders from GGUF: tokenizer, graph, scheduler, KV cache, sampling. Encoders from safetensors or GGUF: texts
+//! into vectors ([`Embedder`]).
 //!
 //! ```text
 //! Engine::submit --> template, tokenizer, "does it fit?", "is there room?" --> queue
@@ -21,6 +21,7 @@ mod backend;
 mod device;
 mod draft;
 mod embedder;
+mod encoder;
 mod engine;
 mod error;
 mod fairness;
@@ -49,6 +50,7 @@ mod timing;
 mod tokenizer;
 mod trial;
 mod weights;
+mod wordpiece;
 
 #[cfg(test)]
 #[allow(dead_code, reason = "not every test bends a file")]

@@ -318,7 +318,7 @@ impl TokenBytes {
 
 /// What a token is, by the numbers of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Word,
     Unknown,
     Control,
@@ -327,7 +327,7 @@ enum Kind {
     Byte,
 }
 
-fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
+pub(crate) fn kinds(file: &ModelFile, count: usize) -> Result<Vec<Kind>, LoadError> {
     let Some(numbers) = file.integers("tokenizer.ggml.token_type") else {
         return Ok(vec![Kind::Word; count]);
     };

@@ -316,7 +316,8 @@ fn requantised(tensor: &TensorBytes<'_>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn floats(bytes: &[u8], dtype: GgmlDType, count: usize) -> Option<Vec<f32>> {
+/// Weights of any form as floats.
+pub(crate) fn floats(bytes: &[u8], dtype: GgmlDType, count: usize) -> Option<Vec<f32>> {
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype).ok()?;
     let tensor = QTensor::new(storage, count).ok()?;
     tensor

@@ -47,6 +47,30 @@ impl Gguf {
         }
     }
 
+    /// A file that holds nothing yet.
+    #[allow(dead_code, reason = "not every test writes a file of its own")]
+    pub(crate) fn empty() -> Self {
+        Self {
+            entries: Vec::new(),
+            tensors: Vec::new(),
+            data: Vec::new(),
+        }
+    }
+
+    /// Puts a tensor behind those that it has.
+    #[allow(dead_code, reason = "not every test writes a file of its own")]
+    pub(crate) fn put(&mut self, name: &str, dims: &[usize], kind: u32, bytes: &[u8]) {
+        let offset = self.data.len().next_multiple_of(ALIGNMENT_BYTES);
+        self.data.resize(offset, 0);
+        self.data.extend(bytes);
+        self.tensors.push(Tensor {
+            name: text(name.as_bytes()),
+            dims: dims.iter().map(|dim| *dim as u64).collect(),
+            kind,
+            offset: offset as u64,
+        });
+    }
+
     /// The file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut file = self.header();
