@@ -9,10 +9,15 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Where the file's weights are kept as they are; keys and values are sixteen-bit floats here and 32-bit ones there.
-const LOGIT_TOLERANCE: f32 = 0.02;
-/// Where K-quants were converted to Q8_0.
-const CONVERTED_TOLERANCE: f32 = 0.5;
+/// How far a logit may be off, in every form: Q4_K, Q5_K and Q6_K are multiplied as the file has them, as the older forms are, so
+/// that no weight is rounded. What is: keys and values, sixteen-bit floats here and 32-bit ones there, off by up to 2^-11 of
+/// themselves and by 2e-4 in the mean; and activations, in steps of 1/16,256 of a block's largest value, off by some 5e-5 of
+/// themselves in the mean. Logits here are 4.7 at most in the mean (the root of the mean square), so a layer leaves them off by
+/// about 0.001, and the worst of 960 by three to four times that: of two layers 0.0055. 0.0049 was the most seen (`llama3`;
+/// `k4` 0.0040). Activations in eight bits, or weights that were converted to Q8_0, are in steps 128 times as coarse.
+const LOGIT_TOLERANCE: f32 = 0.01;
+/// How far another model is off at least.
+const OTHER_MODEL_MIN: f32 = 0.2;
 
 #[derive(Deserialize)]
 struct Case {
@@ -62,11 +67,7 @@ fn logits_of_every_family_are_llama_cpps() {
         let ours = scorer.logits(&case.tokens).expect("fits");
         let worst = worst(&ours, case);
         eprintln!("{}: a logit is off by {worst}", case.name);
-        let tolerance = match case.name.as_str() {
-            "k4" => CONVERTED_TOLERANCE,
-            _ => LOGIT_TOLERANCE,
-        };
-        assert!(worst < tolerance, "{}: {worst}", case.name);
+        assert!(worst < LOGIT_TOLERANCE, "{}: {worst}", case.name);
     }
 }
 
@@ -87,7 +88,7 @@ fn frequency_factors_are_obeyed() {
     std::fs::write(&without, file).expect("writes");
     let ours = scorer(&without).expect("loads").logits(&case.tokens);
     let off = worst(&ours.expect("fits"), &case);
-    assert!(off > 10.0 * LOGIT_TOLERANCE, "off by {off} only");
+    assert!(off > OTHER_MODEL_MIN, "off by {off} only");
 }
 
 /// A whole number where a float belongs is not taken for its absence.

@@ -140,6 +140,7 @@ impl Cache {
     /// Takes a page, if one is free.
     pub(crate) fn take(&mut self) -> Option<PageId> {
         let page = self.free.pop()?;
+        debug_assert!(self.is_empty(page), "nothing is left of whoever had it");
         self.holders[page.0 as usize] = 1;
         Some(page)
     }
@@ -172,6 +173,13 @@ impl Cache {
                 self.free.push(page);
             }
         }
+    }
+
+    /// Whether nothing of a page's last holder is left, as far as the pages lie here.
+    pub(crate) fn is_empty(&self, page: PageId) -> bool {
+        let start = page.0 as usize * self.page_length;
+        let page = self.slab.get(start..start + self.page_length);
+        page.is_none_or(|page| page.iter().all(|value| *value == 0))
     }
 
     /// Keys and values of a page, of one layer and head.
@@ -326,12 +334,6 @@ pub(crate) mod tests {
             let start = self.start(page, 0, 0);
             self.slab[start] = 7;
         }
-
-        pub(crate) fn is_empty(&self, page: PageId) -> bool {
-            let start = self.start(page, 0, 0);
-            let both = &self.slab[start..][..self.page_length];
-            both.iter().all(|value| *value == 0)
-        }
     }
 
     #[test]
@@ -388,5 +390,14 @@ pub(crate) mod tests {
         assert!(!cache.is_empty(page));
         cache.give([page]);
         assert!(cache.is_empty(page));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "nothing is left of whoever had it")]
+    fn a_page_that_was_not_emptied_is_found_out() {
+        let mut cache = small(1);
+        cache.scribble(PageId(0));
+        let _ = cache.take();
     }
 }
