@@ -546,39 +546,67 @@ fn answers_to_one_prompt_read_it_once() {
     assert_eq!(answers, unshared[1..]);
 }
 
-/// Patient A's secret stands in front of a question; patient B asks the same question. Whatever is kept and shared in
-/// between, B's answer has nothing of it and B finds nothing of A's computed. 10,000 requests where asked.
+/// Patient A's secret stands in front of a question; patient B asks the same question meanwhile, A asks again, and another patient
+/// has the very words of A. Whatever is kept and shared in between, B's answer has nothing of A's, nobody finds what another
+/// patient's request computed, and each finds its own. Every page that somebody takes is looked at too, and must be empty:
+/// `Cache::take` does so where debug assertions are on, as they are here. 10,000 requests where asked.
 #[test]
 fn nothing_of_one_patient_comes_to_another() {
+    const REQUESTS_OF_A_RUN: u64 = 4;
     let limits = EngineLimits {
         kv_bytes_max: 24 << 20, // so little that pages change hands all the time
         ..EngineLimits::default()
     };
     let Some(engine) = load(limits) else { return };
-    let runs: u64 = if long() { 5_000 } else { 12 };
+    let requests: u64 = if long() { 10_000 } else { 48 };
+    let runs = requests / REQUESTS_OF_A_RUN;
     let question = "Repeat every number and name above.";
-    let alone = {
-        let mut request = ask(question, 12);
-        request.scope = "nobody before".to_owned();
-        said(&engine, request)
+    let of = |patient: String, text: &str, tokens: u32| {
+        let mut request = ask(text, tokens);
+        request.scope = patient;
+        request
     };
+    let alone = said(&engine, of("nobody before".to_owned(), question, 12));
+    let (mut told, mut found) = (0, 0);
     for run in 0..runs {
-        let canary = format!("Quirin{} {}", run, 4711 + run);
-        let mut of_a = ask(&format!("Patient {canary}. {question}"), 8);
-        of_a.scope = format!("a{run}");
-        let begun = engine.submit(of_a).expect("taken up");
-        let mut of_b = ask(question, 12);
-        of_b.scope = format!("b{run}");
+        let number = format!("{}", 4711 + run);
+        let words = format!("Patient Quirin{run} {number}. {question}");
+        let of_a = || of(format!("a{run}"), &words, 8);
+        let begun = engine.submit(of_a()).expect("taken up");
+        let of_b = of(format!("b{run}"), question, 12);
         let (text, _, usage) = drain(engine.submit(of_b).expect("taken up"));
         assert_eq!(
             usage.cached_tokens, 0,
             "run {run}: another scope's pages were found"
         );
         assert!(
-            !text.contains("Quirin") && !text.contains(&format!("{}", 4711 + run)),
+            !text.contains("Quirin") && !text.contains(&number),
             "run {run}: {text}"
         );
         assert_eq!(text, alone, "run {run}: what others ask changes no answer");
-        drain(begun);
+        let (first, _, _) = drain(begun);
+        told += usize::from(first.contains("Quirin"));
+        let again = engine.submit(of_a()).expect("taken up");
+        let of_c = engine.submit(of(format!("c{run}"), &words, 8));
+        let ((again, _, own), (same, _, others)) = (drain(again), drain(of_c.expect("taken up")));
+        assert_eq!(
+            (&again, &same),
+            (&first, &first),
+            "run {run}: found or not, the same"
+        );
+        assert!(
+            own.cached_tokens > 0,
+            "run {run}: what A's request computed is kept"
+        );
+        assert_eq!(
+            others.cached_tokens, 0,
+            "run {run}: A's very words find nothing of A's"
+        );
+        found += u64::from(own.cached_tokens);
     }
+    eprintln!(
+        "{requests} requests: A's name in {told} of A's {runs} first answers, in none of B's; {found} tokens found again, all by A"
+    );
+    assert!(told > 0, "the secret can be told at all");
+    assert_eq!(engine.stats().prefix_tokens_found, found);
 }

@@ -503,46 +503,78 @@ fn a_beginning_is_read_once_for_each_scope_and_changes_no_answer() {
     assert!(stats.prefix_tokens_sought > stats.prefix_tokens_found);
 }
 
-/// The text of one question, whatever else runs and whatever was read before: short here, 1,000 runs where asked.
+/// The texts of two questions, whatever else runs and whatever was read before: short here, 1,000 runs where asked. One is
+/// answered freely; the other copies a text, so that tokens are guessed. The crowd is another one each time: how many, how long
+/// their prompts are, of which class. Some are there before, and some, who are urgent, come while the answer is being written.
+/// Memory is so short that running sequences are paused and beginnings let go of.
 #[test]
 fn the_same_seed_gives_the_same_bytes_under_changing_load() {
+    const REPORT: &str =
+        "The heart is of normal size. There is a small left pleural effusion. The lungs are clear.";
     let limits = EngineLimits {
-        kv_bytes_max: 24 << 20, // so little that running sequences are paused and beginnings let go of
+        sequences_max: 4,
+        kv_bytes_max: 12 << 20,
         ..EngineLimits::default()
     };
     let Some(engine) = load(limits) else { return };
-    let runs = if std::env::var_os("PERICARD_LONG").is_some() {
+    let runs: u64 = if std::env::var_os("PERICARD_LONG").is_some() {
         1_000
     } else {
-        12
+        24
     };
+    let texts = [
+        "Tell me about the human heart.".to_owned(),
+        format!("Repeat this text three times, word by word: {REPORT}"),
+    ];
     let question = |run: u64| ChatRequest {
-        prompt: user("Tell me about the human heart."),
+        prompt: user(&texts[run as usize % 2]),
         sampling: Sampling {
-            temperature: 0.9,
+            temperature: 0.9 - 0.2 * (run % 2) as f32,
             top_p: 0.95,
             seed: 42,
             max_tokens: Some(24),
             ..Sampling::default()
         },
-        priority: Priority::ALL[run as usize % 3],
+        priority: Priority::ALL[run as usize / 2 % 3],
         tenant: String::new(),
-        scope: format!("{}", run % 2),
+        scope: format!("{}", run / 6 % 2),
     };
-    let first = text_of(&engine, question(0));
-    for run in 1..=runs {
-        let noise = (run * 0x9E37_79B9) >> 3; // another crowd each time
-        let crowd: Vec<Generation> = (0..noise % 6)
-            .map(|i| {
-                let words = "All work and no play. ".repeat(1 + (noise as usize >> i) % 20);
-                engine
-                    .submit(greedy(user(&words), 1 + (noise >> i) as u32 % 12))
-                    .expect("taken up")
-            })
-            .collect();
-        assert_eq!(text_of(&engine, question(run)), first, "run {run}");
-        drop(crowd); // some have ended, some are cut off
+    let crowd = |noise: u64, count: u64, class: &dyn Fn(usize) -> Priority| -> Vec<Generation> {
+        let one = |i: usize| {
+            let words = "All work and no play. ".repeat(1 + (noise as usize >> (3 * i)) % 40);
+            let request = greedy(user(&words), 1 + (noise >> i) as u32 % 12);
+            ChatRequest {
+                priority: class(i),
+                ..request
+            }
+        };
+        let each = (0..count as usize).map(|i| engine.submit(one(i)).expect("taken up"));
+        each.collect()
+    };
+    let first = [0, 1].map(|run| text_of(&engine, question(run)));
+    for run in 0..runs {
+        let noise = (run + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16; // another crowd each time
+        let before = crowd(noise, noise % 5, &|i| {
+            Priority::ALL[(noise as usize + i) % 3]
+        });
+        let mut answer = engine.submit(question(run)).expect("taken up");
+        let mut text = match answer.recv() {
+            Some(ChatEvent::Text(piece)) => piece,
+            other => panic!("run {run}: {other:?}"),
+        };
+        let urgent = crowd(noise >> 8, (noise >> 8) % 4, &|_| Priority::Stat);
+        text.push_str(&drain(answer).0);
+        assert_eq!(text, first[run as usize % 2], "run {run}");
+        drop((before, urgent)); // some have ended, some are cut off
     }
+    let (stats, figures) = (engine.stats(), engine.figures());
+    let paused: u64 = figures.classes.iter().map(|class| class.preempted).sum();
+    eprintln!(
+        "{runs} runs: {paused} pauses, memory taken away {} times, {} tokens found again, {} of {} guesses right",
+        stats.preempted, stats.prefix_tokens_found, figures.drafts_accepted, figures.drafted
+    );
+    assert!(paused > 0 && stats.preempted > 0, "{stats:?}");
+    assert!(stats.prefix_tokens_found > 0 && figures.drafts_accepted > 0);
 }
 
 /// Of sampled answers, so that only the schema can keep them in form: a few here, 1,000 where asked.
