@@ -286,6 +286,23 @@ impl Appliance {
 
     /// Starts it, or starts it again, and waits until it is ready.
     pub(crate) fn restart(&mut self) {
+        self.begin();
+        let begun = Instant::now();
+        while self.get("/readyz").0 != 200 {
+            let runs = self.process().is_running();
+            assert!(runs, "the appliance ended:\n{}", self.log());
+            assert!(
+                begun.elapsed() < Duration::from_secs(PATIENCE_S),
+                "not ready within {PATIENCE_S} s: {:?}\n{}",
+                self.get("/readyz"),
+                self.log()
+            );
+            std::thread::sleep(BETWEEN_QUESTIONS); // to another process there is nothing to await
+        }
+    }
+
+    /// Starts it, or starts it again, and does not wait.
+    pub(crate) fn begin(&mut self) {
         self.kill();
         let log = self.dir.path().join("log");
         let config = self.config();
@@ -294,20 +311,7 @@ impl Appliance {
             "--config",
             config.to_str().expect("a path in UTF-8"),
         ];
-        let mut process = Process::start(Path::new(PERICARD), &args, &log);
-        let said = || fs::read_to_string(&log).unwrap_or_default();
-        let begun = Instant::now();
-        while self.get("/readyz").0 != 200 {
-            assert!(process.is_running(), "the appliance ended:\n{}", said());
-            assert!(
-                begun.elapsed() < Duration::from_secs(PATIENCE_S),
-                "not ready within {PATIENCE_S} s: {:?}\n{}",
-                self.get("/readyz"),
-                said()
-            );
-            std::thread::sleep(BETWEEN_QUESTIONS); // to another process there is nothing to await
-        }
-        self.process = Some(process);
+        self.process = Some(Process::start(Path::new(PERICARD), &args, &log));
     }
 
     pub(crate) fn config(&self) -> PathBuf {

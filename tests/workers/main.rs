@@ -5,8 +5,14 @@
 #![cfg(target_os = "linux")]
 
 mod answers;
+#[path = "../../appliance/language/tests/bent/mod.rs"]
+mod bent;
 mod device;
 mod escapes;
+#[path = "../../appliance/language/tests/gguf/mod.rs"]
+#[allow(dead_code)] // shared with the tests of `language`, which use more of it
+mod gguf;
+mod hostile;
 mod jobs;
 mod losses;
 mod scans;
