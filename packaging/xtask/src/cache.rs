@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 /// | `packages/<name>/` | `models/<name>/` with its payload put in place: a whole model package |
 /// | `samples/` | sample studies |
 /// | `venv/` | the private Python environment |
+/// | `venv-load/` | that of the load generator, for the long tests |
 /// | `cuda-<version>/` | the toolkit that kernels are compiled with |
 /// | `kernels/` | compiled kernels, by what they were made of |
 /// | `boot-root/` | the root that `packaging/boot/test` copies |
@@ -61,6 +62,10 @@ impl Cache {
 
     pub(crate) fn venv(&self) -> PathBuf {
         self.root.join("venv")
+    }
+
+    pub(crate) fn load_venv(&self) -> PathBuf {
+        self.root.join("venv-load")
     }
 
     /// Only one process fills the cache at a time: two would download the same hundred megabytes twice, and pip cannot

@@ -137,6 +137,9 @@ fn run(task: Task) -> Result<(), Error> {
                 let building = scope.spawn(|| error::run(&mut command("--no-run")));
                 fetch::everything(&tree, &cache)?;
                 peers::install(&tree, &cache, in_ci())?;
+                if long {
+                    peers::install_load_generator(&tree, &cache)?;
+                }
                 building.join().unwrap_or(Ok(())) // a panic has said why, and the next command builds
             })?;
             // All that fails is to be seen in one run: a clean machine takes half an hour to come this far again.
@@ -180,6 +183,8 @@ fn run(task: Task) -> Result<(), Error> {
 
 /// Tells the tests where the private Python environment is.
 const PEERS_VENV: &str = "PERICARD_PEERS_VENV";
+/// And where that of the load generator is.
+const LOAD_VENV: &str = "PERICARD_LOAD_VENV";
 
 fn cargo(tree: &Path, cache: &Cache, arguments: &[&str]) -> Result<(), Error> {
     error::run(&mut cargo_command(tree, cache, arguments))
@@ -192,7 +197,8 @@ fn cargo_command(tree: &Path, cache: &Cache, arguments: &[&str]) -> Command {
     command
         .current_dir(tree)
         .args(arguments)
-        .env(PEERS_VENV, cache.venv());
+        .env(PEERS_VENV, cache.venv())
+        .env(LOAD_VENV, cache.load_venv());
     command
 }
 

@@ -75,6 +75,12 @@ pub(crate) fn install(tree: &Path, cache: &Cache, must: bool) -> Result<(), Erro
     Ok(())
 }
 
+/// Installs the load generator, which only the long tests run.
+pub(crate) fn install_load_generator(tree: &Path, cache: &Cache) -> Result<(), Error> {
+    let _held = cache.lock()?;
+    Python::of_load(cache)?.install(&tree.join("tests/requirements-load.txt"))
+}
+
 /// Installs Debian packages when this may be done here: as root, with apt.
 pub(crate) fn install_packages(packages: &[&str]) -> Result<(), Error> {
     if packages.is_empty() {

@@ -1,4 +1,4 @@
-//! The private Python environment, and the registry's ordinary client in it.
+//! The private Python environments, and the registry's ordinary client in them.
 
 use crate::cache::{Cache, sha256_of};
 use crate::error::{Error, finish};
@@ -14,7 +14,16 @@ pub(crate) struct Python {
 impl Python {
     /// The environment in the cache, made when it is not there.
     pub(crate) fn of(cache: &Cache) -> Result<Self, Error> {
-        let python = Self { venv: cache.venv() };
+        Self::at(cache.venv())
+    }
+
+    /// The one of the load generator.
+    pub(crate) fn of_load(cache: &Cache) -> Result<Self, Error> {
+        Self::at(cache.load_venv())
+    }
+
+    fn at(venv: PathBuf) -> Result<Self, Error> {
+        let python = Self { venv };
         if python.works() {
             return Ok(python);
         }
