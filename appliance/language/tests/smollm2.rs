@@ -506,21 +506,23 @@ fn a_beginning_is_read_once_for_each_scope_and_changes_no_answer() {
 /// The texts of two questions, whatever else runs and whatever was read before: short here, 1,000 runs where asked. One is
 /// answered freely; the other copies a text, so that tokens are guessed. The crowd is another one each time: how many, how long
 /// their prompts are, of which class. Some are there before, and some, who are urgent, come while the answer is being written.
-/// Memory is so short that running sequences are paused and beginnings let go of.
+/// Every other one begins as nobody else does, so that it shares no page, and memory is so short that running sequences are
+/// paused and beginnings let go of.
 #[test]
 fn the_same_seed_gives_the_same_bytes_under_changing_load() {
     const REPORT: &str =
         "The heart is of normal size. There is a small left pleural effusion. The lungs are clear.";
+    let page_bytes = 30 * 3 * 64 * 2 * 2 * 32;
     let limits = EngineLimits {
         sequences_max: 4,
-        kv_bytes_max: 12 << 20,
+        kv_bytes_max: page_bytes * 12, // the longest of the crowd has ten
         ..EngineLimits::default()
     };
     let Some(engine) = load(limits) else { return };
     let runs: u64 = if std::env::var_os("PERICARD_LONG").is_some() {
         1_000
     } else {
-        24
+        40
     };
     let texts = [
         "Tell me about the human heart.".to_owned(),
@@ -542,7 +544,10 @@ fn the_same_seed_gives_the_same_bytes_under_changing_load() {
     let crowd = |noise: u64, count: u64, class: &dyn Fn(usize) -> Priority| -> Vec<Generation> {
         let one = |i: usize| {
             let words = "All work and no play. ".repeat(1 + (noise as usize >> (3 * i)) % 40);
-            let request = greedy(user(&words), 1 + (noise >> i) as u32 % 12);
+            let own = format!("{} ", noise >> i);
+            let beginning = if i % 2 == 0 { own.as_str() } else { "" };
+            let text = format!("{beginning}{words}");
+            let request = greedy(user(&text), 1 + (noise >> i) as u32 % 12);
             ChatRequest {
                 priority: class(i),
                 ..request
