@@ -17,6 +17,7 @@
 //! - [`image`]: decoded pixels, volumes and masks, as plain vectors.
 //! - [`finding`]: what a model says about a study, in coded words.
 //! - [`chat`]: what crosses the seam to a language model.
+//! - [`entity`]: what a model marks in a text.
 //! - [`figures`]: what a language engine counts of itself.
 //! - [`workitem`]: work that others order, and the states that it goes through.
 
@@ -25,6 +26,7 @@ pub mod ae;
 pub mod chat;
 pub mod device;
 pub mod digest;
+pub mod entity;
 pub mod figures;
 pub mod finding;
 pub mod image;

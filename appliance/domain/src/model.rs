@@ -36,6 +36,8 @@ pub enum Task {
     Chat,
     /// Texts in, vectors out: alike where the texts mean alike.
     Embedding,
+    /// A text in, what stands where in it out: each token gets a label.
+    TokenClassification,
 }
 
 /// The manifest of a model package: `pericard-model.toml`. Unknown keys are refused.
@@ -60,7 +62,7 @@ pub struct Manifest {
     pub intended_use: IntendedUse,
     /// SHA-256 of every file of the package but this one, by path within the package.
     pub files: BTreeMap<PathBuf, Digest>,
-    /// Which of the files play which part: `detector`, `recogniser`, `network`, `weights`.
+    /// Which of the files play which part: `detector`, `recogniser`, `network`, `tokenizer`, `config`, `weights`.
     pub parts: BTreeMap<String, PathBuf>,
     /// What its outputs mean, by the name that the pipeline gives them.
     #[serde(default)]

@@ -1,10 +1,11 @@
-//! ONNX models: transforms, text spotting, volume segmentation.
+//! ONNX models: transforms, text spotting, volume segmentation, token classification.
 //!
-//! Pixels in, boxes or masks out. The room opens the files of a verified model package and nothing else; it knows no
+//! Pixels in, boxes or masks out; or, of a text, its tokens in and what stands where out. The room opens the files of a verified model package and nothing else; it knows no
 //! study, no patient and no network. ONNX Runtime is a shared library whose path is handed in.
 //!
 //! - [`Runtime`]: the loaded library, one per process.
 //! - [`Model`]: one package, ready to run.
+//! - [`Labeller`]: one package that reads texts, ready to run.
 //! - [`golden`]: the files of golden cases.
 //! - [`ImagingError`]: what went wrong and what to do.
 //!
@@ -14,6 +15,7 @@
 mod error;
 pub mod golden;
 mod grid;
+mod labels;
 mod model;
 mod network;
 mod onnx;
@@ -24,6 +26,7 @@ mod version;
 mod volume;
 
 pub use error::ImagingError;
+pub use labels::Labeller;
 pub use model::Model;
 pub use onnx::OPERATOR_DOMAINS;
 pub use runtime::{NO_REPORTS, Runtime};

@@ -50,7 +50,9 @@ impl Model {
             Task::VolumeSegmentation => {
                 Pipeline::Volume(Box::new(VolumeSegmenter::load(runtime, package, threads)?))
             }
-            task @ (Task::Chat | Task::Embedding) => return Err(ImagingError::Task { task }),
+            task @ (Task::Chat | Task::Embedding | Task::TokenClassification) => {
+                return Err(ImagingError::Task { task });
+            }
         };
         Ok(Self {
             pipeline,

@@ -31,16 +31,7 @@ impl Network {
         path: &Path,
         threads: usize,
     ) -> Result<Self, ImagingError> {
-        let bytes = read(path)?;
-        onnx::inspect(&bytes).map_err(|reason| ImagingError::Refused {
-            path: path.to_owned(),
-            reason,
-        })?;
-        let session = session(runtime, &bytes, threads).map_err(|reason| ImagingError::Engine {
-            doing: "load",
-            part,
-            reason,
-        })?;
+        let session = open(runtime, part, path, threads)?;
         let unfit = |reason: String| ImagingError::Unfit { part, reason };
         let [input] = session.inputs() else {
             return Err(unfit(format!(
@@ -110,7 +101,26 @@ impl Network {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ImagingError> {
+/// A session on the network in `path`, once its bytes were found to be such as may be loaded.
+pub(crate) fn open(
+    runtime: &Runtime,
+    part: &'static str,
+    path: &Path,
+    threads: usize,
+) -> Result<Session, ImagingError> {
+    let bytes = read(path)?;
+    onnx::inspect(&bytes).map_err(|reason| ImagingError::Refused {
+        path: path.to_owned(),
+        reason,
+    })?;
+    session(runtime, &bytes, threads).map_err(|reason| ImagingError::Engine {
+        doing: "load",
+        part,
+        reason,
+    })
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ImagingError> {
     let failed = |source| ImagingError::Read {
         path: path.to_owned(),
         source,

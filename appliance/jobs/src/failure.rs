@@ -50,7 +50,7 @@ impl From<RunFailure> for GiveUp {
             RunFailure::Unsuitable(_) => FailureClass::UnsuitableInput,
             RunFailure::Model(_) => FailureClass::ModelFailed,
             RunFailure::Undecodable(_) => FailureClass::Undecodable,
-            RunFailure::Unreadable(_) => FailureClass::Internal,
+            RunFailure::Unreadable(_) | RunFailure::Busy => FailureClass::Internal,
             RunFailure::Lost(_) => FailureClass::WorkerLost,
         };
         Self::failed(class, failure.to_string())

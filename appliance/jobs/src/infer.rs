@@ -87,7 +87,7 @@ async fn look(
     match package.manifest.task {
         Task::TextSpotting => spot_text(surroundings, Arc::clone(package), study, held).await,
         Task::VolumeSegmentation => segment(surroundings, Arc::clone(package), study, held).await,
-        Task::Chat | Task::Embedding => Err(GiveUp::failed(
+        Task::Chat | Task::Embedding | Task::TokenClassification => Err(GiveUp::failed(
             FailureClass::UnsuitableInput,
             format!("{model} takes no images"),
         )),

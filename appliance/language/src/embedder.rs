@@ -325,7 +325,8 @@ fn part(package: &Package, name: &str) -> Result<PathBuf, LoadError> {
     package.part(name).ok_or_else(missing)
 }
 
-fn tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
+/// The tokenizer of `tokenizer.json`, which neither cuts nor fills up.
+pub(crate) fn tokenizer(path: &Path) -> Result<Tokenizer, LoadError> {
     let wrong = |error: tokenizers::Error| LoadError::Tokenizer(error.to_string());
     let mut tokenizer = Tokenizer::from_file(path).map_err(wrong)?;
     tokenizer.with_truncation(None).map_err(wrong)?;

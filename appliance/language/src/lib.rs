@@ -1,5 +1,5 @@
 //! Language models. Decoders from GGUF: tokenizer, graph, scheduler, KV cache, sampling. Encoders from safetensors or GGUF: texts
-//! into vectors ([`Embedder`]).
+//! into vectors ([`Embedder`]). And for models that are run elsewhere, texts as tokens with their places ([`Slicer`]).
 //!
 //! ```text
 //! Engine::submit --> template, tokenizer, "does it fit?", "is there room?" --> queue
@@ -42,6 +42,7 @@ mod sampler;
 mod schedule;
 mod score;
 mod sequence;
+mod slicer;
 mod step;
 mod stop;
 mod template;
@@ -66,4 +67,5 @@ pub use error::LoadError;
 pub use generation::Generation;
 pub use limits::EngineLimits;
 pub use score::Scorer;
+pub use slicer::Slicer;
 pub use trial::try_device;

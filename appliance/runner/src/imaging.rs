@@ -1,4 +1,5 @@
-//! Imaging models: one process for each, one inference at a time, on the cores that are imaging's share.
+//! Models on ONNX Runtime: one process for each. Of those that look at pictures one infers at a time, on the cores that are imaging's
+//! share; those that read texts have a turn and a thread of their own, so that whoever asks them does not wait for a volume.
 
 use crate::picture::Picture;
 use crate::runner::{Loaded, RunFailure};
@@ -7,8 +8,9 @@ use crate::words::{Head, Load, Look, Seen, Started, clipped};
 use crate::worker::IMAGING;
 use pericard_confine::{Limits, Lost, Room, Worker};
 use pericard_domain::device::Device;
+use pericard_domain::entity::Entity;
 use pericard_domain::image::{ImagingOutput, Mask};
-use pericard_domain::model::{ModelRef, Package};
+use pericard_domain::model::{ModelRef, Package, Task};
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -20,6 +22,10 @@ use tokio::sync::Semaphore;
 const RESTART_FIRST_S: u64 = 1;
 /// The longest such wait.
 const RESTART_LONGEST_S: u64 = 60;
+/// Texts that may wait.
+const TEXTS_MAX: usize = 32;
+/// Threads of a model that reads texts: its networks are small.
+const TEXT_THREADS: usize = 1;
 
 pub(crate) struct Imaging {
     staff: Staff,
@@ -29,6 +35,10 @@ pub(crate) struct Imaging {
     seats: Mutex<HashMap<ModelRef, Arc<Seat>>>,
     /// One inference at a time: each uses every thread of the share. Fair, so the order of asking is the order of service.
     turn: Arc<Semaphore>,
+    /// The same for texts.
+    text_turn: Arc<Semaphore>,
+    /// A text that finds no place here is refused.
+    texts: Arc<Semaphore>,
 }
 
 /// A loaded model, whether or not its worker lives at the moment.
@@ -57,6 +67,8 @@ impl Imaging {
             device,
             seats: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
+            text_turn: Arc::new(Semaphore::new(1)),
+            texts: Arc::new(Semaphore::new(TEXTS_MAX)),
         }
     }
 
@@ -107,18 +119,43 @@ impl Imaging {
         model: &ModelRef,
         picture: Picture,
     ) -> Result<ImagingOutput, RunFailure> {
+        let look = move |worker: &mut Worker, limits| ask(worker, &picture, limits);
+        self.in_turn(model, &self.turn, look).await
+    }
+
+    /// Has a text marked.
+    pub(crate) async fn mark(
+        self: &Arc<Self>,
+        model: &ModelRef,
+        text: String,
+    ) -> Result<Vec<Entity>, RunFailure> {
+        let place = Arc::clone(&self.texts).try_acquire_owned();
+        let place = place.map_err(|_| RunFailure::Busy)?;
+        let mark = move |worker: &mut Worker, limits| {
+            let _place = place; // kept until the text was really read
+            ask_of_text(worker, text, limits)
+        };
+        self.in_turn(model, &self.text_turn, mark).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        model: &ModelRef,
+        turn: &Arc<Semaphore>,
+        ask: impl FnOnce(&mut Worker, Limits) -> Asked<T> + Send + 'static,
+    ) -> Result<T, RunFailure> {
         let seat = self.seats().get(model).cloned();
         let seat = seat.ok_or_else(|| RunFailure::NotLoaded(model.to_string()))?;
         // Before the turn: while one model's worker rests after losses, the others work.
         if let Some(rest) = seat.rest() {
             tokio::time::sleep(rest).await;
         }
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = Arc::clone(turn).acquire_owned().await;
         let turn = turn.map_err(|_| RunFailure::Lost("the appliance is shutting down".into()))?;
         let this = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn; // given back when the inference has really ended, also after nobody waits for it any more
-            this.look(&seat, &picture)
+            this.with_worker(&seat, ask)
         });
         work.await
             .unwrap_or_else(|_| Err(RunFailure::Lost("the thread that fed it ended".into())))
@@ -126,11 +163,16 @@ impl Imaging {
 
     pub(crate) fn close(&self) {
         self.turn.close();
+        self.text_turn.close();
     }
 
-    fn look(&self, seat: &Seat, picture: &Picture) -> Result<ImagingOutput, RunFailure> {
+    fn with_worker<T>(
+        &self,
+        seat: &Seat,
+        ask: impl FnOnce(&mut Worker, Limits) -> Asked<T>,
+    ) -> Result<T, RunFailure> {
         let mut post = held(&seat.post);
-        // One that ended while it had nothing to do, or by what came before, is nothing that this picture pays for.
+        // One that ended while it had nothing to do, or by what came before, is nothing that this question pays for.
         let alive = |worker: &Worker| worker.leash().is_alive();
         let mut worker = match post.worker.take().filter(alive) {
             Some(worker) => worker,
@@ -139,9 +181,9 @@ impl Imaging {
         let timeout = Duration::from_secs(seat.package.manifest.budget.inference_timeout_s.into());
         let limits = Limits {
             time: timeout,
-            cpu: timeout * u32::try_from(self.threads).unwrap_or(1),
+            cpu: timeout * u32::try_from(self.threads_of(&seat.package)).unwrap_or(1),
         };
-        match ask(&mut worker, picture, limits) {
+        match ask(&mut worker, limits) {
             Ok(Ok(output)) => {
                 (post.losses, post.worker) = (0, Some(worker));
                 Ok(output)
@@ -181,10 +223,17 @@ impl Imaging {
         let load = Load::Imaging {
             library: self.library.clone(),
             package: package.clone(),
-            threads: self.threads,
+            threads: self.threads_of(package),
             device: self.device,
         };
         self.staff.hire(IMAGING, &load)
+    }
+
+    fn threads_of(&self, package: &Package) -> usize {
+        match package.manifest.task {
+            Task::TokenClassification => TEXT_THREADS,
+            _ => self.threads,
+        }
     }
 
     fn seats(&self) -> MutexGuard<'_, HashMap<ModelRef, Arc<Seat>>> {
@@ -218,12 +267,10 @@ pub(crate) fn rest_after(losses: u32) -> Option<Duration> {
     Some(Duration::from_secs(rest.min(RESTART_LONGEST_S)))
 }
 
-/// One question; the outer error is the loss of the worker.
-fn ask(
-    worker: &mut Worker,
-    picture: &Picture,
-    limits: Limits,
-) -> Result<Result<ImagingOutput, RunFailure>, Lost> {
+/// What comes of one question; the outer error is the loss of the worker.
+type Asked<T> = Result<Result<T, RunFailure>, Lost>;
+
+fn ask(worker: &mut Worker, picture: &Picture, limits: Limits) -> Asked<ImagingOutput> {
     let no_memory = |e: std::io::Error| Lost::Broke(format!("shared memory: {e}"));
     let room = match &picture.head {
         Head::Volume(volume) => Some(Room::of(volume.voxels().unwrap_or(0)).map_err(no_memory)?),
@@ -231,7 +278,7 @@ fn ask(
     };
     let descriptors = [Some(picture.memory.as_fd()), room.as_ref().map(AsFd::as_fd)];
     let descriptors: Vec<_> = descriptors.into_iter().flatten().collect();
-    let seen = worker.ask::<Seen>(&Look(picture.head.clone()), &descriptors, limits)?;
+    let seen = worker.ask::<Seen>(&Look::Picture(picture.head.clone()), &descriptors, limits)?;
     Ok(match (seen, room, &picture.head) {
         (Seen::Text(boxes), None, _) => Ok(ImagingOutput::Text(boxes)),
         (Seen::Mask, Some(room), Head::Volume(head)) => {
@@ -242,15 +289,37 @@ fn ask(
                 voxels: mapped[..memory.bytes()].to_vec(),
             }))
         }
-        (Seen::Unsuitable(why), ..) => Err(RunFailure::Unsuitable(clipped(&why))),
-        (Seen::Failed(why), ..) => Err(RunFailure::Model(clipped(&why))),
-        (Seen::OutOfMemory, ..) => {
-            return Err(Lost::Ended(
-                "it asked for more memory than it may have".into(),
-            ));
-        }
-        _ => return Err(Lost::Broke("it answered another question".into())),
+        (seen, ..) => return failed(seen),
     })
+}
+
+/// What is marked must lie within the text: the worker is believed no place elsewhere.
+fn ask_of_text(worker: &mut Worker, text: String, limits: Limits) -> Asked<Vec<Entity>> {
+    let look = Look::Text(text);
+    let seen = worker.ask::<Seen>(&look, &[], limits)?;
+    match (seen, &look) {
+        (Seen::Entities(entities), Look::Text(text)) => {
+            let lies_within = |e: &Entity| text.get(e.start..e.end).is_some();
+            if !entities.iter().all(lies_within) {
+                return Err(Lost::Broke("it marked what is not in the text".into()));
+            }
+            Ok(Ok(entities))
+        }
+        (seen, _) => failed(seen),
+    }
+}
+
+fn failed<T>(seen: Seen) -> Asked<T> {
+    match seen {
+        Seen::Unsuitable(why) => Ok(Err(RunFailure::Unsuitable(clipped(&why)))),
+        Seen::Failed(why) => Ok(Err(RunFailure::Model(clipped(&why)))),
+        Seen::OutOfMemory => Err(Lost::Ended(
+            "it asked for more memory than it may have".into(),
+        )),
+        Seen::Text(_) | Seen::Entities(_) | Seen::Mask => {
+            Err(Lost::Broke("it answered another question".into()))
+        }
+    }
 }
 
 /// A lock whose holder only looks up, puts in or takes out: a panic in between leaves it whole.

@@ -11,6 +11,7 @@ use crate::worker::DEVICE;
 use pericard_confine::{Program, Walls};
 use pericard_domain::chat::{ChatRefusal, ChatRequest, Embeddings, Prompt};
 use pericard_domain::device::{Device, KvForm};
+use pericard_domain::entity::Entity;
 use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{ImagingInput, ImagingOutput};
 use pericard_domain::model::{ModelRef, Package, Task};
@@ -83,6 +84,9 @@ pub enum RunFailure {
     /// The appliance cannot read what it keeps, or has no memory to hand it over.
     #[error("{0}")]
     Unreadable(String),
+    /// As many as may wait do.
+    #[error("too many texts wait for the model; ask again in a moment")]
+    Busy,
     /// The worker died, hung, or took more than it may.
     #[error("the worker was lost: {0}")]
     Lost(String),
@@ -300,6 +304,14 @@ impl Runner {
         picture: Picture,
     ) -> Result<ImagingOutput, RunFailure> {
         self.imaging.infer(model, picture).await
+    }
+
+    /// Has a model of token classification mark what stands in a text.
+    ///
+    /// # Errors
+    /// See [`RunFailure`].
+    pub async fn mark(&self, model: &ModelRef, text: String) -> Result<Vec<Entity>, RunFailure> {
+        self.imaging.mark(model, text).await
     }
 
     /// Takes a model away. Its process ends once what it works on has ended, and with it all its memory. `false` when it

@@ -10,6 +10,7 @@ use pericard_dicom::deidentify::Profile;
 use pericard_dicom::segments::{Marked, Outline};
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
 use pericard_domain::device::{Device, KvForm};
+use pericard_domain::entity::Entity;
 use pericard_domain::figures::EngineFigures;
 use pericard_domain::image::{Channels, FrameRef, TextBox};
 use pericard_domain::model::Package;
@@ -88,14 +89,20 @@ pub(crate) struct VolumeHead {
     pub(crate) slices: Vec<FrameRef>,
 }
 
-/// To an imaging worker, with the picture's memory and, for a volume, room for the mask.
+/// To a worker on ONNX Runtime.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Look(pub(crate) Head);
+pub(crate) enum Look {
+    /// With the picture's memory and, for a volume, room for the mask.
+    Picture(Head),
+    /// A text, to mark what stands in it.
+    Text(String),
+}
 
-/// What an imaging worker saw.
+/// What a worker on ONNX Runtime saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Seen {
     Text(Vec<TextBox>),
+    Entities(Vec<Entity>),
     /// The room is filled: one byte a voxel.
     Mask,
     Unsuitable(String),

@@ -2,6 +2,7 @@
 
 mod imaging;
 mod language;
+mod marker;
 mod reader;
 mod scanner;
 mod show;

@@ -167,5 +167,6 @@ const fn task(task: Task) -> &'static str {
         Task::VolumeSegmentation => "outlines a structure in a volume",
         Task::Chat => "continues a conversation",
         Task::Embedding => "makes texts comparable",
+        Task::TokenClassification => "finds names and numbers of persons in texts",
     }
 }
