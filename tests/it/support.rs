@@ -470,6 +470,7 @@ pub(crate) fn shared() -> Option<MutexGuard<'static, Appliance>> {
                 "brain-extraction",
                 "smollm2-135m-instruct",
                 "all-minilm-l6-v2",
+                "rampart",
             ],
         })
     };

@@ -90,6 +90,25 @@ fn what_identifies_somebody_goes_whatever_the_model_says() {
 }
 
 #[test]
+fn a_name_that_nothing_stands_beside_goes_by_the_model_that_finds_names() {
+    let Some(appliance) = shared() else { return };
+    let text =
+        "The scan of Olga Petrova shows no fracture. The Foley catheter lies in the bladder.";
+    let body = json!({"text": text});
+    let (status, cleaned) = post(&appliance, "/api/v1/texts/deidentify", &body);
+    assert_eq!(status, 200, "{cleaned}");
+    assert_eq!(
+        cleaned["text"],
+        "The scan of [NAME] shows no fracture. The Foley catheter lies in the bladder."
+    );
+    assert_eq!(cleaned["found"][0]["by"], "model");
+    assert_eq!(cleaned["provenance"]["markers"][0]["name"], "rampart");
+    assert_eq!(cleaned["provenance"]["clinical_use"], false);
+    let limits = cleaned["limits"].as_str().expect("a sentence");
+    assert!(limits.contains("rampart 1.0.0"), "{limits}");
+}
+
+#[test]
 fn an_impression_says_nothing_but_what_the_report_holds() {
     let (Some(head), Some(_)) = (sample("t1-head"), program("storescu")) else {
         return;

@@ -15,6 +15,9 @@ mod gguf;
 mod hostile;
 mod jobs;
 mod losses;
+mod marks;
+#[path = "../../appliance/scribe/tests/planted/mod.rs"]
+mod planted;
 mod scans;
 mod stage;
 #[path = "../it/support.rs"]

@@ -2,8 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use pericard_domain::chat::{ChatEvent, ChatRefusal, ChatRequest, Embeddings, Prompt};
+use pericard_domain::entity::Entity;
 use pericard_domain::figures::EngineFigures;
-use pericard_runner::{Loaded, Runner, Talk, Walls};
+use pericard_domain::model::ModelRef;
+use pericard_runner::{Loaded, RunFailure, Runner, Talk, Walls};
 
 /// Whoever answers questions.
 pub trait Talker: Send + Sync + 'static {
@@ -43,6 +45,13 @@ pub trait Talker: Send + Sync + 'static {
     /// See [`ChatRefusal`].
     fn embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal>;
 
+    /// Has a model of token classification mark what stands in a text.
+    fn mark<'a>(
+        &'a self,
+        model: &'a ModelRef,
+        text: String,
+    ) -> BoxFuture<'a, Result<Vec<Entity>, RunFailure>>;
+
     /// What the engines of the language models count. May take as long as an engine takes to answer.
     fn figures(&self) -> Vec<(Loaded, EngineFigures)>;
 }
@@ -80,6 +89,14 @@ impl Talker for Runner {
 
     fn embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, ChatRefusal> {
         Self::embed(self, model, texts)
+    }
+
+    fn mark<'a>(
+        &'a self,
+        model: &'a ModelRef,
+        text: String,
+    ) -> BoxFuture<'a, Result<Vec<Entity>, RunFailure>> {
+        Box::pin(Self::mark(self, model, text))
     }
 
     fn figures(&self) -> Vec<(Loaded, EngineFigures)> {

@@ -19,10 +19,10 @@ use http::StatusCode;
 use pericard_domain::chat::{ChatEvent, ChatRequest, Finish, Prompt, Sampling};
 use pericard_domain::digest::Digest;
 use pericard_domain::job::Priority;
-use pericard_domain::model::Task;
+use pericard_domain::model::{ModelRef, Task};
 use pericard_domain::study::Study;
 use pericard_domain::uid::StudyUid;
-use pericard_runner::Loaded;
+use pericard_runner::{Loaded, RunFailure};
 use pericard_scribe::deidentify::{self, Cleaned};
 use pericard_scribe::impression::Facts;
 use pericard_scribe::package::Package;
@@ -30,6 +30,10 @@ use pericard_scribe::structure::Report;
 use pericard_scribe::{Refusal, STATEMENT, STATUS};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use std::iter::once;
+
+/// When to come again while a model that finds names cannot be asked.
+const MARKER_RETRY_AFTER_S: u32 = 5;
 
 /// What a request says beside its text.
 struct Asked {
@@ -102,8 +106,8 @@ pub(crate) async fn structure(
     Ok(answer(
         &api,
         json!(structured),
-        &package,
-        (Some(&model), text.as_bytes()),
+        provenance(&api, &package, (Some(&model), text.as_bytes())),
+        &[&model],
     ))
 }
 
@@ -119,11 +123,16 @@ pub(crate) async fn deidentify(
         .as_ref()
         .map(|_| asked.model(&api))
         .transpose()?;
-    let subject = model
-        .as_ref()
-        .map_or_else(|| "rules".to_owned(), |m| m.model.to_string());
-    api.note_access("deidentify text", &subject, &caller)
+    let markers = markers(&api)?;
+    let took_part = markers.iter().chain(&model).map(|m| m.model.to_string());
+    let took_part: Vec<String> = once("rules".to_owned()).chain(took_part).collect();
+    api.note_access("deidentify text", &took_part.join(", "), &caller)
         .await?;
+    let mut marked = Vec::new();
+    for marker in &markers {
+        let marks = api.rooms.talker.mark(&marker.model, text.clone()).await;
+        marked.extend(marks.map_err(|failure| not_marked(marker, &failure))?);
+    }
     let said = match &model {
         Some(model) => {
             let question = deidentify::question(&text);
@@ -132,16 +141,54 @@ pub(crate) async fn deidentify(
         }
         None => None,
     };
-    let cleaned: Cleaned = deidentify::clean(&text, &known, said.as_deref()).map_err(refused)?;
+    let cleaned = deidentify::clean(&text, &known, &marked, said.as_deref());
+    let cleaned: Cleaned = cleaned.map_err(refused)?;
     let mut cleaned = json!(cleaned);
-    cleaned["limits"] = json!(deidentify::LIMITS);
+    let took_part: Vec<&ModelRef> = markers.iter().map(|marker| &marker.model).collect();
+    cleaned["limits"] = json!(deidentify::limits(&took_part));
     let package = Package::deidentify_text();
-    Ok(answer(
-        &api,
-        cleaned,
-        &package,
-        (model.as_ref(), text.as_bytes()),
-    ))
+    let models: Vec<&Loaded> = markers.iter().chain(&model).collect();
+    let mut provenance = provenance(&api, &package, (model.as_ref(), text.as_bytes()));
+    provenance["markers"] = json!(took_part);
+    Ok(answer(&api, cleaned, provenance, &models))
+}
+
+/// The models trained to find names, every one that is active: all of them are asked.
+fn markers(api: &Api) -> Result<Vec<Loaded>, Problem> {
+    let is_marker = |task: Task| task == Task::TokenClassification;
+    let mut loaded = api.rooms.talker.loaded();
+    loaded.retain(|model| is_marker(model.task));
+    let live = api.rooms.packages.iter();
+    let mut live = live.filter(|package| is_marker(package.manifest.task));
+    // Whoever made one live relies on it: a text without it must not look like one with it.
+    let absent = live.find(|package| loaded.iter().all(|one| one.model != package.model));
+    match absent {
+        None => Ok(loaded),
+        Some(package) => {
+            let detail = format!(
+                "the model {}, which finds names, is live and not loaded: the appliance's journal says why. Come again, or retire it",
+                package.model
+            );
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_model", detail);
+            Err(problem.retry_after(MARKER_RETRY_AFTER_S))
+        }
+    }
+}
+
+/// A failure is told, and nothing is given out: a text must not pass for one that the model has read.
+fn not_marked(marker: &Loaded, failure: &RunFailure) -> Problem {
+    let model = &marker.model;
+    if matches!(
+        failure,
+        RunFailure::Busy | RunFailure::Lost(_) | RunFailure::NotLoaded(_)
+    ) {
+        let detail = format!("the model {model}, which finds names, gave no answer: {failure}");
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "model_busy", detail)
+            .retry_after(MARKER_RETRY_AFTER_S);
+    }
+    tracing::error!(%model, %failure, "a text was not marked");
+    let detail = format!("the model {model}, which finds names, failed; the journal says why");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "model_failed", detail)
 }
 
 pub(crate) async fn impression(
@@ -176,8 +223,8 @@ pub(crate) async fn impression(
     Ok(answer(
         &api,
         drafted,
-        &package,
-        (Some(&model), given.as_bytes()),
+        provenance(&api, &package, (Some(&model), given.as_bytes())),
+        &[&model],
     ))
 }
 
@@ -187,7 +234,7 @@ pub(crate) fn read(body: Value) {
         let _ = Report::read(&text).map(|report| report.question());
     }
     if let Ok((_, text, known)) = Fields::of(body).and_then(text_of) {
-        let _ = deidentify::clean(&text, &known, None);
+        let _ = deidentify::clean(&text, &known, &[], None);
     }
 }
 
@@ -308,27 +355,29 @@ fn fitting(
     }
 }
 
-/// What was found, what it is, and where it comes from.
-fn answer(
-    api: &Api,
-    mut found: Value,
-    package: &Package,
-    (model, given): (Option<&Loaded>, &[u8]),
-) -> Response {
-    let is_for_treatment = model.map(|model| clinical_use::of(api, model));
-    found["status"] = json!(STATUS);
-    found["verification"] = json!("UNVERIFIED");
-    found["statement"] = json!(STATEMENT);
-    found["provenance"] = json!({
+/// Where an answer comes from.
+fn provenance(api: &Api, package: &Package, (model, given): (Option<&Loaded>, &[u8])) -> Value {
+    json!({
         "task": package,
         "model": model.map(|m| &m.model),
         "device": model.map(|m| &m.device),
-        "clinical_use": is_for_treatment,
         "input_sha256": Digest::new(Sha256::digest(given).into()),
         "at": api.rooms.clock.now().rfc3339(),
         "appliance": api.rooms.version,
-    });
-    let header = clinical_use::header(is_for_treatment.unwrap_or(false));
+    })
+}
+
+/// What was found, what it is, and where it comes from. It is for treatment when every model that took part is; without a model it
+/// is not.
+fn answer(api: &Api, mut found: Value, mut provenance: Value, models: &[&Loaded]) -> Response {
+    let is_for_treatment = models.iter().all(|model| clinical_use::of(api, model));
+    let told = (!models.is_empty()).then_some(is_for_treatment);
+    provenance["clinical_use"] = json!(told);
+    found["status"] = json!(STATUS);
+    found["verification"] = json!("UNVERIFIED");
+    found["statement"] = json!(STATEMENT);
+    found["provenance"] = provenance;
+    let header = clinical_use::header(told.unwrap_or(false));
     ([header], Json(found)).into_response()
 }
 

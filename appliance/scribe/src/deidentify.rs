@@ -1,24 +1,31 @@
 //! What identifies somebody in a clinical text, found by rules, by what the caller knows, and by a model when one is asked.
 //!
-//! A model may only add: what a rule or the caller found is taken out whatever the model says. What a model adds must stand in the
-//! text and look like a name or a number, so that it cannot take out the medicine.
+//! A model trained to find names marks places of the text; a language model says words of it. Either may only add: what a rule or the
+//! caller found is taken out whatever a model says. What it adds must stand in the text and look like a name or a number, so that it
+//! cannot take out the medicine.
 //!
 //! Deliberately absent: a promise. Rules and models miss what they do not know; the answer says so, and a person looks.
 
+use crate::eponyms;
 use crate::package::Package;
 use crate::terms::vocabulary;
 use crate::{Refusal, Span};
 use pericard_domain::chat::{Message, Prompt, Sampling, Shape};
+use pericard_domain::entity::Entity;
+use pericard_domain::model::ModelRef;
 use regex::{Regex, RegexBuilder};
+use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 /// What every answer says of how much it finds.
-pub const LIMITS: &str = "Found by rules, by what the caller knows, and by a language model only where one was named. Rules find a name by \
-     the title, label or signature beside it, and no other name. Nobody promises that everything was found: a person must read the text \
-     before it is given on.";
+const LIMITS: &str = "Found by rules, by what the caller knows, and by a language model only where one was named. Rules find a name by \
+     the title, label or signature beside it, and no other name.";
+/// And at its end.
+const NO_PROMISE: &str =
+    "Nobody promises that everything was found: a person must read the text before it is given on.";
 /// The longest text, bytes.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// What a caller may name as known.
@@ -158,6 +165,22 @@ pub fn question(text: &str) -> (Prompt, Sampling) {
     (Prompt::Messages(messages), sampling)
 }
 
+/// What an answer says of how much it finds, where these models trained to find names took part.
+#[must_use]
+pub fn limits(markers: &[&ModelRef]) -> String {
+    let part = match markers {
+        [] => "No model trained to find names is active: none took part.".to_owned(),
+        some => {
+            let names: Vec<String> = some.iter().map(ToString::to_string).collect();
+            format!(
+                "Of models trained to find names took part: {}. They miss names, too.",
+                names.join(", ")
+            )
+        }
+    };
+    format!("{LIMITS} {part} {NO_PROMISE}")
+}
+
 /// Checks that a text and what is known can be worked on.
 ///
 /// # Errors
@@ -179,15 +202,25 @@ pub fn check(text: &str, known: &[String]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Takes out what identifies somebody: what the caller knows, what the rules find, and what a model said, if one was asked.
+/// Takes out what identifies somebody: what the caller knows, what the rules find, what models that find names marked, and what a
+/// language model said, if one was asked.
 ///
 /// # Errors
 /// See [`check`]; and [`Refusal::NotWhole`] when the model's words are no answer.
-pub fn clean(text: &str, known: &[String], said: Option<&str>) -> Result<Cleaned, Refusal> {
+pub fn clean(
+    text: &str,
+    known: &[String],
+    marked: &[Entity],
+    said: Option<&str>,
+) -> Result<Cleaned, Refusal> {
     check(text, known)?;
     let mut found = by_caller(text, known);
     found.extend(by_rules(text));
-    let (mut added, mut rejected) = (Vec::new(), 0);
+    let mut added: Vec<Found> = marked
+        .iter()
+        .filter_map(|one| marked_in(text, one))
+        .collect();
+    let mut rejected = marked.len() - added.len();
     if let Some(said) = said {
         let said: Said = serde_json::from_str(said).map_err(|_| Refusal::NotWhole)?;
         for one in &said.identifiers {
@@ -242,15 +275,30 @@ fn by_rules(text: &str) -> Vec<Found> {
     each.collect()
 }
 
-/// Where a text has what a model points at; nowhere when that is no identifier by its looks, or a finding's name.
-fn by_model(text: &str, added: &Added) -> Vec<Found> {
-    let what = added.text.trim();
-    let letters = what.chars().count();
+/// What a model marks, unless it is no identifier by its looks, or the name of a thing in medicine.
+fn marked_in(text: &str, marked: &Entity) -> Option<Found> {
+    let what = text.get(marked.start..marked.end)?;
+    let kind: Result<Kind, serde::de::value::Error> =
+        Kind::deserialize(marked.concept.as_str().into_deserializer());
+    let kind = kind.ok()?;
+    let bytes = marked.start..marked.end;
+    let is_one = looks_like_one(what) && !eponyms::is_thing(text, &bytes);
+    is_one.then(|| Found::new(text, kind, By::Model, bytes))
+}
+
+/// Whether a text could identify somebody: it has a capital or a digit, and names no finding.
+fn looks_like_one(what: &str) -> bool {
     let looks = what.chars().any(|c| c.is_uppercase() || c.is_ascii_digit());
     let is_medicine = vocabulary()
         .iter()
         .any(|term| term.named_in(what).is_some());
-    if !is_between(letters) || !looks || is_medicine {
+    is_between(what.chars().count()) && looks && !is_medicine
+}
+
+/// Where a text has what a model points at; nowhere when that is no identifier by its looks, or a finding's name.
+fn by_model(text: &str, added: &Added) -> Vec<Found> {
+    let what = added.text.trim();
+    if !looks_like_one(what) {
         return Vec::new();
     }
     let places = text
@@ -349,7 +397,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cleaned(text: &str) -> String {
-        clean(text, &[], None).expect("clean").text
+        clean(text, &[], &[], None).expect("clean").text
     }
 
     #[test]
@@ -419,13 +467,13 @@ mod tests {
     fn what_the_caller_knows_goes_however_it_is_written() {
         let known = ["Doe, Jane".to_owned(), "PID 7".to_owned()];
         let text = "DOE^JANE came. doe jane, pid 7. Janet Doe.";
-        let cleaned = clean(text, &known, None).expect("clean");
+        let cleaned = clean(text, &known, &[], None).expect("clean");
         assert_eq!(
             cleaned.text,
             "[IDENTIFIER] came. [IDENTIFIER], [IDENTIFIER]. Janet Doe."
         );
         assert_eq!(cleaned.found[1].by, By::Caller);
-        assert!(clean("x", &["a".to_owned()], None).is_err());
+        assert!(clean("x", &["a".to_owned()], &[], None).is_err());
     }
 
     #[test]
@@ -435,7 +483,7 @@ mod tests {
             {"text": "Zaphod", "kind": "name"}, {"text": "pneumothorax", "kind": "name"},
             {"text": "was seen", "kind": "name"}, {"text": "Trillian", "kind": "name"},
         ]});
-        let cleaned = clean(text, &[], Some(&said.to_string())).expect("clean");
+        let cleaned = clean(text, &[], &[], Some(&said.to_string())).expect("clean");
         assert_eq!(
             cleaned.text,
             "[NAME] was seen by Dr. [NAME] for pneumothorax. Zaphods too."
@@ -447,16 +495,84 @@ mod tests {
             letters[span.start..span.end].iter().collect::<String>(),
             "Zaphod"
         );
-        let nothing = clean(text, &[], Some("{\"identifiers\": []}")).expect("clean");
+        let nothing = clean(text, &[], &[], Some("{\"identifiers\": []}")).expect("clean");
         assert!(!nothing.text.contains("Gray"));
-        assert_eq!(clean(text, &[], Some("{")), Err(Refusal::NotWhole));
+        assert_eq!(clean(text, &[], &[], Some("{")), Err(Refusal::NotWhole));
+    }
+
+    /// What a model marks: each text once, where it first stands.
+    fn marks(text: &str, each: &[(&str, &str)]) -> Vec<Entity> {
+        let mark = |(what, concept): &(&str, &str)| {
+            let start = text.find(what).expect("it stands there");
+            Entity {
+                concept: (*concept).to_owned(),
+                start,
+                end: start + what.len(),
+                score: 0.9,
+            }
+        };
+        each.iter().map(mark).collect()
+    }
+
+    #[test]
+    fn a_model_that_finds_names_adds_places_and_never_takes_away() {
+        let text = "Zoë Ünal saw Dr. Gray: Foley catheter, no pneumothorax. Lives in Leeds.";
+        let each = [
+            ("Zoë Ünal", "name"),
+            ("saw", "name"),
+            ("Foley", "name"),
+            ("pneumothorax. Lives", "name"),
+            ("Leeds", "address"),
+            ("Lives", "hobby"),
+        ];
+        let marked = marks(text, &each);
+        let cleaned = clean(text, &[], &marked, None).expect("clean");
+        assert_eq!(
+            cleaned.text,
+            "[NAME] saw Dr. [NAME]: Foley catheter, no pneumothorax. Lives in [ADDRESS]."
+        );
+        let by: Vec<By> = cleaned.found.iter().map(|found| found.by).collect();
+        assert_eq!(by, [By::Model, By::Rule, By::Model]);
+        assert_eq!(cleaned.rejected, 4);
+        // What a rule found goes, though the model marks an eponym in the same place.
+        let text = "Seen by Dr. Foley catheter team.";
+        let cleaned = clean(text, &[], &marks(text, &[("Foley", "name")]), None).expect("clean");
+        assert_eq!(cleaned.text, "Seen by Dr. [NAME] catheter team.");
+    }
+
+    #[test]
+    fn a_place_that_is_not_in_the_text_is_not_followed() {
+        let text = "Zoë";
+        for (start, end) in [(0, 9), (9, 12), (3, 2), (0, 3)] {
+            let mut marked = marks(text, &[(text, "name")]);
+            (marked[0].start, marked[0].end) = (start, end);
+            let cleaned = clean(text, &[], &marked, None).expect("clean");
+            assert_eq!(
+                (cleaned.text.as_str(), cleaned.rejected),
+                (text, 1),
+                "{start} to {end}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_limits_say_which_models_took_part() {
+        let none = limits(&[]);
+        assert!(none.contains("none took part") && none.ends_with(NO_PROMISE));
+        let model = ModelRef {
+            name: "herald".to_owned(),
+            version: "1.2.3".to_owned(),
+            digest: pericard_domain::digest::Digest::new([1; 32]),
+        };
+        let one = limits(&[&model]);
+        assert!(one.contains("took part: herald 1.2.3.") && one.ends_with(NO_PROMISE));
     }
 
     proptest! {
         #[test]
         fn whatever_is_given_only_what_was_found_changes(text in "\\PC{0,120}", name in "[A-Z][a-z]{3,9}") {
             let text = format!("{text} Dr. {name}: {text}");
-            let cleaned = clean(&text, std::slice::from_ref(&name), None).expect("clean");
+            let cleaned = clean(&text, std::slice::from_ref(&name), &[], None).expect("clean");
             let within = format!(" {} ", name.to_lowercase());
             let left = cleaned.text.to_lowercase().contains(&within);
             prop_assert!(!left);

@@ -16,6 +16,7 @@
 //! Deliberately absent: a model, a network, a clock, and any word for a diagnosis. What comes out is a draft, and says so.
 
 pub mod deidentify;
+mod eponyms;
 pub mod impression;
 pub mod negation;
 pub mod package;

@@ -79,7 +79,10 @@ impl Package {
         Self::read(
             include_str!("../packages/deidentify-text/task.toml"),
             include_str!("../packages/deidentify-text/system.txt"),
-            include_str!("../packages/deidentify-text/rules.toml"),
+            concat!(
+                include_str!("../packages/deidentify-text/rules.toml"),
+                include_str!("../packages/deidentify-text/eponyms.toml")
+            ),
         )
     }
 

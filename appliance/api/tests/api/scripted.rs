@@ -6,10 +6,11 @@ use pericard_domain::chat::{
     ChatEvent, ChatRefusal, ChatRequest, Choice, Embeddings, Finish, Prompt, Usage,
 };
 use pericard_domain::digest::Digest;
+use pericard_domain::entity::Entity;
 use pericard_domain::figures::EngineFigures;
 use pericard_domain::job::Priority;
 use pericard_domain::model::{ModelRef, Task};
-use pericard_runner::Loaded;
+use pericard_runner::{Loaded, RunFailure};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,8 @@ use tokio::sync::Notify;
 pub(crate) const MODEL: &str = "parrot";
 /// The one that makes texts into vectors.
 pub(crate) const ENCODER: &str = "scales";
+/// The one that marks names in texts, once it is told to.
+pub(crate) const MARKER: &str = "herald";
 /// Tokens that its context holds: one a word.
 pub(crate) const CONTEXT: u32 = 16;
 
@@ -31,6 +34,8 @@ pub(crate) struct Scripted {
     pub(crate) says: Mutex<Option<String>>,
     /// With whom each question may share what was computed, in order.
     pub(crate) scopes: Mutex<Vec<String>>,
+    /// What the model that reads texts marks in every one of them; without an answer there is no such model.
+    pub(crate) marks: Mutex<Option<Result<Vec<Entity>, RunFailure>>>,
     /// Told whenever an answer is dropped.
     pub(crate) closed: Arc<Notify>,
 }
@@ -71,7 +76,18 @@ impl Talker for Scripted {
             task: Task::Embedding,
             ..chat.clone()
         };
-        vec![chat, seer, encoder]
+        let marker = Loaded {
+            model: ModelRef {
+                name: MARKER.into(),
+                ..chat.model.clone()
+            },
+            task: Task::TokenClassification,
+            context_tokens: None,
+            ..chat.clone()
+        };
+        let marks = self.marks.lock().expect("nobody panics with it").is_some();
+        let marker = marks.then_some(marker);
+        [chat, seer, encoder].into_iter().chain(marker).collect()
     }
 
     fn chat(&self, model: &str, request: ChatRequest) -> Result<Box<dyn Speech>, ChatRefusal> {
@@ -164,6 +180,17 @@ impl Talker for Scripted {
             vectors: texts.iter().map(|t| vec![t.len() as f32, -1.0]).collect(),
             tokens: texts.iter().map(|t| t.len() as u32).sum(),
         })
+    }
+
+    fn mark<'a>(
+        &'a self,
+        model: &'a ModelRef,
+        _: String,
+    ) -> BoxFuture<'a, Result<Vec<Entity>, RunFailure>> {
+        let marks = self.marks.lock().expect("nobody panics with it").clone();
+        let absent = || Err(RunFailure::NotLoaded(model.to_string()));
+        let marked = marks.unwrap_or_else(absent);
+        Box::pin(async move { marked })
     }
 
     fn figures(&self) -> Vec<(Loaded, EngineFigures)> {

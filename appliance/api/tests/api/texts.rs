@@ -1,15 +1,18 @@
 //! Hospital tasks: drafts whose every claim was checked, and refusals where nothing holds.
 
 use crate::reviews::find_in;
-use crate::scripted::MODEL;
+use crate::scripted::{MARKER, MODEL};
 use crate::site::{Answer, Site, object, object_saying};
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use http::{Request, header};
 use pericard_domain::actor::Role;
+use pericard_domain::entity::Entity;
 use pericard_domain::finding::{Code, Finding, Measurement, Region};
+use pericard_runner::RunFailure;
 use serde_json::{Value, json};
 
+const DEIDENTIFY: &str = "/api/v1/texts/deidentify";
 const REPORT: &str = "There is a small left pleural effusion. No pneumothorax.";
 
 async fn say(site: &Site, says: &Value, path: &str, body: Value) -> Answer {
@@ -168,6 +171,76 @@ async fn what_identifies_somebody_goes_with_a_model_and_without() {
         )
         .await;
     assert_eq!(unknown.status, 404);
+}
+
+#[tokio::test]
+async fn a_model_that_finds_names_adds_to_the_rules_and_is_named() {
+    let mut site = Site::new();
+    let marks = |site: &Site, said| {
+        *site.scripted.marks.lock().expect("nobody panics with it") = Some(said);
+    };
+    let text = "Seen by Dr. Gray: Zaphod has a pneumothorax.";
+    let body = json!({"text": text});
+    let without = site.post_json(DEIDENTIFY, &body).await.json();
+    assert_eq!(without["provenance"]["markers"], json!([]));
+    let limits = without["limits"].as_str().expect("a sentence");
+    assert!(limits.contains("none took part"), "{limits}");
+
+    let mark = |concept: &str, start: usize, end: usize| Entity {
+        concept: concept.to_owned(),
+        start,
+        end,
+        score: 0.5,
+    };
+    marks(&site, Ok(vec![mark("name", 18, 24), mark("name", 31, 43)]));
+    let with = site.post_json(DEIDENTIFY, &body).await.json();
+    assert_eq!(
+        with["text"],
+        "Seen by Dr. [NAME]: [NAME] has a pneumothorax."
+    );
+    assert_eq!(
+        (&with["found"][1]["by"], &with["rejected"]),
+        (&json!("model"), &json!(1))
+    );
+    let marker = &with["provenance"]["markers"][0];
+    assert_eq!(
+        (&marker["name"], &marker["version"]),
+        (&json!(MARKER), &json!("1.2.3"))
+    );
+    let limits = with["limits"].as_str().expect("a sentence");
+    assert!(
+        limits.contains("herald 1.2.3") && limits.contains("Nobody promises"),
+        "{limits}"
+    );
+    is_a_draft(&with, "deidentify-text");
+    // It marks nothing, and what the rules find goes all the same.
+    marks(&site, Ok(Vec::new()));
+    let quiet = site.post_json(DEIDENTIFY, &body).await.json();
+    assert_eq!(
+        quiet["text"],
+        "Seen by Dr. [NAME]: Zaphod has a pneumothorax."
+    );
+
+    for (failure, status, code) in [
+        (RunFailure::Model("Zaphod".into()), 500, "model_failed"),
+        (RunFailure::Lost("killed".into()), 503, "model_busy"),
+        (RunFailure::Busy, 503, "model_busy"),
+    ] {
+        marks(&site, Err(failure));
+        let refused = site.post_json(DEIDENTIFY, &body).await;
+        let told = refused.json();
+        assert_eq!(refused.status, status, "{told}");
+        assert_eq!(told["type"], format!("urn:pericard:problem:{code}"));
+        let told = told.to_string();
+        assert!(told.contains(MARKER) && !told.contains("Zaphod"), "{told}");
+    }
+    // Live, and not loaded: nothing is given out that would look as if it had taken part.
+    site.let_models_treat();
+    *site.scripted.marks.lock().expect("nobody panics with it") = None;
+    let refused = site.post_json(DEIDENTIFY, &body).await;
+    let told = refused.json();
+    assert_eq!(refused.status, 503, "{told}");
+    assert_eq!(told["type"], "urn:pericard:problem:no_model");
 }
 
 #[tokio::test]
