@@ -545,7 +545,11 @@ fn the_same_seed_gives_the_same_bytes_under_changing_load() {
         let one = |i: usize| {
             let words = "All work and no play. ".repeat(1 + (noise as usize >> (3 * i)) % 40);
             let own = format!("{} ", noise >> i);
-            let beginning = if i.is_multiple_of(2) { own.as_str() } else { "" };
+            let beginning = if i.is_multiple_of(2) {
+                own.as_str()
+            } else {
+                ""
+            };
             let text = format!("{beginning}{words}");
             let request = greedy(user(&text), 1 + (noise >> i) as u32 % 12);
             ChatRequest {
