@@ -3,23 +3,12 @@
 mod package;
 
 use pericard_domain::chat::ChatRefusal;
-use pericard_domain::digest::Digest;
-use pericard_domain::model::{GoldenCase, Manifest, ModelRef, Package};
+use pericard_domain::model::{GoldenCase, Package};
 use pericard_language::{Embedder, LoadError};
 use std::path::Path;
 
 fn package(dir: &Path) -> Package {
-    let manifest = std::fs::read_to_string(dir.join("pericard-model.toml")).expect("the manifest");
-    let manifest: Manifest = toml::from_str(&manifest).expect("its form");
-    Package {
-        model: ModelRef {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            digest: Digest::new([0; 32]),
-        },
-        manifest,
-        dir: dir.to_owned(),
-    }
+    package::described(&dir.join("pericard-model.toml"), dir)
 }
 
 #[test]

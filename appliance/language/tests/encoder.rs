@@ -7,8 +7,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use gguf::{Entry, Gguf, text};
 use pericard_domain::chat::ChatRefusal;
-use pericard_domain::digest::Digest;
-use pericard_domain::model::{Manifest, ModelRef, Package};
+use pericard_domain::model::Package;
 use pericard_language::{Embedder, LoadError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -324,18 +323,9 @@ fn small() -> Gguf {
 fn package_in(dir: &Path) -> Package {
     let manifest = "../../models/all-minilm-l6-v2/pericard-model.toml";
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
-    let manifest = std::fs::read_to_string(manifest).expect("the manifest");
-    let mut manifest: Manifest = toml::from_str(&manifest).expect("its form");
-    manifest.parts = BTreeMap::from([("weights".to_owned(), PathBuf::from("model.gguf"))]);
-    Package {
-        model: ModelRef {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            digest: Digest::new([0; 32]),
-        },
-        manifest,
-        dir: dir.to_owned(),
-    }
+    let mut package = package::described(&manifest, dir);
+    package.manifest.parts = BTreeMap::from([("weights".to_owned(), PathBuf::from("model.gguf"))]);
+    package
 }
 
 /// As it is fetched: safetensors, and what describes them beside them.

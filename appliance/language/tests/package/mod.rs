@@ -1,6 +1,8 @@
 //! Where the tests find the real model, said once.
 
-use std::path::PathBuf;
+use pericard_domain::digest::Digest;
+use pericard_domain::model::{Manifest, ModelRef, Package};
+use std::path::{Path, PathBuf};
 
 /// Where `cargo xtask fetch` leaves packages in the cache.
 const PACKAGES: &str = "pericard/packages";
@@ -36,4 +38,20 @@ pub(crate) fn dir_of(package: &str) -> Option<PathBuf> {
 #[allow(dead_code, reason = "not every test binary has this model")]
 pub(crate) fn weights() -> Option<PathBuf> {
     dir().map(|dir| dir.join("model.gguf"))
+}
+
+/// A package in `dir` as a manifest describes it; nobody has hashed its files.
+#[allow(dead_code, reason = "not every test binary reads a manifest")]
+pub(crate) fn described(manifest: &Path, dir: &Path) -> Package {
+    let manifest = std::fs::read_to_string(manifest).expect("the manifest");
+    let manifest: Manifest = toml::from_str(&manifest).expect("its form");
+    Package {
+        model: ModelRef {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            digest: Digest::new([0; 32]),
+        },
+        manifest,
+        dir: dir.to_owned(),
+    }
 }
